@@ -1,0 +1,36 @@
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: help demo test figures clean
+
+help: ## show this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-9s %s\n", $$1, $$2}'
+
+demo: .venv/core ## install, and rerank the examples
+	$(BIN)/rearank-agent rerank "why do fleas come back after treatment" examples/fleas.jsonl --top 4
+
+test: .venv/dev ## lint, check types and run the tests
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/pytest
+
+figures: .venv/dev ## print the measured tables of docs/figures.md again
+	$(BIN)/python -m benchmarks.size
+	$(BIN)/python -m benchmarks.startup
+	$(BIN)/python -m benchmarks.embedded
+	$(BIN)/python -m benchmarks.search
+	$(BIN)/python -m benchmarks.questions
+
+clean: ## remove everything that was made
+	rm -rf .venv dist build runs .pytest_cache .mypy_cache .ruff_cache .hypothesis
+
+.venv/core: pyproject.toml
+	$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11) and 'Python 3.11 or newer is needed: make PYTHON=python3.12 $(MAKECMDGOALS)')"
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install -q --disable-pip-version-check -e .
+	@touch $@
+
+.venv/dev: .venv/core
+	$(BIN)/pip install -q --disable-pip-version-check -e ".[dev]"
+	@touch $@

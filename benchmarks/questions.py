@@ -1,0 +1,73 @@
+"""Ten questions about this project, asked of `search` over its own checkout.
+
+They were written down before the documents were. The file that holds the answer is known;
+the table says at which rank it came.
+
+    python -m benchmarks.questions
+"""
+
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from rearank_agent.library import Library
+
+from rearank_agent import Reranker
+
+ROOT = Path(__file__).parent.parent
+QUESTIONS = {
+    "Which licence do the weights of the encoder have?": ("rearank_agent/weights/MODEL_CARD.md", "rearank_agent/weights/NOTICE"),
+    "How do I install what is needed to search PDF files?": ("README.md", "rearank_agent/reading.py", "rearank_agent/library.py"),
+    "What happens when the time limit is over before all passages are judged?": ("docs/architecture.md", "rearank_agent/reranker.py"),
+    "Which exit code does the command line give for a partial result?": ("docs/architecture.md", "rearank_agent/cli/__init__.py", "README.md"),
+    "Why is each passage run through the network alone instead of in a batch?": ("docs/architecture.md", "rearank_agent/embedded.py", "docs/LOG.md"),
+    "How is a model's reply turned into a permutation when identifiers are missing?": ("rearank_agent/listwise.py", "docs/architecture.md"),
+    "How many calls and turns does a tournament take for a hundred passages?": ("docs/architecture.md", "README.md"),
+    "Which files does a folder search leave out?": ("README.md", "docs/architecture.md", "rearank_agent/library.py", "rearank_agent/reading.py"),
+    "How is the first stage's rank mixed into the score?": ("docs/architecture.md", "rearank_agent/reranker.py"),
+    "What must hold before a change is committed?": ("CONTRIBUTING.md",),
+}  # fmt: skip
+
+
+def main() -> None:
+    """Print the rank of the right file for every question, by BM25 alone and reranked."""
+    with tempfile.TemporaryDirectory() as folder:
+        checkout = Path(folder) / "checkout"
+        for name in subprocess.check_output(
+            ["git", "ls-files", "-co", "--exclude-standard"], cwd=ROOT, text=True
+        ).splitlines():
+            if name != "benchmarks/questions.py" and (ROOT / name).is_file():
+                (checkout / name).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy(ROOT / name, checkout / name)
+        library = Library([checkout], Path(folder) / "cache")
+        reranker = Reranker(sys.argv[1] if len(sys.argv) > 1 else "embedded")
+        ranks = {q: ask(library, reranker, checkout, q, files) for q, files in QUESTIONS.items()}
+    print(f"{'BM25':>6}{'search':>8}  question")
+    for question, (before, after) in ranks.items():
+        print(f"{before or '-':>6}{after or '-':>8}  {question}")
+    for k in (1, 3):
+        hits = [sum(0 < rank[i] <= k for rank in ranks.values()) for i in (0, 1)]
+        print(f"recall@{k}: BM25 {hits[0]} of {len(ranks)}, search {hits[1]} of {len(ranks)}")
+
+
+def ask(library, reranker, checkout, question, files):
+    """The rank of the first passage from a right file: in the first stage, and reranked."""
+    found = library.search(question, 50).passages
+    ranking = reranker.rerank_sync(question, found, blend=reranker.policy.blend)
+    rights = {str(checkout / name) for name in files}
+    listed = (list(found), [ranked.passage for ranked in ranking.passages])
+    return tuple(rank_of(passages, rights, checkout) for passages in listed)
+
+
+def rank_of(passages, rights, checkout):
+    """The rank, from 1, of the first passage whose place is in a right file; 0 for none."""
+    for rank, passage in enumerate(passages, 1):
+        if any(f"{Path(right).relative_to(checkout)}:" in passage.place for right in rights):
+            return rank
+    return 0
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,48 @@
+"""A reasoning reranker that any LLM agent can call.
+
+from rearank_agent import Reranker
+
+ranking = Reranker().rerank_sync("query", ["some passage", "another one"])
+for ranked in ranking.passages:
+    print(ranked.rank, ranked.id, ranked.score, ranked.evidence)
+"""
+
+from rearank_agent import schedules
+from rearank_agent.errors import InputError, PolicyError, RearankError, SetupError
+from rearank_agent.passage import (
+    Fault,
+    Passage,
+    Quote,
+    Ranked,
+    Ranking,
+    Rationale,
+    Reply,
+    Step,
+    Task,
+    Usage,
+)
+from rearank_agent.policies import Policy, policy
+from rearank_agent.reranker import Reranker
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Fault",
+    "InputError",
+    "Passage",
+    "Policy",
+    "PolicyError",
+    "Quote",
+    "Ranked",
+    "Ranking",
+    "Rationale",
+    "RearankError",
+    "Reply",
+    "Reranker",
+    "SetupError",
+    "Step",
+    "Task",
+    "Usage",
+    "policy",
+    "schedules",
+]

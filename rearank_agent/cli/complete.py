@@ -1,0 +1,17 @@
+"""What the shell offers after the options that take a name."""
+
+from __future__ import annotations
+
+
+def policies(begun: str) -> list[str]:
+    """The names of policies that begin so."""
+    from rearank_agent.policies import NAMES
+
+    return [name for name in NAMES if name.startswith(begun)]
+
+
+def schedules(begun: str) -> list[str]:
+    """The names of schedules that begin so."""
+    from rearank_agent.schedules import NAMES
+
+    return [name for name in ("auto", *NAMES) if name.startswith(begun)]

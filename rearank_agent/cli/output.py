@@ -1,0 +1,139 @@
+"""How a person, a pipe and a program see a ranking."""
+
+from __future__ import annotations
+
+import json
+import sys
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+from rich.text import Text
+
+from rearank_agent.passage import Fault, Ranked, Ranking
+
+_SHOWN = 10
+_IDS = 5
+_PATIENCE = 1.0
+
+
+def give(ranking: Ranking, top: int | None, as_json: bool) -> None:
+    """Print the ranking as whoever reads stdout wants it; a partial one exits with 3."""
+    if as_json:
+        print(ranking.to_json())
+    elif sys.stdout.isatty():
+        _show(ranking, top or _SHOWN)
+    else:
+        for ranked in ranking.passages[:top]:
+            print(json.dumps(_line(ranked), ensure_ascii=False))
+    notes(ranking.faults)
+    if ranking.partial:
+        raise typer.Exit(3)
+
+
+def notes(faults: Iterable[Fault]) -> None:
+    """One line on stderr for every fault."""
+    for fault in faults:
+        ids = ", ".join(fault.ids[:_IDS])
+        more = f" and {len(fault.ids) - _IDS} more" if len(fault.ids) > _IDS else ""
+        where = f" [{ids}{more}]" if ids else ""
+        print(f"note: {fault.kind}: {' '.join(fault.detail.split())}{where}", file=sys.stderr)
+
+
+def _line(ranked: Ranked) -> dict[str, Any]:
+    passage, why = ranked.passage, ranked.rationale
+    line = {
+        "rank": ranked.rank,
+        "id": passage.id,
+        "score": ranked.score,
+        "was": ranked.was,
+        "evidence": ranked.evidence,
+        "has": why.has if why else (),
+        "lacks": why.lacks if why else (),
+        "text": passage.text,
+    }
+    kept = {"title": passage.title, "place": passage.place, "meta": dict(passage.meta)}
+    return line | {name: value for name, value in kept.items() if value}
+
+
+def _show(ranking: Ranking, top: int) -> None:
+    console = Console(highlight=False)
+    table = Table(box=None, padding=(0, 2, 0, 0), show_edge=False)
+    for name in ("rank", "moved", "score"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("passage, and the evidence in it", ratio=1, overflow="fold")
+    for ranked in ranking.passages[:top]:
+        table.add_row(str(ranked.rank), _moved(ranked), f"{ranked.score:.3f}", _cell(ranked))
+    console.print(table)
+    n, usage = len(ranking.passages), ranking.usage
+    more = f"; {n - top} more with --top {n}" if n > top else ""
+    policy = ranking.policy.split(":")[0]
+    console.print(
+        Text(f"{n} passages by {policy}, {ranking.schedule}, {usage.seconds:.2f} s{more}", "dim")
+    )
+
+
+def _moved(ranked: Ranked) -> Text:
+    by = ranked.was - ranked.rank
+    if by == 0:
+        return Text("=", "dim")
+    return Text(f"▲ {by}", "green") if by > 0 else Text(f"▼ {-by}", "red")
+
+
+def _cell(ranked: Ranked) -> Text:
+    passage = ranked.passage
+    head = passage.place or passage.id
+    if passage.title and passage.title not in head:
+        head += f"  {passage.title}"
+    cell = Text(_short(head, 60), "bold")
+    said = ranked.evidence or passage.text
+    cell.append(f"\n{_quoted(said, bool(ranked.evidence))}", "not bold")
+    if ranked.rationale and ranked.rationale.lacks:
+        cell.append(f"\nlacks: {_short(', '.join(ranked.rationale.lacks), 50)}", "not bold dim")
+    return cell
+
+
+def _quoted(said: str, evidence: bool) -> str:
+    short = _short(said, 150)
+    return f"“{short}”" if evidence else short
+
+
+def _short(text: str, most: int) -> str:
+    line = "".join(c for c in " ".join(text.split()) if c.isprintable())
+    return line if len(line) <= most else line[: most - 1].rstrip() + "…"
+
+
+@contextmanager
+def waiting(title: str) -> Iterator[Callable[[int, int], None]]:
+    """Show on stderr that work goes on, once it has taken a second; gives the bar's setter."""
+    bar = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.completed}/{task.total}"),
+        TimeElapsedColumn(),
+        console=Console(stderr=True),
+        transient=True,
+    )
+    task = bar.add_task(title, total=None)
+
+    def start() -> None:
+        if sys.stderr.isatty():
+            bar.start()
+        else:
+            print(f"{title} ...", file=sys.stderr, flush=True)
+
+    patience = threading.Timer(_PATIENCE, start)
+    patience.daemon = True
+    patience.start()
+    try:
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+    finally:
+        patience.cancel()
+        patience.join()
+        if bar.live.is_started:
+            bar.stop()

@@ -1,0 +1,145 @@
+"""`rerank` and `search`: the two commands that put passages in order."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from rearank_agent.cli import app
+from rearank_agent.cli.complete import policies, schedules
+from rearank_agent.errors import InputError
+
+if TYPE_CHECKING:
+    from rearank_agent.reranker import Reranker
+
+Query = Annotated[str, typer.Argument(help="What you want to know.", show_default=False)]
+Policy = Annotated[
+    str | None,
+    typer.Option(
+        help="Who judges: embedded, lexical or first-stage.  [REARANK_POLICY, else embedded]",
+        autocompletion=policies,
+        show_default=False,
+    ),
+]
+Schedule = Annotated[
+    str,
+    typer.Option(
+        help="Who is shown together: auto, whole, sliding:20:10, tournament:20, ... "
+        "(see: rearank-agent plan)",
+        autocompletion=schedules,
+    ),
+]
+Instruction = Annotated[
+    str, typer.Option(help="One sentence on what relevant means here.", show_default=False)
+]
+Deadline = Annotated[
+    float | None,
+    typer.Option(
+        help="Seconds until the best order so far is given.  [REARANK_DEADLINE, else none]",
+        show_default=False,
+    ),
+]
+Top = Annotated[
+    int | None,
+    typer.Option(
+        min=1, help="Show only so many.  [10 in a terminal, else all]", show_default=False
+    ),
+]
+Json = Annotated[bool, typer.Option("--json", help="Give the whole Ranking as one JSON object.")]
+
+
+@app.command()
+def rerank(
+    query: Query,
+    file: Annotated[
+        str, typer.Argument(help="Passages: JSON Lines (text; id, title, score) or plain lines.")
+    ] = "-",
+    policy: Policy = None,
+    schedule: Schedule = "auto",
+    instruction: Instruction = "",
+    blend: Annotated[
+        float, typer.Option(min=0, help="How much the given order counts: 0 not at all, 0.3 some.")
+    ] = 0.0,
+    deadline: Deadline = None,
+    top: Top = None,
+    as_json: Json = False,
+) -> None:
+    """Put passages from a file or a pipe in order.
+
+    A terminal shows a table; a pipe gets JSON Lines, best first.
+
+        rearank-agent rerank 'how long do fleas live' passages.jsonl
+
+        grep -h flea *.txt | rearank-agent rerank 'how long do fleas live'
+    """
+    from rearank_agent.cli.intake import passages
+    from rearank_agent.cli.output import give, waiting
+
+    candidates = passages(file)
+    with waiting(f"ranking {len(candidates)} passages") as show:
+        ranking = _reranker(policy, schedule, deadline).rerank_sync(
+            query, candidates, instruction=instruction, blend=blend, progress=show
+        )
+    give(ranking, top, as_json)
+
+
+@app.command()
+def search(
+    query: Query,
+    paths: Annotated[
+        list[Path] | None,
+        typer.Argument(help="Folders or files.  [the current folder]", show_default=False),
+    ] = None,
+    policy: Policy = None,
+    schedule: Schedule = "auto",
+    instruction: Instruction = "",
+    depth: Annotated[int, typer.Option(min=1, help="Passages BM25 hands to the policy.")] = 50,
+    blend: Annotated[
+        float | None,
+        typer.Option(min=0, help="How much BM25's order counts.  [as the policy recommends]"),
+    ] = None,
+    deadline: Deadline = None,
+    top: Top = None,
+    as_json: Json = False,
+) -> None:
+    """Search the files under folders, and put what is found in order.
+
+    Text, Markdown, code, HTML and JSON Lines; PDF and Office files with
+    the extra: pip install 'rearank-agent[docs]'. Honours .gitignore.
+
+        rearank-agent search 'where is the timeout set' src docs
+    """
+    from rearank_agent.cli.output import give, notes, waiting
+    from rearank_agent.library import Library
+    from rearank_agent.settings import settings
+
+    if not query.strip():
+        raise InputError("the query is empty")
+    reranker = _reranker(policy, schedule, deadline)
+    cache = settings().cache
+    library = Library(paths or [Path()], Path(cache) if cache else None)
+    with waiting("reading files") as show:
+        found = library.search(query, depth, progress=show)
+    notes(found.faults)
+    if not found.passages:
+        raise InputError(f"no file holds a word of the query {query!r:.80}")
+    with waiting(f"ranking {len(found.passages)} passages") as show:
+        ranking = reranker.rerank_sync(
+            query,
+            found.passages,
+            instruction=instruction,
+            blend=reranker.policy.blend if blend is None else blend,
+            progress=show,
+        )
+    give(ranking, top, as_json)
+
+
+def _reranker(policy: str | None, schedule: str, deadline: float | None) -> Reranker:
+    from rearank_agent.reranker import Reranker
+    from rearank_agent.settings import settings
+
+    told = settings()
+    limit = told.deadline if deadline is None else deadline
+    return Reranker(policy or told.policy, schedule=schedule, deadline=limit)

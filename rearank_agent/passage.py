@@ -1,0 +1,326 @@
+"""The values that travel through the house: frozen, and with one versioned JSON form.
+
+Positions are counted from 0 and ranks from 1. A *window* is a tuple of positions in
+`Task.candidates`; everything a `Reply` says is aligned with its window.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Self
+
+from rearank_agent.errors import InputError
+
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter
+
+__all__ = [
+    "VERSION", "Fault", "Passage", "Quote", "Ranked", "Ranking", "Rationale", "Reply", "Step",
+    "Task", "Usage", "Window", "as_passages", "check_text",
+]  # fmt: skip
+
+VERSION = 1
+"""Of the JSON form. It rises when a reader of the old form would misread the new one."""
+
+Window = tuple[int, ...]
+
+
+class Value:
+    """A value with a versioned JSON form: `{"kind": ..., "version": 1, ...fields}`."""
+
+    __slots__ = ()
+
+    def to_json(self, indent: int | None = None) -> str:
+        """The value as JSON; `from_json` gives back an equal one."""
+        kind = type(self).__name__.lower()
+        data = {"kind": kind, "version": VERSION} | _adapter(type(self)).dump_python(self)
+        return json.dumps(data, ensure_ascii=False, allow_nan=False, indent=indent)
+
+    @classmethod
+    def from_json(cls, text: str | bytes) -> Self:
+        """Read what `to_json` wrote.
+
+        Raises:
+            InputError: not JSON, another kind or version, or a field of the wrong type.
+        """
+        kind = cls.__name__.lower()
+        try:
+            data = json.loads(text)
+        except ValueError as error:
+            raise InputError(f"not the JSON of a {kind}: {error}") from None
+        if not isinstance(data, dict) or data.pop("kind", None) != kind:
+            raise InputError(f'not the JSON of a {kind}: it must hold "kind": "{kind}"')
+        if (version := data.pop("version", None)) != VERSION:
+            raise InputError(f"a {kind} of version {version}; this program reads {VERSION}")
+        try:
+            value: Self = _adapter(cls).validate_json(json.dumps(data), strict=True)
+        except ValueError as error:
+            raise InputError(f"not the JSON of a {kind}: {error}") from None
+        return value
+
+
+_adapters: dict[type[Value], TypeAdapter[Any]] = {}
+
+
+def _adapter(kind: type[Value]) -> TypeAdapter[Any]:
+    if kind not in _adapters:
+        from pydantic import TypeAdapter  # only JSON needs it, and it is slow to import
+
+        _adapters[kind] = TypeAdapter(kind)
+    return _adapters[kind]
+
+
+def check_text(text: object, what: str) -> None:
+    """Raise InputError unless `text` is a string that can be written as UTF-8."""
+    if not isinstance(text, str):
+        raise InputError(f"{what} must be a string, not {type(text).__name__}: {text!r:.60}")
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise InputError(f"{what} holds half a character (a lone surrogate)") from None
+
+
+@dataclass(frozen=True, slots=True)
+class Passage(Value):
+    """A piece of text that may answer a query.
+
+    Attributes:
+        id: names the passage; unique in a request.
+        text: what is judged. Equal texts are allowed and stay apart.
+        title: judged in front of the text.
+        score: the first stage's score, if there is one; any finite number.
+        place: where it comes from, for a person: a path and lines, a URL.
+        meta: the caller's own; passed through untouched. JSON values.
+    """
+
+    id: str
+    text: str
+    title: str = ""
+    score: float | None = None
+    place: str = ""
+    meta: Mapping[str, Any] = field(default_factory=dict, hash=False)
+
+    def __post_init__(self) -> None:
+        check_text(self.id, "a passage's id")
+        for name in ("text", "title", "place"):
+            check_text(getattr(self, name), f"the {name} of passage {self.id!r}")
+        score = self.score
+        if score is not None and not (
+            isinstance(score, int | float) and not isinstance(score, bool) and math.isfinite(score)
+        ):
+            raise InputError(f"the score of passage {self.id!r} must be a finite number: {score!r}")
+
+    @property
+    def content(self) -> str:
+        """Title and text, as a judge reads them."""
+        return f"{self.title}\n{self.text}" if self.title else self.text
+
+
+def as_passages(items: Iterable[Passage | str]) -> tuple[Passage, ...]:
+    """Passages as given; a plain string gets its position, from "1", as id.
+
+    Raises:
+        InputError: no passages, an id twice, or something that is neither.
+    """
+    if isinstance(items, str):
+        raise InputError("passages must be a list of passages, not one string")
+    passages = []
+    for number, item in enumerate(items, 1):
+        if isinstance(item, Passage):
+            passages.append(item)
+        elif isinstance(item, str):
+            passages.append(Passage(str(number), item))
+        else:
+            raise InputError(f"passage {number} must be a Passage or a string: {item!r:.60}")
+    if not passages:
+        raise InputError("there are no passages to rank")
+    seen: set[str] = set()
+    for passage in passages:
+        if passage.id in seen:
+            raise InputError(f"two passages have the id {passage.id!r}; ids must be unique")
+        seen.add(passage.id)
+    return tuple(passages)
+
+
+@dataclass(frozen=True, slots=True, weakref_slot=True)
+class Task(Value):
+    """One request, as every policy sees it.
+
+    Attributes:
+        run: names the request; unique.
+        query: what is asked; never empty.
+        instruction: one sentence on what relevant means here; may be empty.
+        candidates: in first-stage order.
+        deadline: seconds the request may take, from its start; None for no limit.
+    """
+
+    run: str
+    query: str
+    instruction: str = field(default="", hash=False)
+    candidates: tuple[Passage, ...] = field(default=(), hash=False)
+    deadline: float | None = field(default=None, hash=False)
+
+    def ids(self, window: Iterable[int]) -> tuple[str, ...]:
+        """The ids of the passages at these positions."""
+        return tuple(self.candidates[position].id for position in window)
+
+
+@dataclass(frozen=True, slots=True)
+class Fault(Value):
+    """Something that was mended, left out or done otherwise than asked.
+
+    Attributes:
+        kind: a word to count by; docs/architecture.md lists them.
+        ids: the passages it concerns; empty when it concerns the request.
+        detail: one sentence for a person.
+    """
+
+    kind: str
+    ids: tuple[str, ...] = ()
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Quote(Value):
+    """The characters `start` to `end` (exclusive) of a passage's text, verbatim."""
+
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class Rationale(Value):
+    """Why a passage stands where it stands.
+
+    Attributes:
+        text: the judge's own words about it; empty if it has none.
+        quotes: the evidence, best first.
+        has: the query's terms found in the passage.
+        lacks: the query's terms not found in it.
+    """
+
+    text: str = ""
+    quotes: tuple[Quote, ...] = ()
+    has: tuple[str, ...] = ()
+    lacks: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Usage(Value):
+    """What something cost: model calls, turns, cache hits, tokens, seconds on the clock."""
+
+    calls: int = 0
+    turns: int = 0
+    hits: int = 0
+    prompt_tokens: int = 0
+    thought_tokens: int = 0
+    answer_tokens: int = 0
+    seconds: float = 0.0
+
+    def __add__(self, other: Usage) -> Usage:
+        return Usage(*(getattr(self, n) + getattr(other, n) for n in Usage.__slots__))
+
+
+@dataclass(frozen=True, slots=True)
+class Reply(Value):
+    """What a policy says of one window of n passages.
+
+    Attributes:
+        order: a permutation of `range(n)`, best first.
+        scores: n numbers, higher is better, or None from a policy that only orders.
+        rationales: n, or none at all.
+        reasoning: the judge's thought as it came.
+        faults: what was mended to make this reply whole.
+        usage: what it cost.
+    """
+
+    order: tuple[int, ...]
+    scores: tuple[float, ...] | None = None
+    rationales: tuple[Rationale, ...] = ()
+    reasoning: str = ""
+    faults: tuple[Fault, ...] = ()
+    usage: Usage = Usage()
+
+
+@dataclass(frozen=True, slots=True)
+class Step(Value):
+    """One window as it was judged: in which turn (from 1), and how long it took."""
+
+    turn: int
+    window: Window
+    reply: Reply
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Ranked(Value):
+    """A passage in its new place.
+
+    Attributes:
+        passage: as it was given.
+        rank: from 1.
+        was: its rank in the list that was given, from 1.
+        score: falls with rank; what it measures is the policy's (and the blend's) affair.
+        scored: whether the policy gave the score; otherwise it is 1 - (rank - 1) / n.
+        rationale: why; None when the policy gave none.
+        confidence: 0 to 1, from policies that ask more than once; None from others.
+    """
+
+    passage: Passage
+    rank: int
+    was: int
+    score: float
+    scored: bool
+    rationale: Rationale | None = None
+    confidence: float | None = None
+
+    @property
+    def id(self) -> str:
+        """The passage's id."""
+        return self.passage.id
+
+    @property
+    def text(self) -> str:
+        """The passage's text."""
+        return self.passage.text
+
+    @property
+    def evidence(self) -> str:
+        """The best quote from the passage; without one, the judge's words; else ''."""
+        if self.rationale is None:
+            return ""
+        quoted = [self.text[quote.start : quote.end] for quote in self.rationale.quotes[:1]]
+        return quoted[0] if quoted else self.rationale.text
+
+
+@dataclass(frozen=True, slots=True)
+class Ranking(Value):
+    """The whole answer to a request; every passage stands in it exactly once.
+
+    Attributes:
+        policy: who judged: its fingerprint.
+        schedule: who was shown together.
+        passages: best first.
+        steps: every window that was judged, in time order.
+        faults: everything that was mended or left out, in the whole request.
+        partial: whether the deadline or a failure ended it before its time.
+    """
+
+    run: str
+    query: str
+    instruction: str
+    policy: str
+    schedule: str
+    passages: tuple[Ranked, ...]
+    steps: tuple[Step, ...] = ()
+    faults: tuple[Fault, ...] = ()
+    partial: bool = False
+    usage: Usage = Usage()
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """The passages' ids, best first."""
+        return tuple(ranked.id for ranked in self.passages)

@@ -1,0 +1,132 @@
+"""Who judges: the protocol every policy follows, and the names they go by."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Protocol, runtime_checkable
+
+from rearank_agent.errors import InputError
+from rearank_agent.passage import Fault, Reply, Task, Window
+
+__all__ = ["DEFAULT", "NAMES", "Fallback", "Policy", "policy"]
+
+DEFAULT = "embedded"
+
+
+@runtime_checkable
+class Policy(Protocol):
+    """A judge of windows.
+
+    It sees the whole task, so that what belongs to the request (an idf, an encoding) is
+    worked out once. `judge` never blocks the event loop and can be cancelled.
+    """
+
+    @property
+    def name(self) -> str:
+        """What a person asks for it by."""
+        ...
+
+    @property
+    def fingerprint(self) -> str:
+        """Name and all that its answers depend on: weights, template, format, sampling."""
+        ...
+
+    @property
+    def scores(self) -> bool:
+        """Whether its scores can be compared across windows of one task."""
+        ...
+
+    @property
+    def blend(self) -> float:
+        """The weight of the first-stage rank it is best mixed with; 0 for none."""
+        ...
+
+    async def judge(self, task: Task, window: Window) -> Reply:
+        """Order the passages at these positions of `task.candidates`.
+
+        Raises:
+            PolicyError: the judge failed; the message says what it said.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class Fallback:
+    """A policy in place of one that cannot run here; every reply says so.
+
+    Attributes:
+        stand_in: the policy that judges.
+        detail: which policy it stands in for, why, and what would mend it.
+    """
+
+    stand_in: Policy
+    detail: str
+
+    @property
+    def name(self) -> str:
+        """The stand-in's name."""
+        return self.stand_in.name
+
+    @property
+    def fingerprint(self) -> str:
+        """The stand-in's fingerprint."""
+        return self.stand_in.fingerprint
+
+    @property
+    def scores(self) -> bool:
+        """Whether the stand-in's scores compare across windows."""
+        return self.stand_in.scores
+
+    @property
+    def blend(self) -> float:
+        """The stand-in's own blend."""
+        return self.stand_in.blend
+
+    async def judge(self, task: Task, window: Window) -> Reply:
+        """The stand-in's reply, with a fault `fallback`."""
+        reply = await self.stand_in.judge(task, window)
+        return replace(reply, faults=(Fault("fallback", detail=self.detail), *reply.faults))
+
+
+def _embedded() -> Policy:
+    try:
+        from rearank_agent.embedded import Embedded
+    except ImportError as error:
+        if error.name not in ("numpy", "onnxruntime", "tokenizers"):
+            raise
+        reason = f"the embedded policy needs {error.name}: pip install onnxruntime tokenizers"
+        return Fallback(_lexical(), f"lexical ranks instead; {reason}")
+    return Embedded()
+
+
+def _lexical() -> Policy:
+    from rearank_agent.lexical import Lexical
+
+    return Lexical()
+
+
+def _first_stage() -> Policy:
+    from rearank_agent.lexical import FirstStage
+
+    return FirstStage()
+
+
+NAMES: dict[str, Callable[[], Policy]] = {
+    "embedded": _embedded,
+    "lexical": _lexical,
+    "first-stage": _first_stage,
+}
+"""Every policy by name; each imports what it needs when it is made."""
+
+
+def policy(name: str = DEFAULT) -> Policy:
+    """The policy of a name: "embedded", "lexical" or "first-stage".
+
+    Raises:
+        InputError: no policy has this name.
+        SetupError: it is known, but something it needs is missing or damaged.
+    """
+    if name not in NAMES:
+        raise InputError(f"no policy is called {name!r}; there are: {', '.join(NAMES)}")
+    return NAMES[name]()

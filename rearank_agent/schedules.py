@@ -1,0 +1,243 @@
+"""Who is shown together: schedules as generators, without a model and without waiting.
+
+A schedule yields a `Turn` (windows that may be judged at the same time, and the best whole
+order so far), is sent one reply for each window, and returns the final order. The same
+generator serves the reranker, cost counting, the deadline and the tests.
+
+    sliding      20/10 from the tail to the head (RankGPT, arXiv 2304.09542, section 3.3)
+    tournament   strided groups, their better halves again, until one group is left
+                 (after TourRank, arXiv 2406.11678)
+    topdown      a pivot from the head's window parts the rest (arXiv 2405.14589)
+    whole, batches, groups   for policies whose scores compare across windows
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass
+from itertools import zip_longest
+from math import ceil
+
+from rearank_agent.errors import InputError
+from rearank_agent.passage import Reply, Usage, Window
+
+__all__ = [
+    "NAMES",
+    "Schedule", "Turn", "batches", "cost", "groups", "schedule", "sliding", "topdown",
+    "tournament", "whole",
+]  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """Windows to judge at the same time, and the best order of everything until then."""
+
+    windows: tuple[Window, ...]
+    order: Window
+
+
+Turns = Generator[Turn, Sequence[Reply], Window]
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """A way to rank n passages by judging windows of them.
+
+    Attributes:
+        name: its name and numbers, as `schedule()` reads them: "sliding:20:10".
+        start: takes n, gives the turns.
+        comparable: whether it needs scores that compare across windows.
+    """
+
+    name: str
+    start: Callable[[int], Turns]
+    comparable: bool = False
+
+
+def reordered(window: Window, reply: Reply) -> Window:
+    """The window's positions in the reply's order."""
+    return tuple(window[i] for i in reply.order)
+
+
+def whole() -> Schedule:
+    """Everything in one window."""
+
+    def turns(n: int) -> Turns:
+        order = tuple(range(n))
+        (reply,) = yield Turn((order,), order)
+        return reordered(order, reply)
+
+    return Schedule("whole", turns)
+
+
+def sliding(window: int = 20, stride: int = 10) -> Schedule:
+    """A window from the tail to the head; the last one stands at the head, whatever n is."""
+    _check("sliding", window=window, stride=stride)
+    if stride > window:
+        raise InputError(f"sliding: the stride {stride} leaves gaps between windows of {window}")
+
+    def turns(n: int) -> Turns:
+        order = tuple(range(n))
+        end = n
+        while True:
+            start = max(0, end - window)
+            (reply,) = yield Turn((order[start:end],), order)
+            order = order[:start] + reordered(order[start:end], reply) + order[end:]
+            if start == 0:
+                return order
+            end -= stride
+
+    return Schedule(f"sliding:{window}:{stride}", turns)
+
+
+def tournament(window: int = 20) -> Schedule:
+    """Strided groups are ranked at once; half a window of each goes on, until one window is left.
+
+    No fewer may go on: the best half window of all could stand in one group. So a perfect
+    judge puts the first half window in perfect order.
+    """
+    _check("tournament", window=window)
+
+    def turns(n: int) -> Turns:
+        order = tuple(range(n))
+        alive = n
+        while alive > window:
+            count = ceil(alive / window)
+            strided = tuple(order[:alive][i::count] for i in range(count))
+            replies = yield Turn(strided, order)
+            ranked = [reordered(w, reply) for w, reply in zip(strided, replies, strict=True)]
+            order = _interleave(ranked) + order[alive:]
+            alive = count * (window // 2)
+        (reply,) = yield Turn((order[:alive],), order)
+        return reordered(order[:alive], reply) + order[alive:]
+
+    return Schedule(f"tournament:{window}", turns)
+
+
+def topdown(window: int = 20) -> Schedule:
+    """The head's window gives a pivot; what beats it in parallel windows meets the head again."""
+    _check("topdown", window=window, at_least=4)
+
+    def turns(n: int) -> Turns:
+        settled: Window = ()  # worse than everything still open, best first
+        open_: Window = tuple(range(n))
+        while True:
+            head = open_[:window]
+            (reply,) = yield Turn((head,), open_ + settled)
+            head = reordered(head, reply)
+            rest = open_[window:]
+            if not rest:
+                return head + settled
+            cut = window // 2 - 1
+            pivot = head[cut]
+            shown = tuple((pivot, *part) for part in _parts(rest, window - 1))
+            replies = yield Turn(shown, head + rest + settled)
+            ranked = [reordered(w, reply) for w, reply in zip(shown, replies, strict=True)]
+            better = _interleave([w[: w.index(pivot)] for w in ranked])
+            worse = _interleave([w[w.index(pivot) + 1 :] for w in ranked])
+            settled = head[cut:] + worse + settled
+            if not better:
+                return head[:cut] + settled
+            open_ = head[:cut] + better
+
+    return Schedule(f"topdown:{window}", turns)
+
+
+def groups(window: int = 20) -> Schedule:
+    """All windows in one turn, then one order by score."""
+    _check("groups", at_least=1, window=window)
+
+    def turns(n: int) -> Turns:
+        order = tuple(range(n))
+        parts = _parts(order, window)
+        replies = yield Turn(parts, order)
+        return _by_score(order, parts, replies)
+
+    return Schedule(f"groups:{window}", turns, comparable=True)
+
+
+def batches(window: int = 100) -> Schedule:
+    """One window a turn, then one order by score: `whole` that can show how far it is.
+
+    The order so far has the judged passages by score before those not yet seen.
+    """
+    _check("batches", at_least=1, window=window)
+
+    def turns(n: int) -> Turns:
+        order = tuple(range(n))
+        parts = _parts(order, window)
+        replies: list[Reply] = []
+        for part in parts:
+            replies.extend((yield Turn((part,), order)))
+            order = _by_score(tuple(range(n)), parts[: len(replies)], replies)
+        return order
+
+    return Schedule(f"batches:{window}", turns, comparable=True)
+
+
+NAMES: dict[str, Callable[..., Schedule]] = {
+    made.__name__: made for made in (whole, sliding, tournament, topdown, groups, batches)
+}
+
+
+def schedule(name: str) -> Schedule:
+    """The schedule of a name with or without its numbers: "sliding", "sliding:10:5".
+
+    Raises:
+        InputError: no such schedule, or numbers it cannot use.
+    """
+    kind, *numbers = name.split(":")
+    if kind not in NAMES:
+        raise InputError(f"no schedule is called {name!r}; there are: {', '.join(NAMES)}, auto")
+    try:
+        return NAMES[kind](*map(int, numbers))
+    except InputError:
+        raise
+    except (TypeError, ValueError):
+        raise InputError(f"{name!r}: {kind} cannot take these numbers") from None
+
+
+def cost(schedule: Schedule, n: int) -> Usage:
+    """The calls and turns of ranking n passages when the first stage is right.
+
+    Schedules that partition (topdown) need more when it is not.
+    """
+    calls = turns = 0
+    running = schedule.start(n)
+    try:
+        turn = next(running)
+        while True:
+            turns += 1
+            calls += len(turn.windows)
+            turn = running.send([_as_given(window) for window in turn.windows])
+    except StopIteration:
+        return Usage(calls=calls, turns=turns)
+
+
+def _as_given(window: Window) -> Reply:
+    order = tuple(sorted(range(len(window)), key=window.__getitem__))
+    return Reply(order, scores=tuple(float(-position) for position in window))
+
+
+def _by_score(order: Window, parts: Sequence[Window], replies: Sequence[Reply]) -> Window:
+    score: dict[int, float] = {}
+    for part, reply in zip(parts, replies, strict=True):
+        if reply.scores is not None:  # a window that failed stays behind, as it stood
+            score.update(zip(part, reply.scores, strict=True))
+    judged = sorted(score, key=lambda position: (-score[position], position))
+    return (*judged, *(position for position in order if position not in score))
+
+
+def _parts(order: Window, size: int) -> tuple[Window, ...]:
+    return tuple(order[i : i + size] for i in range(0, len(order), size))
+
+
+def _interleave(ranked: Sequence[Window]) -> Window:
+    return tuple(p for rank in zip_longest(*ranked) for p in rank if p is not None)
+
+
+def _check(name: str, *, at_least: int = 2, window: int, stride: int = 1) -> None:
+    if window < at_least:
+        raise InputError(f"{name}: a window must hold {at_least} passages or more, not {window}")
+    if stride < 1:
+        raise InputError(f"{name}: the stride must be 1 or more, not {stride}")

@@ -1,0 +1,39 @@
+"""What the environment says, read once; a flag wins over it."""
+
+from __future__ import annotations
+
+from pydantic import Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from rearank_agent.errors import SetupError
+
+__all__ = ["Settings", "settings"]
+
+
+class Settings(BaseSettings):
+    """The environment's part in a run."""
+
+    model_config = SettingsConfigDict(env_prefix="REARANK_", env_ignore_empty=True)
+
+    policy: str = Field(default="embedded", description="who judges")
+    deadline: float | None = Field(default=None, gt=0, description="seconds a request may take")
+    cache: str | None = Field(default=None, description="the folder for indexes and answers")
+    token: SecretStr | None = Field(default=None, description="the bearer token of the HTTP server")
+    vllm_base_url: str | None = Field(
+        default=None, validation_alias="VLLM_BASE_URL", description="where vLLM answers"
+    )
+
+
+def settings() -> Settings:
+    """The settings of this environment.
+
+    Raises:
+        SetupError: a variable holds something that cannot be used.
+    """
+    try:
+        return Settings()
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = str(first["loc"][0])
+        variable = name if name.isupper() else f"REARANK_{name.upper()}"
+        raise SetupError(f"the environment variable {variable}: {first['msg']}") from None

@@ -1,0 +1,77 @@
+"""Every block of README runs, and what it shows is what comes out."""
+
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from terminal import in_terminal
+
+ROOT = Path(__file__).parent.parent
+BLOCKS = re.findall(
+    r"^```(\w+)\n(.*?)^```$", (ROOT / "README.md").read_text(), re.DOTALL | re.MULTILINE
+)
+DEMO = 'rearank-agent rerank "why do fleas come back after treatment" examples/fleas.jsonl --top 4'
+
+
+@pytest.fixture(scope="module")
+def checkout(tmp_path_factory):
+    """What README speaks of, with this environment in the place of `.venv`."""
+    folder = tmp_path_factory.mktemp("checkout")
+    for name in ("rearank_agent", "examples", "docs"):
+        shutil.copytree(ROOT / name, folder / name)
+    (folder / ".venv").symlink_to(Path(sys.executable).parent.parent)
+    return folder
+
+
+def shell(command, folder, **more):
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    env = {**os.environ, "PATH": path, "REARANK_CACHE": str(folder / "cache"), **more}
+    return subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", command],
+        cwd=folder,
+        env=env,
+        capture_output=True,
+        text=True,
+    )
+
+
+@pytest.mark.parametrize("block", [text for kind, text in BLOCKS if kind == "sh"])
+def test_shell_blocks_run(block, checkout):
+    if block.startswith("make "):
+        done = shell(f"make -n {block.split()[1]} -C '{ROOT}'", checkout)
+    else:
+        done = shell(block, checkout)
+        assert done.stdout or "ranking.json" in block
+    assert (done.returncode, "Traceback" in done.stderr) == (0, False), done.stderr
+
+
+@pytest.mark.parametrize("block", [text for kind, text in BLOCKS if kind == "python"])
+def test_python_blocks_run(block, capsys):
+    exec(compile(block, "README.md", "exec"), {})
+    first, second = capsys.readouterr().out.splitlines()
+    assert first.startswith("1 b ")
+    assert second.startswith("2 a ")
+
+
+def test_make_demo_shows_what_readme_shows(checkout, monkeypatch):
+    assert DEMO in shell(f"make -n demo -C '{ROOT}'", checkout).stdout
+    (shown,) = [text for kind, text in BLOCKS if kind == "text"]
+    monkeypatch.chdir(checkout)
+    code, seen = in_terminal(shlex.split(DEMO)[1:])
+    assert code == 0
+
+    def stable(text):
+        plain = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]|\r", "", text)
+        lines = "\n".join(line.rstrip() for line in plain.splitlines()).strip()
+        return re.sub(r"\d+\.\d\d s", "T s", lines)
+
+    assert stable(seen) == stable(shown)
+
+
+def test_every_kind_of_block_is_tested():
+    assert {kind for kind, _ in BLOCKS} == {"sh", "text", "python"}

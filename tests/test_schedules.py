@@ -1,0 +1,111 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rearank_agent import InputError, Reply, schedules
+from rearank_agent.schedules import cost, schedule
+
+EVERY = ["whole", "sliding", "sliding:10:5", "sliding:7:7", "tournament", "tournament:5",
+         "topdown", "topdown:4", "topdown:7", "groups", "groups:7", "batches", "batches:30"]  # fmt: skip
+
+
+def play(name, n, key):
+    """Run a schedule with a judge that sorts by key; what it showed, and its final order."""
+    running = schedule(name).start(n)
+    shown = []
+    try:
+        turn = next(running)
+        while True:
+            shown.append(turn)
+            replies = []
+            for window in turn.windows:
+                scores = tuple(float(-key[position]) for position in window)
+                order = sorted(range(len(window)), key=lambda i: key[window[i]])
+                replies.append(Reply(tuple(order), scores))
+            turn = running.send(replies)
+    except StopIteration as done:
+        return shown, done.value
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_always_a_permutation_of_everything(name):
+    for n in [*range(121), 1000]:
+        key = [(position * 7919) % (n or 1) for position in range(n)]
+        shown, order = play(name, n, key)
+        assert sorted(order) == list(range(n))
+        for turn in shown:
+            assert sorted(turn.order) == list(range(n))
+            for window in turn.windows:
+                assert len(set(window)) == len(window)
+        seen = {position for turn in shown for window in turn.windows for position in window}
+        assert seen == set(range(n)), "every passage is shown at least once"
+
+
+@pytest.mark.parametrize(
+    ("name", "sure"),
+    [("whole", 10**9), ("groups", 10**9), ("batches:30", 10**9), ("sliding", 10),
+     ("sliding:10:5", 5), ("tournament", 10), ("tournament:5", 2), ("topdown", 10),
+     ("topdown:4", 2)],
+)  # fmt: skip
+@given(st.data())
+def test_a_perfect_judge_gives_the_perfect_head(name, sure, data):
+    n = data.draw(st.integers(1, 130))
+    key = data.draw(st.permutations(range(n)))
+    _, order = play(name, n, key)
+    best = sorted(range(n), key=lambda position: key[position])
+    assert list(order[:sure]) == best[:sure]
+
+
+def test_windows_stay_within_their_size():
+    for name, most in [("sliding", 20), ("tournament", 20), ("topdown", 20), ("groups", 20),
+                       ("batches", 100)]:  # fmt: skip
+        shown, _ = play(name, 333, list(range(333))[::-1])
+        assert max(len(w) for turn in shown for w in turn.windows) <= most
+
+
+def test_sliding_goes_from_the_tail_to_the_head():
+    shown, _ = play("sliding", 35, list(range(35)))
+    assert [turn.windows for turn in shown] == [
+        (tuple(range(15, 35)),), (tuple(range(5, 25)),), (tuple(range(15)),)
+    ]  # fmt: skip
+
+
+def test_the_cost_of_a_hundred():
+    costs = {name: cost(schedule(name), 100) for name in schedules.NAMES}
+    assert {name: (c.calls, c.turns) for name, c in costs.items()} == {
+        "whole": (1, 1), "sliding": (9, 9), "tournament": (11, 4), "topdown": (6, 2),
+        "groups": (5, 1), "batches": (1, 1),
+    }  # fmt: skip
+
+
+def test_batches_have_the_judged_in_front_of_the_unseen():
+    shown, order = play("batches:2", 5, [3, 1, 4, 0, 2])
+    assert [turn.order for turn in shown] == [(0, 1, 2, 3, 4), (1, 0, 2, 3, 4), (3, 1, 0, 2, 4)]
+    assert order == (3, 1, 4, 0, 2)
+
+
+def test_a_window_without_scores_stays_behind_in_groups():
+    running = schedule("groups:2").start(4)
+    next(running)
+    with pytest.raises(StopIteration) as done:
+        running.send([Reply((0, 1)), Reply((1, 0), (0.1, 0.7))])
+    assert done.value.value == (3, 2, 0, 1)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [("slide", "no schedule is called 'slide'"), ("sliding:a", "cannot take"),
+     ("sliding:1:2:3", "cannot take"), ("whole:3", "cannot take"),
+     ("sliding:10:11", "leaves gaps"), ("tournament:1", "2 passages or more"),
+     ("topdown:3", "4 passages or more"), ("sliding:5:0", "stride must be 1"),
+     ("groups:0", "1 passages or more")],
+)  # fmt: skip
+def test_wrong_names_and_numbers(name, message):
+    with pytest.raises(InputError, match=message):
+        schedule(name)
+
+
+def test_a_name_makes_the_schedule_it_names():
+    for name in EVERY:
+        assert schedule(schedule(name).name).name == schedule(name).name
+    assert schedule("sliding").name == "sliding:20:10"

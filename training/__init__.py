@@ -1,0 +1,1 @@
+"""Making the models that rerank: heavy, and never imported by `rearank_agent`."""
