@@ -10,7 +10,7 @@ demo: .venv/core ## install, and rerank the examples
 	$(BIN)/rearank-agent rerank "why do fleas come back after treatment" examples/fleas.jsonl --top 4
 
 test: .venv/dev ## lint, check types and run the tests
-	$(BIN)/ruff check .
+	$(BIN)/ruff check --no-cache .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/pytest

@@ -12,9 +12,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-from rearank_agent.library import Library
-
 from rearank_agent import Reranker
+from rearank_agent.library import Library
 
 ROOT = Path(__file__).parent.parent
 QUESTIONS = {
