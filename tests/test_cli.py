@@ -22,6 +22,7 @@ def own_cache(tmp_path_factory, monkeypatch):
     monkeypatch.setenv("REARANK_CACHE", str(tmp_path_factory.mktemp("cache")))
     monkeypatch.delenv("REARANK_POLICY", raising=False)
     monkeypatch.delenv("REARANK_DEADLINE", raising=False)
+    monkeypatch.setattr("rearank_agent.cli.output._PATIENCE", 60)  # a cold start is no subject here
 
 
 @pytest.fixture
@@ -220,6 +221,24 @@ def test_search_finds_the_place(run, tmp_path):
     first = lines(out)[0]
     assert re.search(r"fleas\.md:\d", first["place"])
     assert "hundred days" in first["text"]
+
+
+def test_what_search_left_out_stands_in_the_json_and_on_stderr(run, tmp_path):
+    (tmp_path / "fleas.md").write_text("A flea jumps far.")
+    (tmp_path / "odd.txt").write_bytes(b"flea \xff")
+    code, out, err = run("search", "flea", str(tmp_path), "--json")
+    assert code == 0
+    (fault,) = Ranking.from_json(out).faults
+    assert (fault.kind, fault.ids) == ("encoding", (str(tmp_path / "odd.txt"),))
+    assert err.startswith(f"note: encoding: {tmp_path}/odd.txt is not UTF-8")
+
+
+def test_long_work_is_told_on_stderr(run, monkeypatch):
+    monkeypatch.setattr("rearank_agent.cli.output._PATIENCE", 0)
+    code, out, err = run("rerank", "flea", FLEAS)
+    assert code == 0
+    assert len(out.splitlines()) == 12
+    assert err == "ranking 12 passages ...\n"
 
 
 def test_search_without_a_hit_says_so(run, tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -122,8 +123,8 @@ def search(
     library = Library(paths or [Path()], Path(cache) if cache else None)
     with waiting("reading files") as show:
         found = library.search(query, depth, progress=show)
-    notes(found.faults)
     if not found.passages:
+        notes(found.faults)
         raise InputError(f"no file holds a word of the query {query!r:.80}")
     with waiting(f"ranking {len(found.passages)} passages") as show:
         ranking = reranker.rerank_sync(
@@ -133,7 +134,7 @@ def search(
             blend=reranker.policy.blend if blend is None else blend,
             progress=show,
         )
-    give(ranking, top, as_json)
+    give(replace(ranking, faults=(*found.faults, *ranking.faults)), top, as_json)
 
 
 def _reranker(policy: str | None, schedule: str, deadline: float | None) -> Reranker:
