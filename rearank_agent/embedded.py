@@ -4,24 +4,28 @@ from __future__ import annotations
 
 import asyncio
 import os
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
-from functools import cached_property
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
 from pathlib import Path
 from threading import Lock
+from typing import Generic, TypeVar
 from weakref import WeakKeyDictionary
 
 import numpy as np
 
 from rearank_agent.encoder import Encoded, Encoder, Vector, unit
 from rearank_agent.evidence import Terms, bigrams, content, sentences
-from rearank_agent.lexical import Lexical, best_first, no_instruction
 from rearank_agent.passage import Fault, Passage, Quote, Rationale, Reply, Task, Usage, Window
+from rearank_agent.policies import Policy, best_first, no_instruction
 
 __all__ = ["WEIGHTS", "Embedded"]
 
 WEIGHTS = Path(__file__).parent / "weights"
 MOST_UNKNOWN = 0.2
+
+Found = TypeVar("Found")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,12 +46,34 @@ class _Judged:
     whole: bool
 
 
-@dataclass(slots=True)
-class _Request:
-    """A task's work so far; a passage is read once, whichever windows it stands in."""
+class _Once(Generic[Found]):
+    """What is worked out once, by whichever thread asks first; the others wait for it.
 
-    query: Future[_Query]
-    judged: dict[int, Future[_Judged]] = field(default_factory=dict)
+    Windows of one task share these and not futures: cancelling one window must not take away
+    what another waits for.
+    """
+
+    def __init__(self, work: Callable[[], Found]) -> None:
+        self._work = work
+        self._lock = Lock()
+        self._found: list[Found] = []
+
+    def __call__(self) -> Found:
+        with self._lock:
+            if not self._found:
+                self._found.append(self._work())
+            return self._found[0]
+
+
+class _Request:
+    """A task's work; a passage is read once, whichever windows it stands in."""
+
+    def __init__(self, policy: Embedded, query: str, candidates: tuple[Passage, ...]) -> None:
+        self.query = _Once(partial(policy._query, query, candidates))
+        self.judged = [_Once(partial(self._judge, policy, passage)) for passage in candidates]
+
+    def _judge(self, policy: Embedded, passage: Passage) -> _Judged:
+        return policy._judged(self.query(), passage)
 
 
 class Embedded:
@@ -89,19 +115,21 @@ class Embedded:
         return ThreadPoolExecutor(self.threads, thread_name_prefix="rearank-embedded")
 
     @cached_property
-    def _bigrams(self) -> Lexical:
+    def _bigrams(self) -> Policy:
+        from rearank_agent.lexical import Lexical  # a slow import that few requests need
+
         return Lexical(bigrams)
 
     async def judge(self, task: Task, window: Window) -> Reply:
         """Score the window; passages not begun are dropped when the request is cancelled."""
         request = self._request(task)
-        query = await asyncio.wrap_future(request.query)
+        run = partial(asyncio.get_running_loop().run_in_executor, self._pool)
+        query = await run(request.query)
         if query.unreadable:
             reply = await self._bigrams.judge(task, window)
             fault = Fault("vocabulary", (), query.unreadable)
             return replace(reply, faults=(fault, *reply.faults))
-        futures = [self._future(request, query, task.candidates, p) for p in window]
-        judged = await asyncio.gather(*map(asyncio.wrap_future, futures))
+        judged = await asyncio.gather(*(run(request.judged[position]) for position in window))
         scores = tuple(one.score for one in judged)
         return Reply(
             order=best_first(scores),
@@ -113,24 +141,12 @@ class Embedded:
 
     def _request(self, task: Task) -> _Request:
         with self._lock:
-            request = self._requests.get(task)
-            if request is None or request.query.cancelled():
-                request = _Request(self._pool.submit(self._query, task))
-                self._requests[task] = request
+            if (request := self._requests.get(task)) is None:
+                request = self._requests[task] = _Request(self, task.query, task.candidates)
         return request
 
-    def _future(
-        self, request: _Request, query: _Query, candidates: tuple[Passage, ...], position: int
-    ) -> Future[_Judged]:
-        with self._lock:
-            known = request.judged.get(position)
-            if known is None or known.cancelled():
-                known = self._pool.submit(self._judged, query, candidates[position])
-                request.judged[position] = known
-        return known
-
     def _faults(
-        self, task: Task, window: Window, query: _Query, judged: list[_Judged]
+        self, task: Task, window: Window, query: _Query, judged: Sequence[_Judged]
     ) -> tuple[Fault, ...]:
         most = f"only the first {self.encoder.max_tokens} tokens were read"
         ids = task.ids(window)
@@ -146,22 +162,23 @@ class Embedded:
             faults.append(Fault("vocabulary", strange, detail))
         return tuple(faults)
 
-    def _query(self, task: Task) -> _Query:
-        unknown = [self.encoder.unknown(passage.content) for passage in task.candidates]
+    def _query(self, text: str, candidates: tuple[Passage, ...]) -> _Query:
+        unknown = [self.encoder.unknown(passage.content) for passage in candidates]
         shares = {
-            "the query's letters": self.encoder.unknown(task.query),
+            "the query's letters": self.encoder.unknown(text),
             "the passages' letters": sum(unknown) / len(unknown),
         }
         told = " and ".join(
             f"{share:.0%} of {what}" for what, share in shares.items() if share > MOST_UNKNOWN
         )
-        ids = task.ids(range(len(unknown)))
-        encoded = self.encoder.encode(task.query)
+        encoded = self.encoder.encode(text)
         return _Query(
             vector=unit(encoded.hidden.mean(axis=0)),
-            terms=Terms.of(task.query),
+            terms=Terms.of(text),
             whole=encoded.whole,
-            strange=frozenset(i for i, s in zip(ids, unknown, strict=True) if s > MOST_UNKNOWN),
+            strange=frozenset(
+                p.id for p, s in zip(candidates, unknown, strict=True) if s > MOST_UNKNOWN
+            ),
             unreadable=told and f"the encoder cannot read {told}; BM25 on pairs of letters ranks",
         )
 

@@ -62,6 +62,7 @@ class Encoder:
             raise SetupError(f"the embedded weights in {folder} cannot be used: {error}") from None
         self.max_tokens = int(self.facts["max_tokens"])
         self._tokenizer = Tokenizer.from_str(words.decode())
+        self._tokenizer.encode_special_tokens = True  # "[SEP]" in a passage is only text
         options = onnxruntime.SessionOptions()
         # One thread a run and several runs at once: faster for short texts than several
         # threads in one run, and the sums do not depend on how work was split.
@@ -92,19 +93,21 @@ class Encoder:
         )
 
     def unknown(self, text: str) -> float:
-        """The share of the text's first letters that stand in tokens the encoder cannot read.
+        """The share of the text's first letters that the encoder cannot read, 0 to 1.
 
-        That is letters beyond ASCII in the unknown token or in tokens of one letter: what an
-        English vocabulary makes of Arabic, Cyrillic, Hangul and their like.
+        That is letters beyond ASCII in the unknown token, or in tokens of one letter beside
+        another such: what an English vocabulary makes of Arabic, Cyrillic, Hangul and their
+        like. A Greek letter in a formula stands alone, and is known.
         """
         head = text[: _HEAD // 4]
+        letters = sum(map(str.isalpha, head))
+        strange = 0
         encoded = self._tokenizer.encode(head, add_special_tokens=False)
-        letters = strange = 0
         for token, (start, end) in zip(encoded.tokens, encoded.offsets, strict=True):
-            span = list(filter(str.isalpha, head[start:end]))
-            letters += len(span)
-            if token == _UNKNOWN or len(token.removeprefix("##")) == 1:
-                strange += sum(not letter.isascii() for letter in span)
+            beside = head[max(0, start - 1) : start] + head[end : end + 1]
+            alone = len(token.removeprefix("##")) == 1
+            if token == _UNKNOWN or (alone and any(map(_beyond_ascii, beside))):
+                strange += sum(map(_beyond_ascii, head[start:end]))
         return strange / letters if letters else 0.0
 
     def _tokens(self, text: str) -> tuple[Any, bool]:
@@ -117,6 +120,10 @@ class Encoder:
                 return tokens, False
             head *= 4
         return self._tokenizer.encode(text), True
+
+
+def _beyond_ascii(letter: str) -> bool:
+    return letter.isalpha() and not letter.isascii()
 
 
 def unit(vector: Vector) -> Vector:

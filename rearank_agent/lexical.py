@@ -11,9 +11,10 @@ import bm25s
 import numpy as np
 
 from rearank_agent.evidence import Terms, Tokenizer, content, sentences, words
-from rearank_agent.passage import Fault, Passage, Quote, Rationale, Reply, Task, Usage, Window
+from rearank_agent.passage import Passage, Quote, Rationale, Reply, Task, Usage, Window
+from rearank_agent.policies import best_first, no_instruction
 
-__all__ = ["FirstStage", "Lexical", "best_first", "bm25", "no_instruction"]
+__all__ = ["FirstStage", "Lexical", "bm25"]
 
 
 def bm25(texts: Sequence[Sequence[str]]) -> bm25s.BM25:
@@ -21,18 +22,6 @@ def bm25(texts: Sequence[Sequence[str]]) -> bm25s.BM25:
     index = bm25s.BM25(method="lucene", k1=0.9, b=0.4)
     index.index([list(tokens) for tokens in texts], show_progress=False)
     return index
-
-
-def best_first(scores: Sequence[float]) -> tuple[int, ...]:
-    """The positions of the scores from high to low; equal scores keep their order."""
-    return tuple(sorted(range(len(scores)), key=lambda position: -scores[position]))
-
-
-def no_instruction(task: Task, policy: str) -> tuple[Fault, ...]:
-    """The fault of a policy that cannot use the task's instruction, if there is one."""
-    if not task.instruction:
-        return ()
-    return (Fault("instruction", detail=f"the policy {policy} cannot follow an instruction"),)
 
 
 @dataclass(frozen=True)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol, runtime_checkable
 
 from rearank_agent.errors import InputError
 from rearank_agent.passage import Fault, Reply, Task, Window
 
-__all__ = ["DEFAULT", "NAMES", "Fallback", "Policy", "policy"]
+__all__ = ["DEFAULT", "NAMES", "Fallback", "Policy", "best_first", "no_instruction", "policy"]
 
 DEFAULT = "embedded"
 
@@ -49,6 +49,18 @@ class Policy(Protocol):
             PolicyError: the judge failed; the message says what it said.
         """
         ...
+
+
+def best_first(scores: Sequence[float]) -> tuple[int, ...]:
+    """The positions of the scores from high to low; equal scores keep their order."""
+    return tuple(sorted(range(len(scores)), key=lambda position: -scores[position]))
+
+
+def no_instruction(task: Task, policy: str) -> tuple[Fault, ...]:
+    """The fault of a policy that cannot use the task's instruction, if there is one."""
+    if not task.instruction:
+        return ()
+    return (Fault("instruction", detail=f"the policy {policy} cannot follow an instruction"),)
 
 
 @dataclass(frozen=True)

@@ -93,6 +93,26 @@ async def test_windows_at_the_same_time_share_their_work(monkeypatch):
     assert max(read.values()) == 1
 
 
+async def test_cancelling_one_window_leaves_the_others_alone():
+    policy = Embedded(threads=1)
+    task = Task("r", "fleas", "", tuple(Passage(str(i), f"{i} {JUMP}") for i in range(60)))
+    everything = tuple(range(60))
+    first = asyncio.create_task(policy.judge(task, everything))
+    second = asyncio.create_task(policy.judge(task, everything))
+    await asyncio.sleep(0.05)
+    first.cancel()
+    reply = await second
+    with pytest.raises(asyncio.CancelledError):
+        await first
+    assert sorted(reply.order) == list(range(60))
+
+
+def test_control_tokens_in_a_passage_are_only_text(embedded):
+    tokens = embedded.encoder._tokens("[SEP] fleas [CLS] jump [MASK]")[0].tokens
+    assert tokens.count("[SEP]") == tokens.count("[CLS]") == 1
+    assert "[MASK]" not in tokens
+
+
 @pytest.mark.parametrize("title", ["", "A title of its own. With two sentences."])
 @pytest.mark.parametrize(
     "text", [JUMP, "  \n" + JUMP, "Köln? 跳蚤 🦟 jumps.\n\nFleas leap far!  ", "no end"]
@@ -155,7 +175,7 @@ def test_scripts_it_cannot_read_are_ranked_by_pairs_of_letters(embedded, languag
 @pytest.mark.parametrize(
     "text",
     ["Größere Flöhe überwintern häufig.", "Où êtes-vous allés cet été ?", "Vòng đời của bọ chét",
-     "great 😍😍😍 food 🍕🍔 10/10 🔥", "IL-1β and TNF-α rose", "12:30 (+49) 30-60", "x = y ** 2"],
+     "great 😍😍😍 food 🍕🍔 10/10 🔥", "IL-1β and TNF-α rose", "TNF-α", "Δ9-THC", "µ and α, β", "12:30 (+49) 30-60", "x = y ** 2"],
 )  # fmt: skip
 def test_accents_emoji_and_signs_are_not_foreign(embedded, text):
     assert Reranker(embedded).rerank_sync("what is it", [text]).faults == ()
