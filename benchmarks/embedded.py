@@ -15,15 +15,16 @@ import sys
 from pathlib import Path
 from statistics import median
 
-RUNS = 7
+ROOT = Path(__file__).parent.parent
+RUNS = 5
 QUERY = "how long can a flea live without a host"
 
 MAKE = f"""
-import json, random, resource, sys, time
-rng = random.Random(7)
-words = ("flea host animal blood egg larva pupa adult cocoon house pet treatment weeks months cold warm "
-         "the a of in to and is that it for on with as by from days live dies feeds jumps").split()
-texts = [" ".join(rng.choice(words) for _ in range(60)) + "." for _ in range(100)]
+import json, pathlib, resource, sys, time
+root = pathlib.Path({str(ROOT)!r})
+names = ("LICENSE", "docs/architecture.md", "README.md")
+words = " ".join((root / name).read_text() for name in names).split()
+texts = [" ".join(words[(i * 37) % (len(words) - 80) :][: 40 + i * 7 % 41]) for i in range(100)]
 query, runs = {QUERY!r}, {RUNS}
 """
 OURS = (
@@ -83,7 +84,7 @@ def speed(peer: str | None) -> None:
     if peer:
         programs["sentence-transformers"] = (peer, THEIRS)
     results = {name: ([], [], []) for name in programs}
-    for _ in range(3):
+    for _ in range(4):
         for name, (python, code) in programs.items():
             out = subprocess.run(
                 [python, "-W", "ignore", "-c", code], capture_output=True, text=True, check=True
@@ -91,7 +92,7 @@ def speed(peer: str | None) -> None:
             ready, times, peak = json.loads(out.stdout.splitlines()[-1])
             for series, values in zip(results[name], ([ready], times, [peak]), strict=True):
                 series.extend(values)
-    print("100 passages of 60 words, one query; medians of 3 processes x 7 runs")
+    print("100 passages of 40 to 80 words, one query; medians of 4 processes x 5 runs, in turn")
     print(f"{'ready':>8} {'ranked':>8} {'slowest':>8} {'peak':>8}")
     for name, (ready, times, peak) in results.items():
         print(
@@ -114,7 +115,7 @@ def quality(folders: list[Path]) -> None:
     for folder in folders:
 
         def rows(name, folder=folder):
-            return [json.loads(line) for line in (folder / name).read_text().splitlines()]
+            return [json.loads(line) for line in (folder / name).read_text().split("\n") if line]
 
         corpus = {row["_id"]: row for row in rows("corpus.jsonl")}
         queries = {row["_id"]: row["text"] for row in rows("queries.jsonl")}

@@ -100,6 +100,8 @@ class Encoder:
         like. A Greek letter in a formula stands alone, and is known.
         """
         head = text[: _HEAD // 4]
+        if head.isascii():
+            return 0.0
         letters = sum(map(str.isalpha, head))
         strange = 0
         encoded = self._tokenizer.encode(head, add_special_tokens=False)
