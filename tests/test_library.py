@@ -1,5 +1,6 @@
-import json
 import os
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -81,8 +82,8 @@ def test_what_cannot_be_read_is_said(search, folder, monkeypatch):
     assert sorted((fault.kind, fault.detail) for fault in found.faults) == [
         ("binary", "docs/binary.txt is not text"),
         ("encoding", "docs/latin.txt is not UTF-8 (first seen in line 2)"),
-        ("line", "docs/rows.jsonl, line 2 is not JSON"),
-        ("line", "docs/rows.jsonl, line 3 has no text"),
+        ("line", "docs/rows.jsonl:2 is not JSON"),
+        ("line", "docs/rows.jsonl:3 has no text"),
     ]
     assert search("flea").faults == found.faults, "said again from the kept index"
 
@@ -105,17 +106,33 @@ def test_links_never_lead_outside(search, folder, tmp_path):
     found = search("zebra secret flea")
     assert places(found) == ["docs/fleas.md:1-5"]
     assert sorted((fault.kind, fault.ids) for fault in found.faults) == [
-        ("outside", ("docs/key.txt",)), ("outside", ("docs/out",)),
+        ("outside", ("docs/key.txt", "docs/out")),
     ]  # fmt: skip
 
 
 def test_a_path_is_resolved_only_inside(folder, tmp_path):
     library = Library([Path("docs")], tmp_path / "cache")
     (folder / "link").symlink_to(tmp_path)
-    assert library.resolve("deep/../fleas.md") == (folder / "fleas.md").resolve()
-    for path in ("../cache", str(folder / "fleas.md"), "link/cache", "no.md", "/etc/passwd"):
+    (folder / ".env").write_text("KEY=1")
+    (folder / ".gitignore").write_text("private.txt\n")
+    (folder / "private.txt").write_text("x")
+    (tmp_path / "other.txt").write_text("x")
+    real = (folder / "fleas.md").resolve()
+    for place in (
+        "docs/fleas.md:1-5",
+        "docs/fleas.md:1#2",
+        "fleas.md",
+        "deep/../fleas.md",
+        str(real),
+    ):
+        assert library.resolve(place) == real
+    for place in ("../other.txt", "link/other.txt", str(tmp_path / "other.txt"), "no.md", ".env",
+                  "private.txt", "/etc/passwd", "docs", "", "a\0b", "../docs"):  # fmt: skip
         with pytest.raises(InputError, match="is not below docs"):
-            library.resolve(path)
+            library.resolve(place)
+    alone = Library([folder / "fleas.md"], tmp_path / "cache")
+    with pytest.raises(InputError, match="is not below"):
+        alone.resolve("deep/dogs.txt")
 
 
 def reads(monkeypatch):
@@ -183,15 +200,70 @@ def test_an_unreadable_folder_is_said(search, folder, monkeypatch):
     ]
 
 
-@pytest.mark.parametrize("name", ["files.json", "data.csc.index.npy", "vocab.index.json"])
-def test_a_damaged_index_is_made_anew_and_said(search, tmp_path, name):
+def kept(tmp_path):
+    (file,) = (tmp_path / "cache").rglob("*.npz")
+    return file
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda whole: b"",
+        lambda whole: b"{nonsense",
+        lambda whole: whole[: len(whole) // 2],
+        lambda whole: whole[:-40],
+        lambda whole: whole.replace(b"flea", b"fled", 1),
+    ],
+)
+def test_a_damaged_index_is_made_anew_and_said(search, tmp_path, damage):
     before = search("flea")
-    (file,) = (tmp_path / "cache").rglob(name)
-    file.write_bytes(b"{nonsense")
+    file = kept(tmp_path)
+    file.write_bytes(damage(file.read_bytes()))
     after = search("flea")
     assert after.passages == before.passages
-    assert [fault.kind for fault in after.faults] == ["cache"]
+    assert [(fault.kind, fault.ids) for fault in after.faults] == [("cache", (str(file),))]
     assert search("flea").faults == ()
+
+
+def test_what_a_killed_program_left_is_swept_away(search, folder, tmp_path):
+    search("flea")
+    old, new = (kept(tmp_path).with_name(name) for name in ("old.tmp", "new.tmp"))
+    for left in (old, new):
+        left.write_bytes(b"half")
+    os.utime(old, (0, 0))
+    (folder / "more.txt").write_text("flea")
+    search("flea")
+    assert (old.exists(), new.exists()) == (False, True), "a new one may still be written"
+
+
+def test_an_index_of_another_version_is_made_anew_without_a_word(search, tmp_path, monkeypatch):
+    monkeypatch.setattr("rearank_agent.shelf.VERSION", 1)
+    search("flea")
+    monkeypatch.undo()
+    monkeypatch.chdir(tmp_path)
+    seen = reads(monkeypatch)
+    assert search("flea").faults == ()
+    assert sorted(seen) == ["dogs.txt", "fleas.md"]
+
+
+def test_stopping_while_the_index_is_written_leaves_the_old_one(
+    search, folder, tmp_path, monkeypatch
+):
+    search("flea")
+    before = kept(tmp_path).read_bytes()
+    (folder / "new.txt").write_text("a flea more")
+
+    def stop(file, **_):
+        file.write(b"half")
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("rearank_agent.shelf.np.savez", stop)
+        with pytest.raises(KeyboardInterrupt):
+            search("flea")
+    assert kept(tmp_path).read_bytes() == before
+    assert list(kept(tmp_path).parent.iterdir()) == [kept(tmp_path)]
+    assert len(search("flea").passages) == 2
 
 
 def test_a_cache_that_cannot_be_written_is_a_fault(folder, tmp_path):
@@ -203,9 +275,8 @@ def test_a_cache_that_cannot_be_written_is_a_fault(folder, tmp_path):
 
 def test_the_cache_is_for_its_owner_alone(search, tmp_path):
     search("flea")
-    (files,) = (tmp_path / "cache").rglob("files.json")
-    assert json.loads(files.read_text())["version"] == 1
-    assert (files.parent.stat().st_mode & 0o077) == 0
+    file = kept(tmp_path)
+    assert (file.parent.stat().st_mode & 0o077, file.stat().st_mode & 0o077) == (0, 0)
 
 
 def test_two_at_the_same_time(search):
@@ -216,6 +287,83 @@ def test_two_at_the_same_time(search):
     for thread in threads:
         thread.join()
     assert {tuple(places(one)) for one in found} == {("docs/fleas.md:1-5",)}
+
+
+def test_processes_at_the_same_time_see_no_damage(folder, tmp_path):
+    code = """if True:
+        import sys
+        from pathlib import Path
+        from rearank_agent.library import Library
+        for turn in range(8):
+            Path("docs", sys.argv[1]).write_text("flea " + "x " * turn)
+            found = Library([Path("docs")], Path("cache")).search("flea")
+            print([fault.kind for fault in found.faults if fault.kind == "cache"])
+    """
+    command = [sys.executable, "-c", code]
+    running = [
+        subprocess.Popen([*command, f"{number}.txt"], stdout=subprocess.PIPE, text=True)
+        for number in range(3)
+    ]
+    assert {line for one in running for line in one.communicate()[0].split("\n")} == {"[]", ""}
+
+
+def test_what_is_odd_in_a_folder_is_said_and_searched_around(search, folder):
+    (folder / ".hidden").mkdir()
+    (folder / "to-hidden").symlink_to(folder / ".hidden")
+    (folder / "self").symlink_to("self")
+    (folder / "nowhere").symlink_to("nothing")
+    os.mkfifo(folder / "pipe")
+    for number in range(3):
+        (folder / f"{number}.png").write_bytes(b"\0")
+    (folder / "deep" / ".gitignore").write_text("!\nsecret.txt\n")
+    (folder / "deep" / "secret.txt").write_text("flea")
+    (folder / os.fsdecode(b"bad\xff.txt")).write_text("flea")
+    found = search("flea")
+    assert places(found) == ["docs/fleas.md:1-5"]
+    assert [(fault.kind, fault.detail) for fault in found.faults] == [
+        ("binary", "docs/0.png is not text (and 2 more)"),
+        ("link", "docs/nowhere is a link to nothing (and 1 more)"),
+        ("link", "docs/to-hidden is a link to what is hidden or ignored"),
+        ("unreadable", "docs/bad?.txt has a name that is not UTF-8"),
+        ("unreadable", "docs/deep/.gitignore holds a line that is no pattern"),
+        ("unreadable", "docs/pipe is neither a file nor a folder"),
+    ]
+    assert found.faults[0].ids == ("docs/0.png", "docs/1.png", "docs/2.png")
+
+
+def test_a_folder_of_any_depth(search, folder, monkeypatch):
+    monkeypatch.chdir(folder)
+    for _ in range(1100):
+        Path("d").mkdir()
+        os.chdir("d")
+    Path("end.txt").write_text("zebra")
+    monkeypatch.chdir(folder.parent)
+    (passage,) = search("zebra").passages
+    assert passage.place == f"docs/{'d/' * 1100}end.txt:1"
+    Path(passage.place.removesuffix(":1")).unlink()
+    os.removedirs(f"docs/{'d/' * 1100}")  # too deep for those who clean up after tests
+
+
+def test_roots_that_overlap_give_a_file_once(search, folder):
+    (folder.parent / "linked.md").symlink_to(folder / "fleas.md")
+    assert places(search("flea", "docs", folder, "docs/fleas.md")) == ["docs/fleas.md:1-5"]
+    assert places(search("flea", "docs/fleas.md", "docs")) == ["docs/fleas.md:1-5"]
+    assert places(search("flea", "linked.md")) == ["linked.md:1-5"], "a link that was named"
+
+
+def test_the_repository_around_a_folder_is_heard(search, folder, tmp_path):
+    (tmp_path / ".git").mkdir()
+    (tmp_path / ".gitignore").write_text("out/\n")
+    (folder / "out").mkdir()
+    (folder / "out" / "x.txt").write_text("zebra")
+    assert places(search("zebra")) == []
+    assert places(search("zebra", "docs/out")) == ["docs/out/x.txt:1"], "a folder that was named"
+
+
+def test_files_without_a_word_that_counts(search, folder):
+    (folder / "fleas.md").write_text("the of and")
+    (folder / "deep" / "dogs.txt").write_text("- - -")
+    assert search("the of").passages == search("flea").passages == ()
 
 
 def test_unusual_names(search, folder):
