@@ -39,14 +39,14 @@ def main() -> None:
         folder.mkdir()
         write(folder)
         query = "how long can a flea live " + (folder / "file3.txt").read_text()[:60]
-        library, reranker = Library([folder], cache), Reranker("embedded")
+        reranker = Reranker("embedded")
         reranker.rerank_sync(query, ["warm"])
         parts = ("look", "load", "read", "index", "search")
         print(f"{'':24}" + "".join(f"{part:>8}" for part in (*parts, "rerank", "all")))
 
         def show(label: str) -> None:
             start = perf_counter()
-            found = library.search(query, 50)
+            found = Library([folder], cache).search(query, 50)  # anew, as a command does
             before = perf_counter()
             reranker.rerank_sync(query, found.passages, blend=reranker.policy.blend)
             end = perf_counter()
