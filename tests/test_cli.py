@@ -299,6 +299,14 @@ def test_a_person_sees_a_table_of_80_columns():
     assert "9 more with --top 12" in " ".join(plain.split())
 
 
+def test_a_long_path_keeps_its_file_and_lines(tmp_path):
+    deep = tmp_path.joinpath(*["a-folder-with-a-long-name"] * 4)
+    deep.mkdir(parents=True)
+    (deep / "fleas.md").write_text("# Fleas\n\nA flea jumps far.\n")
+    _, shown = in_terminal(["search", "how far does a flea jump", str(tmp_path)])
+    assert "/fleas.md:1-3" in shown
+
+
 def test_control_characters_do_not_reach_the_terminal(tmp_path):
     path = tmp_path / "evil.txt"
     path.write_text("flea \x1b[2J\x1b]0;owned\x07 jump\n")

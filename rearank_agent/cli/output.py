@@ -18,7 +18,9 @@ from rich.text import Text
 from rearank_agent.passage import Fault, Ranked, Ranking
 
 _SHOWN = 10
-_IDS = 5
+_IDS = 3
+_WIDTH = 58  # of the last column in a terminal of 80
+_SHORTEST = 8
 _PATIENCE = 1.0
 
 
@@ -87,10 +89,11 @@ def _moved(ranked: Ranked) -> Text:
 
 def _cell(ranked: Ranked) -> Text:
     passage = ranked.passage
-    head = passage.place or passage.id
-    if passage.title and passage.title not in head:
-        head += f"  {passage.title}"
-    cell = Text(_short(head, 60), "bold")
+    head = _end(passage.place or passage.id, _WIDTH)
+    room = _WIDTH - len(head) - 1
+    if passage.title and room > _SHORTEST:
+        head += f" {_short(passage.title, room)}"
+    cell = Text(head, "bold")
     said = ranked.evidence or passage.text
     cell.append(f"\n{_quoted(said, bool(ranked.evidence))}", "not bold")
     if ranked.rationale and ranked.rationale.lacks:
@@ -103,8 +106,18 @@ def _quoted(said: str, evidence: bool) -> str:
     return f"“{short}”" if evidence else short
 
 
+def _end(text: str, most: int) -> str:
+    """The end of a place tells more than its beginning: the file and its lines."""
+    line = _printable(text)
+    return line if len(line) <= most else "…" + line[1 - most :]
+
+
+def _printable(text: str) -> str:
+    return "".join(c for c in " ".join(text.split()) if c.isprintable())
+
+
 def _short(text: str, most: int) -> str:
-    line = "".join(c for c in " ".join(text.split()) if c.isprintable())
+    line = _printable(text)
     return line if len(line) <= most else line[: most - 1].rstrip() + "…"
 
 
