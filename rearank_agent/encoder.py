@@ -20,6 +20,8 @@ __all__ = ["Encoded", "Encoder", "Vector", "unit"]
 Vector = NDArray[np.float32]
 
 _HEAD = 4096
+MOST_CHARACTERS = 16 * _HEAD
+"""Of a text that are looked at, however few tokens they give: blanks, or a word without end."""
 _UNKNOWN = "[UNK]"
 
 
@@ -118,7 +120,7 @@ class Encoder:
         while len(text) > head:
             cut = text[:head].rpartition(" ")[0] or text[:head]
             tokens = self._tokenizer.encode(cut)
-            if len(tokens.ids) > self.max_tokens:
+            if len(tokens.ids) > self.max_tokens or head == MOST_CHARACTERS:
                 return tokens, False
             head *= 4
         return self._tokenizer.encode(text), True

@@ -147,6 +147,19 @@ def test_spaces_and_endless_words_before_the_text_are_read_over(embedded):
     assert ranking.faults == ()
 
 
+def test_megabytes_without_a_token_are_left_with_a_fault(embedded):
+    passages = [
+        Passage("a", " " * 5_000_000 + JUMP),
+        Passage("b", "x" * 5_000_000),
+        Passage("c", JUMP),
+    ]
+    ranking = Reranker(embedded, deadline=3).rerank_sync(QUERY, passages)
+    assert ranking.ids[0] == "c"
+    assert ranking.partial is False
+    assert ranking.usage.seconds < 6
+    assert [(fault.kind, fault.ids) for fault in ranking.faults] == [("cut", ("a", "b"))]
+
+
 def test_an_instruction_it_cannot_follow_is_a_fault(embedded):
     ranking = Reranker(embedded).rerank_sync(QUERY, [JUMP], instruction="Prefer numbers.")
     detail = "the policy embedded cannot follow an instruction"
