@@ -55,17 +55,15 @@ def ask(library, reranker, checkout, question, files):
     """The rank of the first passage from a right file: in the first stage, and reranked."""
     found = library.search(question, 50).passages
     ranking = reranker.rerank_sync(question, found, blend=reranker.policy.blend)
-    rights = {str(checkout / name) for name in files}
-    listed = (list(found), [ranked.passage for ranked in ranking.passages])
-    return tuple(rank_of(passages, rights, checkout) for passages in listed)
+    rights = tuple(f"{checkout / name}:" for name in files)
+    listed = (found, [ranked.passage for ranked in ranking.passages])
+    return tuple(rank_of(passages, rights) for passages in listed)
 
 
-def rank_of(passages, rights, checkout):
+def rank_of(passages, rights):
     """The rank, from 1, of the first passage whose place is in a right file; 0 for none."""
-    for rank, passage in enumerate(passages, 1):
-        if any(f"{Path(right).relative_to(checkout)}:" in passage.place for right in rights):
-            return rank
-    return 0
+    ranks = (rank for rank, p in enumerate(passages, 1) if p.place.startswith(rights))
+    return next(ranks, 0)
 
 
 if __name__ == "__main__":
