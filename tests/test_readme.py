@@ -70,7 +70,11 @@ def test_make_demo_shows_what_readme_shows(checkout, monkeypatch):
         lines = "\n".join(line.rstrip() for line in plain.splitlines()).strip()
         return re.sub(r"\d+\.\d\d s", "T s", lines)
 
-    assert stable(seen) == stable(shown)
+    score = re.compile(r"\b0\.\d{3}\b")
+    assert score.sub("S", stable(seen)) == score.sub("S", stable(shown))
+    # Processors round int8 products in their own ways: seen 0.538 and 0.544 for one passage.
+    scores = [[float(s) for s in score.findall(text)] for text in (seen, shown)]
+    assert scores[0] == pytest.approx(scores[1], abs=0.015)
 
 
 def test_every_kind_of_block_is_tested():
