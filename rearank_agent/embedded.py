@@ -93,6 +93,7 @@ class Embedded:
 
     name = "embedded"
     scores = True
+    window = None
 
     def __init__(self, weights: Path = WEIGHTS, threads: int | None = None) -> None:
         self.encoder = Encoder(weights)

@@ -47,6 +47,7 @@ class Lexical:
     name = "lexical"
     scores = True
     blend = 0.0
+    window = None
 
     @property
     def fingerprint(self) -> str:
@@ -97,6 +98,7 @@ class FirstStage:
     fingerprint = "first-stage"
     scores = True
     blend = 0.0
+    window = None
 
     async def judge(self, task: Task, window: Window) -> Reply:
         """Order the window as it stands in the task."""

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Literal, TypedDict
 
 from rearank_agent.evidence import sentences
+from rearank_agent.neutral import neutral
 from rearank_agent.passage import Fault, Passage, Rationale
 from rearank_agent.template import Template, fill
 
@@ -22,7 +23,10 @@ __all__ = [
     "Message",
     "Reading",
     "ask",
-    "neutral",
+    "ask_again",
+    "begin_answer",
+    "glue",
+    "identifiers",
     "read",
     "say",
 ]
@@ -42,8 +46,6 @@ _CHAIN: dict[Format, re.Pattern[str]] = {
     ),
 }
 _MENTION = re.compile(r"\[\s*([0-9]{1,6})\s*\]|\b[Pp]assages? ([0-9]{1,6})\b")
-_TAG_LIKE = re.compile(r"<([^<>\s]{1,64})>")
-_BRACKETED = re.compile(r"[\[［【]\s*(\d+|/?[A-Z][A-Z_]+)\s*[\]］】]")
 _BEST_SCORE = 10.0
 
 
@@ -92,30 +94,37 @@ def ask(
     if words.system:
         turns.append({"role": "system", "content": fill(words.system, **common)})
     turns += _exchange(fill(words.opening, **common, instruction=told), words.opening_reply)
-    shown = [_shown(passage, cut) for passage in passages]
-    for number, text in enumerate(shown, 1):
-        turn = fill(words.passage, **common, number=number, text=neutral(text))
+    contents = [passage.content.strip() for passage in passages]
+    shown = [_shortened(content, cut) for content in contents]
+    safe = [neutral(text) for text in shown]
+    for number, text in enumerate(safe, 1):
+        turn = fill(words.passage, **common, number=number, text=text)
         turns += _exchange(turn, fill(words.passage_reply, number=number))
     turns.append({"role": "user", "content": fill(closing, **common)})
-    return Asked(tuple(turns), _changed(passages, shown, cut))
+    short = _where(passages, contents, shown)
+    steering = _where(passages, shown, safe)
+    return Asked(tuple(turns), _changed(short, steering, cut))
 
 
 def _exchange(said: str, answered: str) -> list[Message]:
     return [{"role": "user", "content": said}, {"role": "assistant", "content": answered}]
 
 
-def _shown(passage: Passage, cut: int) -> str:
-    content = passage.content.strip()
+def _shortened(content: str, cut: int) -> str:
     if len(content) <= cut:
         return content
     head = content[:cut]
     return head.rsplit(maxsplit=1)[0] if re.search(r"\s", head) else head
 
 
-def _changed(passages: Sequence[Passage], shown: Sequence[str], cut: int) -> tuple[Fault, ...]:
-    pairs = list(zip(passages, shown, strict=True))
-    short = tuple(p.id for p, text in pairs if len(text) < len(p.content.strip()))
-    steering = tuple(p.id for p, text in pairs if neutral(text) != text)
+def _where(
+    passages: Sequence[Passage], before: Sequence[str], after: Sequence[str]
+) -> tuple[str, ...]:
+    changes = zip(passages, before, after, strict=True)
+    return tuple(passage.id for passage, old, new in changes if old != new)
+
+
+def _changed(short: tuple[str, ...], steering: tuple[str, ...], cut: int) -> tuple[Fault, ...]:
     faults = []
     if short:
         faults.append(Fault("cut", short, f"only the first {cut} characters were shown"))
@@ -125,13 +134,44 @@ def _changed(passages: Sequence[Passage], shown: Sequence[str], cut: int) -> tup
     return tuple(faults)
 
 
-def neutral(text: str) -> str:
-    """The text with other brackets around whatever could steer the prompt.
+def ask_again(
+    asked: Sequence[Message], reply: str, form: Format = "order", template: Template | None = None
+) -> tuple[Message, ...]:
+    """The messages that ask once more, for the answer alone, after a reply that held none."""
+    words = template or Template.default()
+    told: Message = {"role": "assistant", "content": _TAG.sub("", reply).strip() or "..."}
+    last: Message = {"role": "user", "content": f"{words.again}\n{getattr(words, form)}"}
+    return (*asked, told, last)
 
-    That is: chat-template control tokens and our own tags (anything like `<word>`), Mistral's
-    bracketed ones (`[INST]`), and bracketed numbers, which would pass for identifiers.
+
+def begin_answer(reply: str) -> str:
+    """The reply as a closed thought with an answer begun: what a server is to go on from.
+
+    Two line ends follow the thought, as the chat templates of thinking models write it.
     """
-    return _BRACKETED.sub(r"(\1)", _TAG_LIKE.sub(r"‹\1›", text))
+    thought = _TAG.sub("", reply).strip()
+    return f"<think>\n{thought}\n</think>\n\n<answer>" if thought else "<answer>"
+
+
+def glue(thought: str, answer: str, *, ended: bool = True) -> str:
+    """A reply as one text, when its thought came apart from it.
+
+    Args:
+        thought: without a thought the answer is the reply.
+        answer: what came beside it.
+        ended: whether the thought came to its end; one that did not is no answer.
+    """
+    if not thought:
+        return answer
+    end = "\n</think>\n" if ended else ""
+    return f"<think>\n{_TAG.sub('', thought).strip()}{end}{answer}"
+
+
+def identifiers(n: int, form: Format = "order") -> str:
+    """A regular expression of the rest of an answer: n identifiers of the window, and its end."""
+    one = rf"\[({'|'.join(str(number) for number in range(1, n + 1))})\]"
+    one, between = (one, " > ") if form == "order" else (f"{one} (10|[0-9])", ", ")
+    return f"{one}({between}{one}){{{n - 1}}}</answer>"
 
 
 def say(order: Iterable[int], thought: str = "", scores: Sequence[float] | None = None) -> str:

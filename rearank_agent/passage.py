@@ -210,7 +210,18 @@ class Rationale(Value):
 
 @dataclass(frozen=True, slots=True)
 class Usage(Value):
-    """What something cost: model calls, turns, cache hits, tokens, seconds on the clock."""
+    """What something cost.
+
+    Attributes:
+        calls: requests to a model, those that were tried again included.
+        turns: rounds of windows, one after the other.
+        hits: windows answered from kept replies.
+        prompt_tokens: of all prompts.
+        cached_tokens: those of them the server had in its cache, where it says.
+        thought_tokens, answer_tokens: of the replies. Where the server tells only their sum, it
+            is divided as the characters are.
+        seconds: on the clock.
+    """
 
     calls: int = 0
     turns: int = 0
@@ -219,6 +230,7 @@ class Usage(Value):
     thought_tokens: int = 0
     answer_tokens: int = 0
     seconds: float = 0.0
+    cached_tokens: int = 0
 
     def __add__(self, other: Usage) -> Usage:
         return Usage(*(getattr(self, n) + getattr(other, n) for n in Usage.__slots__))
@@ -232,6 +244,7 @@ class Reply(Value):
         order: a permutation of `range(n)`, best first.
         scores: n numbers, higher is better, or None from a policy that only orders.
         rationales: n, or none at all.
+        confidence: n numbers from 0 to 1, or none at all, from policies that ask more than once.
         reasoning: the judge's thought as it came.
         faults: what was mended to make this reply whole.
         usage: what it cost.
@@ -240,6 +253,7 @@ class Reply(Value):
     order: tuple[int, ...]
     scores: tuple[float, ...] | None = None
     rationales: tuple[Rationale, ...] = ()
+    confidence: tuple[float, ...] = ()
     reasoning: str = ""
     faults: tuple[Fault, ...] = ()
     usage: Usage = Usage()

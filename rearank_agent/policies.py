@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 from rearank_agent.errors import InputError
 from rearank_agent.passage import Fault, Reply, Task, Window
@@ -40,6 +40,15 @@ class Policy(Protocol):
     @property
     def blend(self) -> float:
         """The weight of the first-stage rank it is best mixed with; 0 for none."""
+        ...
+
+    @property
+    def window(self) -> int | None:
+        """The most passages it is shown at once; None for a judge of whole requests.
+
+        A policy with a window judges by what stands in it alone. One without may look at all
+        candidates of the task, and takes any number of them.
+        """
         ...
 
     async def judge(self, task: Task, window: Window) -> Reply:
@@ -95,6 +104,11 @@ class Fallback:
         """The stand-in's own blend."""
         return self.stand_in.blend
 
+    @property
+    def window(self) -> int | None:
+        """The stand-in's window."""
+        return self.stand_in.window
+
     async def judge(self, task: Task, window: Window) -> Reply:
         """The stand-in's reply, with a fault `fallback`."""
         reply = await self.stand_in.judge(task, window)
@@ -132,13 +146,29 @@ NAMES: dict[str, Callable[[], Policy]] = {
 """Every policy by name; each imports what it needs when it is made."""
 
 
-def policy(name: str = DEFAULT) -> Policy:
-    """The policy of a name: "embedded", "lexical" or "first-stage".
+def policy(name: str = DEFAULT, **asking: Any) -> Policy:
+    """The policy of a name.
+
+    Args:
+        name: "embedded", "lexical", "first-stage", or a model as "provider:model":
+            "vllm:NAME" for one behind vLLM, "anthropic:NAME", "openai:NAME" and all others that
+            pydantic-ai knows.
+        asking: how a model is asked: the keywords of `llm.LLM`, as in `think=False`.
 
     Raises:
-        InputError: no policy has this name.
+        InputError: no policy has this name, or it is not asked in words.
         SetupError: it is known, but something it needs is missing or damaged.
     """
+    provider, colon, model = name.partition(":")
+    if provider and colon and model:
+        from rearank_agent.llm import LLM  # pydantic-ai takes most of a second to import
+
+        return LLM(name, **asking)
     if name not in NAMES:
-        raise InputError(f"no policy is called {name!r}; there are: {', '.join(NAMES)}")
+        raise InputError(
+            f"no policy is called {name!r}; there are: {', '.join(NAMES)}, "
+            "and models as vllm:NAME, openai:NAME, anthropic:NAME, ..."
+        )
+    if asking:
+        raise InputError(f"the policy {name} is not asked in words: {', '.join(asking)}")
     return NAMES[name]()

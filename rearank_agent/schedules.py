@@ -16,10 +16,10 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
-from math import ceil
+from math import ceil, inf
 
 from rearank_agent.errors import InputError
-from rearank_agent.passage import Reply, Usage, Window
+from rearank_agent.passage import Fault, Reply, Usage, Window
 
 __all__ = [
     "NAMES",
@@ -30,10 +30,17 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """Windows to judge at the same time, and the best order of everything until then."""
+    """Windows to judge at the same time, and the best order of everything until then.
+
+    Attributes:
+        windows: positions, each window judged on its own.
+        order: a permutation of all positions.
+        faults: what the schedule left out, if it had to.
+    """
 
     windows: tuple[Window, ...]
     order: Window
+    faults: tuple[Fault, ...] = ()
 
 
 Turns = Generator[Turn, Sequence[Reply], Window]
@@ -90,28 +97,58 @@ def sliding(window: int = 20, stride: int = 10) -> Schedule:
     return Schedule(f"sliding:{window}:{stride}", turns)
 
 
-def tournament(window: int = 20) -> Schedule:
+def tournament(window: int = 20, left: Callable[[], float] = lambda: inf) -> Schedule:
     """Strided groups are ranked at once; half a window of each goes on, until one window is left.
 
-    No fewer may go on: the best half window of all could stand in one group. So a perfect
-    judge puts the first half window in perfect order.
+    No fewer go on, as long as there is time: the best half window of all could stand in one
+    group. So a perfect judge puts the first half window in perfect order.
+
+    Args:
+        window: the passages in a group, and in the final.
+        left: how many more turns there is time for. When they run short fewer go on from each
+            group (fault `narrowed`); with one turn left only the first window is judged (fault
+            `depth`).
     """
     _check("tournament", window=window)
+    half = window // 2
 
     def turns(n: int) -> Turns:
         order = tuple(range(n))
-        alive = n
+        alive, faults = n, list[Fault]()
         while alive > window:
+            if left() < 2:
+                faults.append(_depth(window, alive))
+                alive = window
+                break
             count = ceil(alive / window)
             strided = tuple(order[:alive][i::count] for i in range(count))
-            replies = yield Turn(strided, order)
+            replies = yield Turn(strided, order, tuple(faults))
             ranked = [reordered(w, reply) for w, reply in zip(strided, replies, strict=True)]
             order = _interleave(ranked) + order[alive:]
-            alive = count * (window // 2)
-        (reply,) = yield Turn((order[:alive],), order)
+            kept = max(1, min(half, _most(left(), window) // count))
+            faults = [_narrowed(kept, half)] if kept < half else []
+            alive = count * kept
+        (reply,) = yield Turn((order[:alive],), order, tuple(faults))
         return reordered(order[:alive], reply) + order[alive:]
 
     return Schedule(f"tournament:{window}", turns)
+
+
+def _most(turns: float, window: int) -> int:
+    """How many passages a tournament can rank in so many turns with half windows going on."""
+    most, half = window, window // 2
+    while turns >= 2 and most < 1_000_000:
+        most, turns = most // half * window, turns - 1
+    return most
+
+
+def _depth(kept: int, of: int) -> Fault:
+    return Fault("depth", (), f"there was time for the first {kept} of {of} passages only")
+
+
+def _narrowed(kept: int, half: int) -> Fault:
+    detail = f"{kept} of each group went on instead of {half}, to keep within the time"
+    return Fault("narrowed", (), detail)
 
 
 def topdown(window: int = 20) -> Schedule:

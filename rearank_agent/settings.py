@@ -17,6 +17,7 @@ class Settings(BaseSettings):
 
     policy: str = Field(default="embedded", description="who judges")
     deadline: float | None = Field(default=None, gt=0, description="seconds a request may take")
+    calls: int = Field(default=32, ge=1, description="model calls in flight in the whole process")
     cache: str | None = Field(default=None, description="the folder for indexes and answers")
     token: SecretStr | None = Field(default=None, description="the bearer token of the HTTP server")
     vllm_base_url: str | None = Field(

@@ -21,7 +21,7 @@ _NEEDS = {
     "instruction": {"instruction"},
     "passage": {"number", "text"},
 }
-_CLOSING = ("think", "direct", "order", "scores")
+_CLOSING = ("think", "direct", "order", "scores", "again")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +38,7 @@ class Template:
         passage_reply: its acknowledgement.
         think, direct: the start of the last turn, with and without a thought.
         order, scores: its end: the form of the answer.
+        again: the start of one more turn, after a reply that held no answer.
     """
 
     name: str
@@ -51,6 +52,7 @@ class Template:
     direct: str
     order: str
     scores: str
+    again: str
 
     @property
     def fingerprint(self) -> str:

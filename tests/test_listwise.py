@@ -5,7 +5,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rearank_agent import Passage, SetupError
-from rearank_agent.listwise import ask, neutral, read, say
+from rearank_agent.listwise import ask, read, say
+from rearank_agent.neutral import neutral
 from rearank_agent.passage import Fault
 from rearank_agent.template import Template
 
@@ -226,6 +227,7 @@ think = "Think."
 direct = "Go."
 order = "Order!"
 scores = "Score!"
+again = "Again!"
 """
 
 

@@ -30,10 +30,10 @@ FAULTS = st.builds(Fault, TEXT, st.tuples(TEXT), TEXT)
 RATIONALES = st.builds(
     Rationale, TEXT, st.tuples(st.builds(Quote, COUNT, COUNT)), st.tuples(TEXT), st.tuples(TEXT)
 )
-USAGES = st.builds(Usage, COUNT, COUNT, COUNT, COUNT, COUNT, COUNT, NUMBER)
+USAGES = st.builds(Usage, COUNT, COUNT, COUNT, COUNT, COUNT, COUNT, NUMBER, COUNT)
 REPLIES = st.builds(
-    Reply, st.tuples(COUNT), st.none() | st.tuples(NUMBER), st.tuples(RATIONALES), TEXT,
-    st.tuples(FAULTS), USAGES,
+    Reply, st.tuples(COUNT), st.none() | st.tuples(NUMBER), st.tuples(RATIONALES),
+    st.tuples(NUMBER), TEXT, st.tuples(FAULTS), USAGES,
 )  # fmt: skip
 TASKS = st.builds(Task, TEXT, TEXT, TEXT, st.tuples(PASSAGES, PASSAGES), st.none() | NUMBER)
 RANKINGS = st.builds(
@@ -122,4 +122,5 @@ def test_evidence_is_the_first_quote_or_the_words():
 
 
 def test_usage_adds_up():
-    assert Usage(1, 2, 3, 4, 5, 6, 7.5) + Usage(1, seconds=0.5) == Usage(2, 2, 3, 4, 5, 6, 8.0)
+    one = Usage(1, 2, 3, 4, 5, 6, 7.5, 8)
+    assert one + Usage(1, seconds=0.5) == Usage(2, 2, 3, 4, 5, 6, 8.0, 8)

@@ -27,6 +27,7 @@ class ByLength:
     name = "by-length"
     fingerprint = "by-length:1"
     blend = 0.0
+    window = None
 
     def __init__(self, scores=True, act=None):
         self.scores = scores

@@ -1,0 +1,33 @@
+"""The mix of a policy's scores with the rank a passage had in the first stage."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from statistics import fmean, pstdev
+
+from rearank_agent.passage import Window
+
+__all__ = ["ordered", "z_scores"]
+
+
+def ordered(
+    order: Window, scores: list[float] | None, blend: float
+) -> tuple[Window, list[float] | None]:
+    """The final order, and the value of every position it rests on, if there is one."""
+    if blend and len(order) > 1:
+        if scores is None:
+            scores = [0.0] * len(order)
+            for rank, position in enumerate(order, 1):
+                scores[position] = -float(rank)
+        first = z_scores([math.log1p(rank) for rank in range(1, len(order) + 1)])
+        scores = [z - blend * f for z, f in zip(z_scores(scores), first, strict=True)]
+    if scores is None:
+        return order, None
+    return tuple(sorted(order, key=lambda position: -scores[position])), scores
+
+
+def z_scores(values: Sequence[float]) -> list[float]:
+    """The values in standard deviations from their mean; all 0 where they are equal."""
+    mean, spread = fmean(values), pstdev(values)
+    return [(value - mean) / spread if spread else 0.0 for value in values]

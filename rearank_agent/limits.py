@@ -1,0 +1,135 @@
+"""What bounds the calls of a whole process: how many at once, how often again, until when."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from functools import cache
+from threading import Lock
+from time import perf_counter
+from typing import TypeVar
+
+__all__ = ["RETRIES", "UNTIL", "Cap", "patiently", "process_cap", "time_left"]
+
+RETRIES = 3
+"""How often a call is made again, after the first time."""
+
+UNTIL: ContextVar[float | None] = ContextVar("until", default=None)
+"""When the current request must have ended, on `perf_counter`; None for no limit."""
+
+T = TypeVar("T")
+
+
+def time_left() -> float | None:
+    """Seconds until the current request must have ended; None for no limit."""
+    until = UNTIL.get()
+    return None if until is None else until - perf_counter()
+
+
+@dataclass(eq=False, slots=True)
+class _Waiting:
+    run: str
+    loop: asyncio.AbstractEventLoop
+    woken: asyncio.Future[None]
+
+
+class Cap:
+    """At most so many calls in flight, in all threads and event loops of a process.
+
+    A free place goes to the request with the fewest calls in flight, and among equals to the
+    one that has waited longest: a request of a hundred passages does not starve one of ten.
+    """
+
+    def __init__(self, most: int) -> None:
+        self.most = most
+        self._lock = Lock()
+        self._flying: Counter[str] = Counter()
+        self._waiting: list[_Waiting] = []
+
+    @asynccontextmanager
+    async def place(self, run: str) -> AsyncIterator[None]:
+        """Wait for a place for a call of this request, and keep it for the block."""
+        await self._enter(run)
+        try:
+            yield
+        finally:
+            self._leave(run)
+
+    async def _enter(self, run: str) -> None:
+        with self._lock:
+            if not self._waiting and self._flying.total() < self.most:
+                self._flying[run] += 1
+                return
+            loop = asyncio.get_running_loop()
+            waiting = _Waiting(run, loop, loop.create_future())
+            self._waiting.append(waiting)
+        try:
+            await waiting.woken
+        except asyncio.CancelledError:
+            with self._lock:
+                begun = waiting not in self._waiting
+                if not begun:
+                    self._waiting.remove(waiting)
+            if begun:  # the place came at the same moment
+                self._leave(run)
+            raise
+
+    def _leave(self, run: str) -> None:
+        with self._lock:
+            self._free(run)
+            while self._waiting and self._flying.total() < self.most:
+                following = min(self._waiting, key=lambda waiting: self._flying[waiting.run])
+                self._waiting.remove(following)
+                self._flying[following.run] += 1
+                try:
+                    following.loop.call_soon_threadsafe(_wake, following.woken)
+                except RuntimeError:  # its loop was closed while it waited
+                    self._free(following.run)
+
+    def _free(self, run: str) -> None:
+        self._flying[run] -= 1
+        if not self._flying[run]:
+            del self._flying[run]
+
+
+def _wake(woken: asyncio.Future[None]) -> None:
+    if not woken.done():
+        woken.set_result(None)
+
+
+@cache
+def process_cap() -> Cap:
+    """The one cap of this process (REARANK_CALLS, else 32)."""
+    from rearank_agent.settings import settings
+
+    return Cap(settings().calls)
+
+
+async def patiently(
+    call: Callable[[], Awaitable[T]], pause: Callable[[Exception, int], float | None]
+) -> T:
+    """The call's result; it is made again after the pause that its failure asks for.
+
+    Args:
+        call: made at most 1 + RETRIES times.
+        pause: seconds to wait after a failure, given how many calls failed before it; None if
+            it is of no use to try again.
+
+    Raises:
+        Exception: what the last call raised, also when the pause would pass the deadline.
+    """
+    failures = 0
+    while True:
+        try:
+            return await call()
+        except Exception as error:
+            seconds = pause(error, failures)
+            left = time_left()
+            if seconds is None or failures >= RETRIES or (left is not None and seconds >= left):
+                raise
+        failures += 1
+        await asyncio.sleep(seconds)

@@ -1,0 +1,208 @@
+"""One request on its way: turn after turn, what was judged, and the ranking it comes to."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from statistics import median
+from time import perf_counter
+from typing import TypeVar
+
+from rearank_agent.blend import ordered
+from rearank_agent.limits import UNTIL
+from rearank_agent.passage import Fault, Ranked, Ranking, Reply, Step, Task, Usage, Window
+from rearank_agent.policies import Policy
+from rearank_agent.schedules import Schedule, Turn, cost
+from rearank_agent.tracing import span
+
+__all__ = ["Request"]
+
+_MARGIN = 1.1  # how much longer than the last ones the next turn may take
+
+T = TypeVar("T")
+
+
+class Request:
+    """What has been judged of a task, and the best order until now.
+
+    Attributes:
+        late: whether the deadline came before the end.
+    """
+
+    def __init__(self, task: Task, policy: Policy, pace: deque[float]) -> None:
+        self.task, self.policy, self.pace = task, policy, pace
+        self.schedule = ""
+        self.order: Window = tuple(range(len(task.candidates)))
+        self.steps: list[Step] = []
+        self.faults: list[Fault] = []
+        self.turns = 0
+        self.slowest = 0.0
+        self.fruitless = 0
+        self.late = False
+        self.start = perf_counter()
+
+    @property
+    def seconds(self) -> float:
+        """How long it has taken so far."""
+        return perf_counter() - self.start
+
+    def left(self) -> float:
+        """How many more turns there is time for, by how long turns have taken so far."""
+        if self.task.deadline is None:
+            return math.inf
+        pace = self.slowest or (median(self.pace) if self.pace else 0.0)
+        return (self.task.deadline - self.seconds) / (pace * _MARGIN) if pace else math.inf
+
+    async def drive(self, schedule: Schedule, progress: Callable[[int, int], None] | None) -> None:
+        """Judge turn after turn until the schedule, the deadline or a failing policy ends it."""
+        self.schedule = schedule.name
+        UNTIL.set(None if self.task.deadline is None else self.start + self.task.deadline)
+        expected = cost(schedule, len(self.order)).turns
+        running = schedule.start(len(self.order))
+        turn = next(running)
+        while True:
+            self.order = turn.order
+            self.faults += turn.faults
+            replies = await self._judged(turn)
+            if progress and not self.late:
+                progress(self.turns, max(expected, self.turns))
+            try:
+                turn = running.send(replies)
+            except StopIteration as done:
+                self.order = done.value
+                return
+            if self.late or self.hopeless:
+                self.order = turn.order
+                return
+
+    @property
+    def hopeless(self) -> bool:
+        """Whether nothing came of the first turn, or of two in a row."""
+        return self.fruitless >= min(2, self.turns)
+
+    async def _judged(self, turn: Turn) -> list[Reply]:
+        """A reply for every window of the turn; one the deadline cut off stays as it was."""
+        begun = perf_counter()
+        judging = [asyncio.create_task(self._judge(window)) for window in turn.windows]
+        try:
+            await asyncio.wait(judging, timeout=self._time())
+        finally:
+            steps = [step.result() for step in judging if step.done()]
+            for step in judging:
+                step.cancel()
+            await asyncio.gather(*judging, return_exceptions=True)
+        self.steps += steps
+        self._learn(steps, perf_counter() - begun, late=len(steps) < len(judging))
+        said = {step.window: step.reply for step in steps}
+        return [said.get(w) or Reply(tuple(range(len(w)))) for w in turn.windows]
+
+    def _time(self) -> float | None:
+        """Seconds until the deadline."""
+        limit = self.task.deadline
+        return None if limit is None else max(0.0, limit - self.seconds)
+
+    def _learn(self, steps: Sequence[Step], seconds: float, *, late: bool) -> None:
+        """Note how the turn went."""
+        self.slowest = max(self.slowest, seconds)
+        self.pace.append(seconds)
+        failed = [any(f.kind == "failed" for f in step.reply.faults) for step in steps]
+        self.fruitless = self.fruitless + 1 if failed and all(failed) else 0
+        self.late = late
+        if late:
+            detail = f"{self.turns} turns were done after {self.task.deadline:g} seconds"
+            self.faults.append(Fault("deadline", (), detail))
+        else:
+            self.turns += 1
+
+    async def _judge(self, window: Window) -> Step:
+        start = perf_counter()
+        ids = self.task.ids(window)
+        with span("rerank window", turn=self.turns + 1, passages=len(window)) as found:
+            try:
+                reply = _sound(await self.policy.judge(self.task, window), ids)
+            except Exception as error:  # a failure of whatever kind must not lose a passage
+                fault = Fault("failed", ids, f"{type(error).__name__}: {error}")
+                reply = Reply(tuple(range(len(window))), faults=(fault,))
+            found["faults"] = [fault.kind for fault in reply.faults]
+        return Step(self.turns + 1, window, reply, perf_counter() - start)
+
+    def ranking(self, blend: float) -> Ranking:
+        """What it has come to."""
+        scores = self._scores()
+        order, values = ordered(self.order, scores, blend)
+        rationales = self._latest(lambda reply: reply.rationales)
+        confidence = self._latest(lambda reply: reply.confidence)
+        faults = _merged([*self.faults, *(f for step in self.steps for f in step.reply.faults)])
+        n = len(order)
+        ranked = (
+            Ranked(
+                passage=self.task.candidates[position],
+                rank=rank,
+                was=position + 1,
+                score=values[position] if values else 1 - (rank - 1) / n,
+                scored=values is not None,
+                rationale=rationales.get(position),
+                confidence=confidence.get(position),
+            )
+            for rank, position in enumerate(order, 1)
+        )
+        usage = sum((step.reply.usage for step in self.steps), Usage())
+        return Ranking(
+            run=self.task.run,
+            query=self.task.query,
+            instruction=self.task.instruction,
+            policy=self.policy.fingerprint,
+            schedule=self.schedule,
+            passages=tuple(ranked),
+            steps=tuple(self.steps),
+            faults=faults,
+            partial=any(fault.kind in ("deadline", "failed") for fault in faults),
+            usage=replace(usage, turns=self.turns, seconds=self.seconds),
+        )
+
+    def _scores(self) -> list[float] | None:
+        """One comparable score a passage; None unless every passage has one."""
+        if not self.policy.scores:
+            return None
+        scores: dict[int, float] = {}
+        for step in self.steps:
+            scores.update(zip(step.window, step.reply.scores or (), strict=False))
+        every = [scores.get(position, math.nan) for position in range(len(self.order))]
+        return None if any(map(math.isnan, every)) else every
+
+    def _latest(self, said: Callable[[Reply], Sequence[T]]) -> dict[int, T]:
+        """What the latest reply about each position said."""
+        latest: dict[int, T] = {}
+        for step in self.steps:
+            latest.update(zip(step.window, said(step.reply), strict=False))
+        return latest
+
+
+def _sound(reply: Reply, ids: Sequence[str]) -> Reply:
+    """The reply as the protocol wants it; what does not fit is dropped, with a fault."""
+    n = len(ids)
+    wrong = []
+    if sorted(reply.order) != list(range(n)):
+        reply, wrong = replace(reply, order=tuple(range(n)), scores=None), ["order"]
+    scores = reply.scores
+    if scores is not None and not (len(scores) == n and all(map(math.isfinite, scores))):
+        reply, wrong = replace(reply, scores=None), [*wrong, "scores"]
+    if len(reply.rationales) not in (0, n):
+        reply, wrong = replace(reply, rationales=()), [*wrong, "rationales"]
+    if len(reply.confidence) not in (0, n):
+        reply, wrong = replace(reply, confidence=()), [*wrong, "confidence"]
+    if not wrong:
+        return reply
+    fault = Fault("invalid", tuple(ids), f"the policy's {' and '.join(wrong)} did not fit")
+    return replace(reply, faults=(*reply.faults, fault))
+
+
+def _merged(faults: Iterable[Fault]) -> tuple[Fault, ...]:
+    """Equal faults of several windows as one, with the ids of all."""
+    ids: dict[tuple[str, str], dict[str, None]] = {}
+    for fault in faults:
+        ids.setdefault((fault.kind, fault.detail), {}).update(dict.fromkeys(fault.ids))
+    return tuple(Fault(kind, tuple(of), detail) for (kind, detail), of in ids.items())

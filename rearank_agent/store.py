@@ -1,0 +1,94 @@
+"""Texts kept under keys in one SQLite file: for many processes at once, bounded, without pickle.
+
+SQLite because it is in the standard library and survives a killed writer: a text is there whole
+or not at all. (diskcache, the usual choice, unpickles what it reads: CVE-2025-69872.)
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from threading import Lock
+from weakref import finalize
+
+from rearank_agent.errors import SetupError
+
+__all__ = ["Store"]
+
+_BUSY = 10.0  # seconds to wait while another process writes
+_TABLE = """CREATE TABLE IF NOT EXISTS kept (
+    number INTEGER PRIMARY KEY AUTOINCREMENT, key TEXT NOT NULL UNIQUE, text TEXT NOT NULL)"""
+
+
+class Store:
+    """A bounded file of texts; safe between processes and threads.
+
+    Attributes:
+        path: the file; readable for its owner alone. It is made at the first `put`.
+        most: the bytes in use from which on the oldest tenth is dropped.
+    """
+
+    def __init__(self, path: Path, most: int = 512 * 1024 * 1024) -> None:
+        self.path = path
+        self.most = most
+        self._lock = Lock()
+        self._open: sqlite3.Connection | None = None
+
+    def get(self, key: str) -> str | None:
+        """The text of a key, or None.
+
+        Raises:
+            SetupError: the file cannot be read.
+        """
+        if not self.path.exists():
+            return None
+        with self._file() as file:
+            row = file.execute("SELECT text FROM kept WHERE key = ?", (key,)).fetchone()
+        return str(row[0]) if row else None
+
+    def put(self, key: str, text: str) -> None:
+        """Keep a text; one that stands under the key is replaced.
+
+        Raises:
+            SetupError: the file cannot be written.
+        """
+        with self._file() as file, file:
+            file.execute("INSERT OR REPLACE INTO kept (key, text) VALUES (?, ?)", (key, text))
+            if _used(file) > self.most:
+                first, last = file.execute("SELECT min(number), max(number) FROM kept").fetchone()
+                old = first + (last - first) // 10
+                file.execute("DELETE FROM kept WHERE number <= ? AND number < ?", (old, last))
+
+    @contextmanager
+    def _file(self) -> Iterator[sqlite3.Connection]:
+        """The open file, for one thread at a time."""
+        with self._lock:
+            try:
+                self._open = self._open or self._connect()
+                yield self._open
+            except (sqlite3.Error, OSError) as error:
+                raise SetupError(
+                    f"the store {self.path} cannot be used: {error}; "
+                    "if it is damaged, delete it: it holds copies only"
+                ) from error
+
+    def _connect(self) -> sqlite3.Connection:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self.path.touch(mode=0o600)
+        file = sqlite3.connect(self.path, timeout=_BUSY, check_same_thread=False)
+        finalize(self, file.close)
+        file.execute("PRAGMA journal_mode = WAL")
+        file.execute("PRAGMA synchronous = NORMAL")
+        file.execute(_TABLE)
+        return file
+
+
+def _used(file: sqlite3.Connection) -> int:
+    """The bytes of the file that hold something."""
+    size, pages, free = (
+        file.execute(f"PRAGMA {name}").fetchone()[0]
+        for name in ("page_size", "page_count", "freelist_count")
+    )
+    return int(size * (pages - free))
