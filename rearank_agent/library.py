@@ -7,8 +7,6 @@ again when its size or time has changed.
 from __future__ import annotations
 
 import json
-import os
-import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from hashlib import sha256
@@ -23,9 +21,10 @@ from rearank_agent.evidence import Terms, content
 from rearank_agent.folder import File, Walk, as_roots
 from rearank_agent.passage import Fault, Passage, check_text
 from rearank_agent.reading import Note, read
+from rearank_agent.settings import cache_folder
 from rearank_agent.shelf import Held, Shelf
 
-__all__ = ["Found", "Library", "cache_folder"]
+__all__ = ["Found", "Library"]
 
 Told = Callable[[int, int], None]
 
@@ -43,18 +42,6 @@ class Found:
     passages: tuple[Passage, ...]
     faults: tuple[Fault, ...]
     seconds: dict[str, float]
-
-
-def cache_folder() -> Path:
-    """Where this system keeps what can be made again, for this user."""
-    home = Path.home()
-    if sys.platform == "darwin":
-        base = home / "Library" / "Caches"
-    elif sys.platform == "win32":
-        base = Path(os.environ.get("LOCALAPPDATA") or home / "AppData" / "Local")
-    else:
-        base = Path(os.environ.get("XDG_CACHE_HOME") or home / ".cache")
-    return base / "rearank-agent"
 
 
 class Library:

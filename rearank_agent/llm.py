@@ -177,8 +177,8 @@ class LLM:
             think=self.think,
             template=self.template,
         )
-        served, most = self.chat.served, await self.chat.length()
-        if served is None or most is None:
+        endpoint, most = self.chat.endpoint, await self.chat.length()
+        if endpoint is None or most is None:
             return words(cut=cut), self.budget
         return await fitted(
             lambda cut: words(cut=cut),
@@ -186,7 +186,7 @@ class LLM:
             cut=cut,
             budget=self.budget,
             most=most,
-            count=served.tokens,
+            count=endpoint.tokens,
         )
 
     async def _ask_again(
@@ -209,7 +209,7 @@ class LLM:
 
     async def _answer(self, run: str, asked: Asked, said: Said, begun: str, n: int) -> Said:
         """Go on from the closed thought where the server can, else ask in one more turn."""
-        if self.chat.served:
+        if self.chat.endpoint:
             bound = {
                 "add_generation_prompt": False,
                 "continue_final_message": True,

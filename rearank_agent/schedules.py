@@ -23,8 +23,8 @@ from rearank_agent.passage import Fault, Reply, Usage, Window
 
 __all__ = [
     "NAMES",
-    "Schedule", "Turn", "batches", "cost", "groups", "schedule", "sliding", "topdown",
-    "tournament", "whole",
+    "Schedule", "Turn", "batches", "cost", "groups", "rehearse", "schedule", "sliding",
+    "topdown", "tournament", "whole",
 ]  # fmt: skip
 
 
@@ -234,21 +234,26 @@ def schedule(name: str) -> Schedule:
         raise InputError(f"{name!r}: {kind} cannot take these numbers") from None
 
 
-def cost(schedule: Schedule, n: int) -> Usage:
-    """The calls and turns of ranking n passages when the first stage is right.
+def rehearse(schedule: Schedule, n: int) -> list[tuple[Window, ...]]:
+    """The windows of every turn of ranking n passages when the first stage is right.
 
     Schedules that partition (topdown) need more when it is not.
     """
-    calls = turns = 0
+    turns: list[tuple[Window, ...]] = []
     running = schedule.start(n)
     try:
         turn = next(running)
         while True:
-            turns += 1
-            calls += len(turn.windows)
+            turns.append(turn.windows)
             turn = running.send([_as_given(window) for window in turn.windows])
     except StopIteration:
-        return Usage(calls=calls, turns=turns)
+        return turns
+
+
+def cost(schedule: Schedule, n: int) -> Usage:
+    """The calls and turns of `rehearse`."""
+    turns = rehearse(schedule, n)
+    return Usage(calls=sum(map(len, turns)), turns=len(turns))
 
 
 def _as_given(window: Window) -> Reply:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import sys
+from pathlib import Path
+
 from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from rearank_agent.errors import SetupError
 
-__all__ = ["Settings", "settings"]
+__all__ = ["Settings", "cache_folder", "settings"]
 
 
 class Settings(BaseSettings):
@@ -38,3 +42,21 @@ def settings() -> Settings:
         name = str(first["loc"][0])
         variable = name if name.isupper() else f"REARANK_{name.upper()}"
         raise SetupError(f"the environment variable {variable}: {first['msg']}") from None
+
+
+def cache_folder() -> Path:
+    """Where what can be made again is kept for this user: REARANK_CACHE, else the system's place.
+
+    Raises:
+        SetupError: as `settings` does.
+    """
+    if told := settings().cache:
+        return Path(told)
+    home = Path.home()
+    if sys.platform == "darwin":
+        base = home / "Library" / "Caches"
+    elif sys.platform == "win32":
+        base = Path(os.environ.get("LOCALAPPDATA") or home / "AppData" / "Local")
+    else:
+        base = Path(os.environ.get("XDG_CACHE_HOME") or home / ".cache")
+    return base / "rearank-agent"

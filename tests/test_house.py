@@ -18,6 +18,7 @@ MOST_LINES_A_FILE = 250
 MOST_LINES_A_FUNCTION = 40
 MOST_LINES_OF_CORE = 2_500
 MOST_LINES_OF_SEARCH = 800
+SHELL_FILES = ("serve",)
 # The first stage over files: on top of the core, and nothing of the core knows it.
 SEARCH = ("cutting", "folder", "library", "reading", "shelf", "webpage")
 LONG_FILES = {
@@ -36,11 +37,18 @@ SUBJECTS = {
     "bm25s": {"rearank_agent/lexical.py", "rearank_agent/shelf.py"},
     "torch": {"training/export.py"},
     "transformers": {"training/export.py"},
-    "pydantic_ai": {f"rearank_agent/{name}.py" for name in ("chat", "llm", "served", "wire")},
-    "httpx2": {"rearank_agent/served.py", "rearank_agent/wire.py"},
+    "pydantic_ai": {f"rearank_agent/{name}.py" for name in ("chat", "llm", "endpoint", "wire")},
+    "httpx2": {"rearank_agent/endpoint.py", "rearank_agent/wire.py"},
     "mcp": set(),
 }
-SHELLS = ("rearank_agent.cli", "rearank_agent.tool", "mcp_server", "evals", "training")
+SHELLS = (
+    "rearank_agent.cli",
+    "rearank_agent.serve",
+    "rearank_agent.tool",
+    "mcp_server",
+    "evals",
+    "training",
+)
 
 
 def name_of(path):
@@ -92,7 +100,11 @@ def code_lines(path):
 
 def test_the_core_is_small():
     search = [ROOT / "rearank_agent" / f"{name}.py" for name in SEARCH]
-    core = [path for path in CORE if "cli" not in path.parts and path not in search]
+    core = [
+        path
+        for path in CORE
+        if "cli" not in path.parts and path not in search and path.stem not in SHELL_FILES
+    ]
     assert sum(map(code_lines, core)) <= MOST_LINES_OF_CORE
     assert sum(map(code_lines, search)) <= MOST_LINES_OF_SEARCH
     for path in core:

@@ -192,7 +192,7 @@ def test_an_unreadable_folder_is_said(search, folder, monkeypatch):
             raise PermissionError(13, "Permission denied")
         return scandir(path)
 
-    monkeypatch.setattr("rearank_agent.library.os.scandir", refuse)
+    monkeypatch.setattr("rearank_agent.folder.os.scandir", refuse)
     found = search("flea")
     assert places(found) == ["docs/fleas.md:1-5"]
     assert [fault.detail for fault in found.faults] == [

@@ -7,7 +7,8 @@ def policies(begun: str) -> list[str]:
     """The names of policies that begin so."""
     from rearank_agent.policies import NAMES
 
-    return [name for name in NAMES if name.startswith(begun)]
+    models = ("vllm:", "openai:", "anthropic:", "google:", "ollama:")
+    return [name for name in (*NAMES, *models) if name.startswith(begun)]
 
 
 def schedules(begun: str) -> list[str]:

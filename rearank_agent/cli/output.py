@@ -15,7 +15,8 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
 
-from rearank_agent.passage import Fault, Ranked, Ranking
+from rearank_agent.passage import Fault, Ranked, Ranking, Usage
+from rearank_agent.policies import NAMES
 
 _SHOWN = 10
 _IDS = 3
@@ -60,6 +61,8 @@ def _line(ranked: Ranked) -> dict[str, Any]:
         "text": passage.text,
     }
     kept = {"title": passage.title, "place": passage.place, "meta": dict(passage.meta)}
+    if ranked.confidence is not None:
+        line["confidence"] = ranked.confidence
     return line | {name: value for name, value in kept.items() if value}
 
 
@@ -72,12 +75,23 @@ def _show(ranking: Ranking, top: int) -> None:
     for ranked in ranking.passages[:top]:
         table.add_row(str(ranked.rank), _moved(ranked), f"{ranked.score:.3f}", _cell(ranked))
     console.print(table)
-    n, usage = len(ranking.passages), ranking.usage
+    n = len(ranking.passages)
     more = f"; {n - top} more with --top {n}" if n > top else ""
-    policy = ranking.policy.split(":")[0]
-    console.print(
-        Text(f"{n} passages by {policy}, {ranking.schedule}, {usage.seconds:.2f} s{more}", "dim")
-    )
+    told = f"{ranking.schedule}, {ranking.usage.seconds:.2f} s{_cost(ranking.usage)}{more}"
+    console.print(Text(f"{n} passages by {_name(ranking.policy)}, {told}", "dim"))
+
+
+def _name(fingerprint: str) -> str:
+    first = fingerprint.split()[0]
+    provider = first.split(":")[0]
+    return provider if provider in NAMES else first
+
+
+def _cost(usage: Usage) -> str:
+    """What a model cost; nothing for a policy without tokens."""
+    tokens = usage.prompt_tokens + usage.thought_tokens + usage.answer_tokens
+    kept = f", {usage.hits} from the cache" if usage.hits else ""
+    return f", {usage.calls} calls{kept}, {tokens:,} tokens" if tokens or kept else ""
 
 
 def _moved(ranked: Ranked) -> Text:

@@ -4,43 +4,17 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from rearank_agent.cli import app
-from rearank_agent.cli.complete import policies, schedules
+from rearank_agent.cli.judging import Judging, with_judging
 from rearank_agent.errors import InputError
 
-if TYPE_CHECKING:
-    from rearank_agent.reranker import Reranker
-
 Query = Annotated[str, typer.Argument(help="What you want to know.", show_default=False)]
-Policy = Annotated[
-    str | None,
-    typer.Option(
-        help="Who judges: embedded, lexical or first-stage.  [REARANK_POLICY, else embedded]",
-        autocompletion=policies,
-        show_default=False,
-    ),
-]
-Schedule = Annotated[
-    str,
-    typer.Option(
-        help="Who is shown together: auto, whole, sliding:20:10, tournament:20, ... "
-        "(see: rearank-agent plan)",
-        autocompletion=schedules,
-    ),
-]
 Instruction = Annotated[
     str, typer.Option(help="One sentence on what relevant means here.", show_default=False)
-]
-Deadline = Annotated[
-    float | None,
-    typer.Option(
-        help="Seconds until the best order so far is given.  [REARANK_DEADLINE, else none]",
-        show_default=False,
-    ),
 ]
 Top = Annotated[
     int | None,
@@ -52,18 +26,18 @@ Json = Annotated[bool, typer.Option("--json", help="Give the whole Ranking as on
 
 
 @app.command()
+@with_judging
 def rerank(
     query: Query,
     file: Annotated[
         str, typer.Argument(help="Passages: JSON Lines (text; id, title, score) or plain lines.")
     ] = "-",
-    policy: Policy = None,
-    schedule: Schedule = "auto",
+    *,
+    judging: Judging,
     instruction: Instruction = "",
     blend: Annotated[
         float, typer.Option(min=0, help="How much the given order counts: 0 not at all, 0.3 some.")
     ] = 0.0,
-    deadline: Deadline = None,
     top: Top = None,
     as_json: Json = False,
 ) -> None:
@@ -80,28 +54,28 @@ def rerank(
 
     candidates = passages(file)
     with waiting(f"ranking {len(candidates)} passages") as show:
-        ranking = _reranker(policy, schedule, deadline).rerank_sync(
+        ranking = judging.reranker().rerank_sync(
             query, candidates, instruction=instruction, blend=blend, progress=show
         )
     give(ranking, top, as_json)
 
 
 @app.command()
+@with_judging
 def search(
     query: Query,
     paths: Annotated[
         list[Path] | None,
         typer.Argument(help="Folders or files.  [the current folder]", show_default=False),
     ] = None,
-    policy: Policy = None,
-    schedule: Schedule = "auto",
+    *,
+    judging: Judging,
     instruction: Instruction = "",
     depth: Annotated[int, typer.Option(min=1, help="Passages BM25 hands to the policy.")] = 50,
     blend: Annotated[
         float | None,
         typer.Option(min=0, help="How much BM25's order counts.  [as the policy recommends]"),
     ] = None,
-    deadline: Deadline = None,
     top: Top = None,
     as_json: Json = False,
 ) -> None:
@@ -114,13 +88,11 @@ def search(
     """
     from rearank_agent.cli.output import give, notes, waiting
     from rearank_agent.library import Library
-    from rearank_agent.settings import settings
 
     if not query.strip():
         raise InputError("the query is empty")
-    reranker = _reranker(policy, schedule, deadline)
-    cache = settings().cache
-    library = Library(paths or [Path()], Path(cache) if cache else None)
+    reranker = judging.reranker()
+    library = Library(paths or [Path()])
     with waiting("reading files") as show:
         found = library.search(query, depth, progress=show)
     if not found.passages:
@@ -135,12 +107,3 @@ def search(
             progress=show,
         )
     give(replace(ranking, faults=(*found.faults, *ranking.faults)), top, as_json)
-
-
-def _reranker(policy: str | None, schedule: str, deadline: float | None) -> Reranker:
-    from rearank_agent.reranker import Reranker
-    from rearank_agent.settings import settings
-
-    told = settings()
-    limit = told.deadline if deadline is None else deadline
-    return Reranker(policy or told.policy, schedule=schedule, deadline=limit)

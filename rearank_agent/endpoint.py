@@ -32,7 +32,7 @@ from rearank_agent.errors import SetupError
 from rearank_agent.listwise import Message
 from rearank_agent.wire import refusal, response, turns
 
-__all__ = ["MOST_BYTES", "Served"]
+__all__ = ["MOST_BYTES", "Endpoint"]
 
 MOST_BYTES = 32 * 1024 * 1024
 """The most that is read of one reply; a window's reply is some 10 KB."""
@@ -42,7 +42,7 @@ _SHORT = httpx2.Timeout(10.0, connect=5.0)
 _PASSED_ON = ("max_tokens", "temperature", "seed")
 
 
-class Served(Model[Any]):
+class Endpoint(Model[Any]):
     """Chat completions over HTTP, for the event loop that uses it first.
 
     Attributes:

@@ -1,0 +1,137 @@
+"""`doctor`: what is installed, which policy would run and why, whether it answers."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import sys
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from time import perf_counter
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from rearank_agent.cli import app
+from rearank_agent.cli.complete import policies
+from rearank_agent.errors import RearankError
+
+if TYPE_CHECKING:
+    from rearank_agent.policies import Policy
+
+_PARTS = {
+    "core": ("onnxruntime", "tokenizers", "numpy", "bm25s", "pydantic-ai-slim", "mcp"),
+    "docs": ("markitdown",),
+}
+_QUERY = "how long do fleas live"
+_SAMPLE = (
+    "Most adult fleas live for two to three months on a host that they can feed from. "
+    "Without one they die within a few days, though the pupa can wait in its cocoon for "
+    "months until it feels the warmth and movement of an animal nearby. A female starts to "
+    "lay eggs two days after her first meal, about twenty of them a day, sample {number}."
+)
+
+
+@app.command()
+def doctor(
+    policy: Annotated[
+        str | None,
+        typer.Option(
+            help="The policy to look at.  [REARANK_POLICY, else embedded]",
+            autocompletion=policies,
+            show_default=False,
+        ),
+    ] = None,
+    template: Annotated[
+        Path | None,
+        typer.Option(help="The words a model would be asked with.", show_default=False),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Give JSON.")] = False,
+) -> None:
+    """Show what is installed, which policy would run and why, and one timing.
+
+    A model behind vLLM is asked what it serves, and ranks twenty passages.
+    """
+    report = {
+        "rearank-agent": version("rearank-agent"),
+        "python": f"{platform.python_version()} on {platform.system()} {platform.machine()}",
+        "cores": os.cpu_count(),
+        **{name: _version(name) for name in _PARTS["core"]},
+        **{f"{name} (extra: docs)": _version(name) for name in _PARTS["docs"]},
+        **_policy(policy, template),
+    }
+    if as_json:
+        print(json.dumps(report))
+    else:
+        table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
+        for name, value in report.items():
+            table.add_row(name, str(value))
+        Console(highlight=False).print(table)
+    if "problem" in report:
+        sys.exit(1)
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "not installed"
+
+
+def _policy(wanted: str | None, words: Path | None) -> dict[str, Any]:
+    from rearank_agent.policies import policy
+    from rearank_agent.settings import settings
+    from rearank_agent.template import Template
+
+    found: dict[str, Any] = {}
+    try:
+        name = wanted or settings().policy
+        why = "REARANK_POLICY" if os.environ.get("REARANK_POLICY") else "the default"
+        found["policy"] = f"{name} ({'--policy' if wanted else why})"
+        judge = policy(name, **({"template": Template.load(words)} if words else {}))
+        found["fingerprint"] = judge.fingerprint
+        return found | _server(judge) | _trial(judge)
+    except RearankError as error:
+        return found | {"problem": str(error)}
+
+
+def _server(judge: Policy) -> dict[str, Any]:
+    """What a vLLM server says of the model, and whether its words are the ones we would use."""
+    if judge.window is None:
+        return {}
+    from rearank_agent.checkpoint import mismatch
+    from rearank_agent.llm import LLM
+    from rearank_agent.reranker import run_sync
+
+    assert isinstance(judge, LLM)  # noqa: S101 - the only named policies with a window
+    serving = run_sync(judge.chat.serving())
+    if serving is None:
+        return {}
+    root, length = str(serving.get("root") or ""), serving.get("max_model_len")
+    told: dict[str, Any] = {"model": root, "takes": f"{length} tokens"}
+    if note := mismatch(judge.name, root, judge.template, judge.form):
+        told["note: words"] = note
+    return told
+
+
+def _trial(judge: Policy) -> dict[str, Any]:
+    from rearank_agent.passage import Passage
+    from rearank_agent.reranker import Reranker
+
+    reranker, start = Reranker(judge), perf_counter()
+    sample = [Passage(str(i), _SAMPLE.format(number=i)) for i in range(1, 101)]
+    sample = sample[: judge.window]
+    if judge.window is None:
+        reranker.rerank_sync(_QUERY, sample[:1])
+    loaded = perf_counter()
+    ranking = reranker.rerank_sync(_QUERY, sample)
+    kinds = {fault.kind: fault.detail for fault in ranking.faults}
+    ready = {} if judge.window else {"ready after": f"{loaded - start:.2f} s"}
+    return {
+        **ready,
+        f"{len(sample)} passages": f"{perf_counter() - loaded:.2f} s",
+        **{"problem" if k == "failed" else f"note: {k}": kinds[k] for k in kinds},
+    }

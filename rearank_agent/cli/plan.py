@@ -1,0 +1,101 @@
+"""`plan`: what a ranking would cost, before anything runs."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from rearank_agent.cli import app
+from rearank_agent.cli.complete import policies
+
+if TYPE_CHECKING:
+    from rearank_agent.llm import LLM
+    from rearank_agent.passage import Passage
+    from rearank_agent.policies import Policy
+    from rearank_agent.schedules import Schedule
+
+_QUERY = "a question of about ten words, as people ask them"
+_PASSAGE = "word " * 60
+_BYTES_A_TOKEN = 4.0  # of usual English text
+
+
+@app.command()
+def plan(
+    file: Annotated[
+        str | None,
+        typer.Argument(help="Passages to count.  [else --n of 60 words]", show_default=False),
+    ] = None,
+    n: Annotated[int, typer.Option("--n", min=1, max=100_000, help="How many passages.")] = 100,
+    policy: Annotated[
+        str | None,
+        typer.Option(
+            help="Show what this model would read and write: vllm:NAME, openai:NAME, ...",
+            autocompletion=policies,
+            show_default=False,
+        ),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Give JSON.")] = False,
+) -> None:
+    """Show what each schedule would cost, before anything runs.
+
+    A call judges one window. The calls of one turn run at the same time, so
+    the time a model needs is about turns x seconds a call.
+    """
+    from rearank_agent.cli.intake import passages
+    from rearank_agent.passage import Passage
+    from rearank_agent.policies import policy as policy_of
+    from rearank_agent.schedules import NAMES
+
+    sample = passages(file) if file else [Passage(str(i), _PASSAGE) for i in range(n)]
+    judge = policy_of(policy) if policy else None
+    made = [make() for make in NAMES.values()]
+    rows = [_row(schedule, sample, judge) for schedule in made]
+    if as_json:
+        print(json.dumps(rows))
+        return
+    console, count = Console(highlight=False), len(sample)
+    console.print(f"{count} passages, if the first stage is right (topdown takes more if not)")
+    if judge and judge.window:
+        console.print("prompts by guess, replies at their longest; kept replies cost nothing")
+    console.print()
+    console.print(_table(rows))
+
+
+def _table(rows: list[dict[str, Any]]) -> Table:
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    for name, value in rows[0].items():
+        table.add_column(name.replace("_", " "), justify="right" if value != str(value) else "left")
+    for row in rows:
+        table.add_row(*(f"{v:,}" if isinstance(v, int) else str(v) for v in row.values()))
+    return table
+
+
+def _row(schedule: Schedule, sample: list[Passage], judge: Policy | None) -> dict[str, Any]:
+    from rearank_agent.schedules import rehearse
+
+    turns = rehearse(schedule, len(sample))
+    windows = [window for turn in turns for window in turn]
+    row: dict[str, Any] = {"schedule": schedule.name, "calls": len(windows), "turns": len(turns)}
+    if judge is None or judge.window is None:
+        needs = "scores that compare across windows" if schedule.comparable else "any policy"
+        return row | {"needs": needs}
+    from rearank_agent.llm import LLM
+
+    assert isinstance(judge, LLM)  # noqa: S101 - the only named policies with a window
+    prompt = sum(_tokens(judge, [sample[p] for p in window]) for window in windows)
+    needs = "--format scores" if schedule.comparable else "any"
+    return row | {
+        "prompt_tokens": prompt, "reply_tokens": len(windows) * judge.budget, "format": needs
+    }  # fmt: skip
+
+
+def _tokens(judge: LLM, window: list[Passage]) -> int:
+    from rearank_agent.listwise import ask
+
+    asked = ask(_QUERY, window, think=judge.think, template=judge.template, cut=judge.cut)
+    size = sum(len(message["content"].encode()) for message in asked.messages)
+    return int(size / _BYTES_A_TOKEN) + 5 * len(asked.messages)

@@ -1,0 +1,59 @@
+"""`serve`: a model behind vLLM, ready to judge."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from rearank_agent.cli import app
+
+
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+def serve(
+    context: typer.Context,
+    model: Annotated[
+        str, typer.Argument(help="A folder, or the name of a repository.", show_default=False)
+    ],
+    name: Annotated[
+        str, typer.Option(help="What it is called.  [the last part of MODEL]", show_default=False)
+    ] = "",
+    host: Annotated[str, typer.Option(help="Where it listens.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=1, max=65535)] = 8000,
+    vllm: Annotated[
+        str, typer.Option(help="The vllm program of another environment.", show_default=False)
+    ] = "",
+    only_print: Annotated[bool, typer.Option("--print", help="Show the command, and end.")] = False,
+) -> None:
+    """Serve a model with vLLM, with the settings this policy wants.
+
+    Waits until the server answers, and prints the line that uses it. What
+    follows -- goes to vLLM as it is, and wins over our settings:
+
+        rearank-agent serve Qwen/Qwen2.5-7B-Instruct --name qwen
+
+        rearank-agent serve ./my-model -- --tensor-parallel-size 2
+    """
+    from rearank_agent.checkpoint import mismatch
+    from rearank_agent.serve import Server, shown, vllm_command
+    from rearank_agent.template import Template
+
+    name = name or Path(model).name
+    program = (vllm or "vllm") if only_print else vllm_command(vllm)
+    server = Server(model, name, host, port, program, tuple(context.args))
+    if only_print:
+        print(shown(server.command))
+        return
+
+    def ready(seconds: float) -> None:
+        print(f"ready after {seconds:.0f} s; Ctrl-C stops it. Use it with:\n")
+        print(f"export VLLM_BASE_URL={server.url}")
+        print(f"rearank-agent rerank QUERY FILE --policy vllm:{name}", flush=True)
+
+    if note := mismatch(name, model, Template.default(), "order"):
+        print(f"note: {note}", file=sys.stderr)
+    if code := server.run(ready):
+        print(f"rearank-agent: vLLM ended with exit code {code}", file=sys.stderr)
+        raise typer.Exit(1)
