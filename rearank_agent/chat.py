@@ -9,7 +9,7 @@ import asyncio
 import os
 import random
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 from weakref import WeakKeyDictionary
@@ -74,28 +74,31 @@ class Chat:
     def __init__(self, model: Model | Callable[[], Model], settings: ModelSettings) -> None:
         self._make = model if callable(model) and not isinstance(model, Model) else lambda: model
         self._models: WeakKeyDictionary[asyncio.AbstractEventLoop, Model] = WeakKeyDictionary()
+        self._open: WeakKeyDictionary[asyncio.AbstractEventLoop, AsyncIterator[None]] = (
+            WeakKeyDictionary()
+        )
         self.sample = self._make()
         refused = _refused(self.sample, settings)
         self.dropped = tuple(sorted(refused & {"temperature", "seed", "max_tokens"}))
         self._settings = {key: value for key, value in settings.items() if key not in refused}
 
-    @property
-    def model(self) -> Model:
-        """The model of this event loop; its connections belong to the loop."""
+    async def model(self) -> Model:
+        """The model of this event loop; its connections are closed when the loop ends."""
         loop = asyncio.get_running_loop()
         if (model := self._models.get(loop)) is None:
             model = self._models[loop] = self._make() if self._models else self.sample
+            self._open[loop] = _opened(model)
+            await anext(self._open[loop])
         return model
 
-    @property
-    def endpoint(self) -> Endpoint | None:
+    async def endpoint(self) -> Endpoint | None:
         """The model, if it is one that can count its tokens and go on with a turn."""
-        model = self.model
+        model = await self.model()
         return model if isinstance(model, Endpoint) else None
 
     async def length(self) -> int | None:
         """The tokens of prompt and reply together that the model takes; None if not known."""
-        endpoint = self.endpoint
+        endpoint = await self.endpoint()
         return await patiently(endpoint.length, _pause) if endpoint else None
 
     async def serving(self) -> dict[str, Any] | None:
@@ -104,7 +107,7 @@ class Chat:
         Raises:
             PolicyError: the server cannot be asked, or does not serve the model.
         """
-        if (endpoint := self.endpoint) is None:
+        if (endpoint := await self.endpoint()) is None:
             return None
         try:
             models = await endpoint.models()
@@ -126,6 +129,7 @@ class Chat:
         Raises:
             ModelAPIError, UnexpectedModelBehavior: as pydantic-ai raises them.
         """
+        model = await self.model()
         turns = [_turn(message) for message in messages]
         told = cast(ModelSettings, self._settings | settings)
         instrument = (
@@ -137,9 +141,7 @@ class Chat:
             nonlocal calls
             async with process_cap().place(run):
                 calls += 1
-                return await model_request(
-                    self.model, turns, model_settings=told, instrument=instrument
-                )
+                return await model_request(model, turns, model_settings=told, instrument=instrument)
 
         response = await patiently(call, _pause)
         return _said(response, calls)
@@ -179,6 +181,12 @@ def policy_error(error: AgentRunError) -> PolicyError:
         if re.search(r"(KEY|TOKEN|SECRET)$", key) and len(value) >= 4:
             said = said.replace(value, "***")
     return PolicyError(said[:1000])
+
+
+async def _opened(model: Model) -> AsyncIterator[None]:
+    """Keep a model open: an event loop that ends closes the generators begun on it."""
+    async with model:
+        yield
 
 
 def _refused(model: Model, settings: ModelSettings) -> set[str]:

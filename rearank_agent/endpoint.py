@@ -7,6 +7,7 @@ also bounds what a server may send, and can ask it for token counts and its leng
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -64,7 +65,8 @@ class Endpoint(Model[Any]):
             | ({"Authorization": f"Bearer {key}"} if key else {}),
             limits=httpx2.Limits(max_connections=None, max_keepalive_connections=64),
         )
-        self._lengths: dict[str, int | None] = {}
+        self._asking = asyncio.Lock()
+        self._lengths: list[int | None] = []
 
     @property
     def model_name(self) -> str:
@@ -107,13 +109,14 @@ class Endpoint(Model[Any]):
 
     async def length(self) -> int | None:
         """The tokens of prompt and reply together that the model takes; None if it is not said."""
-        if self._name not in self._lengths:
-            try:
-                found = (await self.models()).get(self._name, {}).get("max_model_len")
-            except (ModelRequestRejectedError, UnexpectedModelBehavior):
-                found = None
-            self._lengths[self._name] = found if isinstance(found, int) else None
-        return self._lengths[self._name]
+        async with self._asking:  # all windows of a first turn come at once
+            if not self._lengths:
+                try:
+                    found = (await self.models()).get(self._name, {}).get("max_model_len")
+                except (ModelRequestRejectedError, UnexpectedModelBehavior):
+                    found = None
+                self._lengths.append(found if isinstance(found, int) else None)
+        return self._lengths[0]
 
     async def models(self) -> dict[str, dict[str, Any]]:
         """What the server says of its models, by the name it serves them under."""
@@ -131,8 +134,7 @@ class Endpoint(Model[Any]):
         count = counted.get("count")
         return count if isinstance(count, int) else None
 
-    async def close(self) -> None:
-        """Close the connections."""
+    async def __aexit__(self, *_: object) -> None:
         await self._client.aclose()
 
     async def _json(self, path: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:

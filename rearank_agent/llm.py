@@ -177,7 +177,7 @@ class LLM:
             think=self.think,
             template=self.template,
         )
-        endpoint, most = self.chat.endpoint, await self.chat.length()
+        endpoint, most = await self.chat.endpoint(), await self.chat.length()
         if endpoint is None or most is None:
             return words(cut=cut), self.budget
         return await fitted(
@@ -209,7 +209,7 @@ class LLM:
 
     async def _answer(self, run: str, asked: Asked, said: Said, begun: str, n: int) -> Said:
         """Go on from the closed thought where the server can, else ask in one more turn."""
-        if self.chat.endpoint:
+        if await self.chat.endpoint():
             bound = {
                 "add_generation_prompt": False,
                 "continue_final_message": True,

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rearank_agent.errors import InputError, SetupError
+from rearank_agent.fit import answer_tokens
 
 __all__ = ["Server", "length_needed", "shown", "vllm_command"]
 
@@ -35,7 +36,8 @@ def length_needed(model: str, window: int = 20, cut: int = 1200, budget: int = 2
 
     What the model takes is read where `model` is a folder.
     """
-    need = window * (cut // _CHARACTERS_A_TOKEN + _TURN_TOKENS) + _WORDS_TOKENS + budget
+    need = window * (cut // _CHARACTERS_A_TOKEN + _TURN_TOKENS) + _WORDS_TOKENS
+    need += budget + answer_tokens(window)
     need = -(-need // _ROUND) * _ROUND
     try:
         config = json.loads((Path(model) / "config.json").read_text(encoding="utf-8"))

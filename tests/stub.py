@@ -96,7 +96,12 @@ class Stub:
             await asyncio.sleep(said)
             said = backwards(body)
         if said == "reset":
-            request.scope["transport"].abort()
+            (here,) = (
+                c
+                for c in self._server.server_state.connections
+                if c.client[1] == request.client.port
+            )
+            here.transport.abort()
             said = Response()
         return said if isinstance(said, Response) else JSONResponse(said)
 
