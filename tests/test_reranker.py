@@ -288,3 +288,78 @@ def test_an_error_inside_reaches_the_caller_and_leaves_the_loop_alive():
     with pytest.raises(ValueError, match="inside"):
         run_sync(fails())
     assert run_sync(asyncio.sleep(0, "still alive")) == "still alive"
+
+
+def test_auto_asks_a_model_within_its_window():
+    judge = ByLength()
+    judge.window = 20
+    assert auto(judge, 100).name == "groups:20"
+    judge.scores, judge.window = False, 10
+    assert auto(judge, 100).name == "tournament:10"
+
+
+def slow(seconds):
+    """A judge of orders whose every window takes so long."""
+
+    async def wait(task, window):
+        await asyncio.sleep(seconds)
+
+    judge = ByLength(scores=False, act=wait)
+    judge.window = 20
+    return judge
+
+
+def test_the_turns_that_fit_the_deadline_decide():
+    texts = ["x" * (i * 37 % 101) for i in range(100)]
+    free = Reranker(slow(0.01)).rerank_sync("q", texts)
+    assert (free.usage.turns, free.partial, free.faults) == (4, False, ())
+    tight = Reranker(slow(0.3), deadline=1.2).rerank_sync("q", texts)
+    assert tight.usage.turns in (2, 3)
+    assert tight.partial is False
+    assert [fault.kind for fault in tight.faults] == ["narrowed"]
+    assert tight.ids[:4] == free.ids[:4]
+
+
+def test_a_pace_known_from_before_saves_the_first_turn():
+    reranker = Reranker(slow(0.6), deadline=1.0)
+    texts = ["x" * i for i in range(100)]
+    first = reranker.rerank_sync("q", texts)
+    assert (first.usage.turns, first.partial) == (1, True)
+    again = reranker.rerank_sync("q", texts)
+    assert (again.usage.turns, again.partial) == (1, False)
+    assert again.faults == (
+        Fault("depth", (), "there was time for the first 20 of 100 passages only"),
+    )
+    assert again.ids[0] == "20", "the longest of the first twenty"
+    assert sorted(again.ids, key=int) == [str(i) for i in range(1, 101)]
+
+
+def test_a_turn_cut_off_keeps_the_windows_that_were_ready():
+    async def slow_with_a(task, window):
+        if 0 in window:
+            await asyncio.sleep(30)
+
+    judge = ByLength(scores=False, act=slow_with_a)
+    ranking = Reranker(judge, schedule="tournament:2", deadline=0.3).rerank_sync("q", TEXTS)
+    assert ranking.ids == ("1", "4", "3", "2")
+    assert [step.window for step in ranking.steps] == [(1, 3)]
+    assert [fault.kind for fault in ranking.faults] == ["deadline"]
+    assert ranking.usage.turns == 0
+
+
+def test_a_policy_that_keeps_failing_ends_the_request():
+    def fail(task, window):
+        raise PolicyError("out of memory")
+
+    judge = ByLength(scores=False, act=fail)
+    ranking = Reranker(judge, schedule="sliding:2:1").rerank_sync("q", ["x"] * 50)
+    assert (len(judge.windows), ranking.usage.turns, ranking.partial) == (1, 1, True)
+
+    def fail_later(task, window):
+        if len(flaky.windows) in (2, 4, 5):
+            raise PolicyError("out of memory")
+
+    flaky = ByLength(scores=False, act=fail_later)
+    ranking = Reranker(flaky, schedule="sliding:2:1").rerank_sync("q", ["x"] * 50)
+    assert (len(flaky.windows), ranking.partial) == (5, True)
+    assert len(ranking.ids) == 50

@@ -2,8 +2,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rearank_agent import InputError, Reply, schedules
-from rearank_agent.schedules import cost, schedule
+from rearank_agent import Fault, InputError, Reply, schedules
+from rearank_agent.schedules import cost, rehearse, schedule, tournament
 
 EVERY = ["whole", "sliding", "sliding:10:5", "sliding:7:7", "tournament", "tournament:5",
          "topdown", "topdown:4", "topdown:7", "groups", "groups:7", "batches", "batches:30"]  # fmt: skip
@@ -11,7 +11,7 @@ EVERY = ["whole", "sliding", "sliding:10:5", "sliding:7:7", "tournament", "tourn
 
 def play(name, n, key):
     """Run a schedule with a judge that sorts by key; what it showed, and its final order."""
-    running = schedule(name).start(n)
+    running = (schedule(name) if isinstance(name, str) else name).start(n)
     shown = []
     try:
         turn = next(running)
@@ -109,3 +109,60 @@ def test_a_name_makes_the_schedule_it_names():
     for name in EVERY:
         assert schedule(schedule(name).name).name == schedule(name).name
     assert schedule("sliding").name == "sliding:20:10"
+
+
+def in_time(turns, n, key):
+    """A tournament of windows of 20 with time for so many turns: what it shows, and its order."""
+    shown = []
+
+    def left():
+        return turns - len(shown)
+
+    running = tournament(20, left).start(n)
+    try:
+        turn = next(running)
+        while True:
+            shown.append(turn)
+            orders = (sorted(range(len(w)), key=lambda i: key[w[i]]) for w in turn.windows)
+            turn = running.send([Reply(tuple(order)) for order in orders])
+    except StopIteration as done:
+        return shown, done.value
+
+
+def narrowed(kept):
+    detail = f"{kept} of each group went on instead of 10, to keep within the time"
+    return Fault("narrowed", (), detail)
+
+
+@pytest.mark.parametrize(
+    ("turns", "windows", "faults"),
+    [
+        (9, [5, 3, 2, 1], []),
+        (4, [5, 3, 2, 1], []),
+        (3, [5, 2, 1], [narrowed(8)]),
+        (2, [5, 1], [narrowed(4)]),
+        (1, [1], [Fault("depth", (), "there was time for the first 20 of 100 passages only")]),
+        (0, [1], [Fault("depth", (), "there was time for the first 20 of 100 passages only")]),
+    ],
+)
+def test_a_tournament_takes_the_turns_there_is_time_for(turns, windows, faults):
+    key = [(position * 37) % 100 for position in range(100)]
+    shown, order = in_time(turns, 100, key)
+    assert [len(turn.windows) for turn in shown] == windows
+    assert [fault for turn in shown for fault in turn.faults] == faults
+    assert sorted(order) == list(range(100))
+    best = sorted(range(100) if turns > 1 else range(20), key=lambda position: key[position])
+    assert list(order[:4]) == best[:4]
+
+
+@given(st.integers(1, 6), st.integers(1, 1500))
+def test_a_tournament_never_takes_more_turns_than_there_are(turns, n):
+    shown, order = in_time(turns, n, list(range(n)))
+    assert len(shown) <= turns
+    assert sorted(order) == list(range(n))
+    assert order[0] == 0
+
+
+def test_a_rehearsal_shows_every_window():
+    assert rehearse(schedule("sliding:20:10"), 30) == [(tuple(range(10, 30)),), (tuple(range(20)),)]
+    assert cost(schedule("tournament"), 100) == cost(tournament(20), 100)
