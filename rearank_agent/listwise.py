@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Literal, TypedDict
 
 from rearank_agent.evidence import sentences
-from rearank_agent.neutral import neutral
+from rearank_agent.neutral import neutral, without_controls
 from rearank_agent.passage import Fault, Passage, Rationale
 from rearank_agent.template import Template, fill
 
@@ -139,7 +139,7 @@ def ask_again(
 ) -> tuple[Message, ...]:
     """The messages that ask once more, for the answer alone, after a reply that held none."""
     words = template or Template.default()
-    told: Message = {"role": "assistant", "content": _TAG.sub("", reply).strip() or "..."}
+    told: Message = {"role": "assistant", "content": _plain(reply) or "..."}
     last: Message = {"role": "user", "content": f"{words.again}\n{getattr(words, form)}"}
     return (*asked, told, last)
 
@@ -149,7 +149,7 @@ def begin_answer(reply: str) -> str:
 
     Two line ends follow the thought, as the chat templates of thinking models write it.
     """
-    thought = _TAG.sub("", reply).strip()
+    thought = _plain(reply)
     return f"<think>\n{thought}\n</think>\n\n<answer>" if thought else "<answer>"
 
 
@@ -164,7 +164,12 @@ def glue(thought: str, answer: str, *, ended: bool = True) -> str:
     if not thought:
         return answer
     end = "\n</think>\n" if ended else ""
-    return f"<think>\n{_TAG.sub('', thought).strip()}{end}{answer}"
+    return f"<think>\n{_plain(thought)}{end}{answer}"
+
+
+def _plain(said: str) -> str:
+    """What a model said, without tags and control tokens: it goes into a prompt again."""
+    return without_controls(_TAG.sub("", said)).strip()
 
 
 def identifiers(n: int, form: Format = "order") -> str:

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import re
 
-__all__ = ["neutral"]
+__all__ = ["neutral", "without_controls"]
 
-_TAG_LIKE = re.compile(r"<([^<>\s]{1,64})>")
-_BRACKETED = re.compile(
-    r"[\[［【]\s*(\d+|/?[A-Z][A-Z_]+|gMASK|\|/?[a-z]+\|)\s*[\]］】]|\[(e~)\[|\](~!?b)[\[\]]"
-)
+_TAG_LIKE = re.compile(r"<\S{1,66}\s*>")
+_ANGLES = str.maketrans("<>", "‹›")
+_UNSEEN = r"\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u2064\ufeff"  # characters of no width
+_NAMED = r"/?[A-Z][A-Z_]+|[gs]MASK|\|/?[a-z]+\|"
+_NUMBER = rf"\d(?:[{_UNSEEN}]*\d)*"
+# MiniMax's tokens; the last bracket may be one of ours that follows.
+_BARE = r"\[(e~)\[?|\](~!?b|![dp]~)[\[\]]?|\]<\]([a-z ]{1,32})\[>\[?"
+_SHAPE = rf"[\[［【][\s{_UNSEEN}]*(%s)[\s{_UNSEEN}]*[\]］】]|{_BARE}"
+_CONTROL = re.compile(_SHAPE % _NAMED)
+_BRACKETED = re.compile(_SHAPE % f"{_NUMBER}|{_NAMED}")
 
 
 def neutral(text: str) -> str:
@@ -17,6 +23,16 @@ def neutral(text: str) -> str:
 
     That is: chat-template control tokens and our own tags (anything like `<word>`), the
     bracketed ones (`[INST]`, `[|user|]`, `]~b]`), and bracketed numbers, which would pass for
-    identifiers.
+    identifiers. What is neutral stays as it is.
     """
-    return _BRACKETED.sub(r"(\1\2\3)", _TAG_LIKE.sub(r"‹\1›", text))
+    return _tagless(_BRACKETED.sub(r"(\1\2\3\4)", text))
+
+
+def without_controls(text: str) -> str:
+    """The text as `neutral` gives it, but with its identifiers: for what a model said itself."""
+    return _tagless(_CONTROL.sub(r"(\1\2\3\4)", text))
+
+
+def _tagless(text: str) -> str:
+    """Brackets first, angles last: so no pair of angles is left that the other could complete."""
+    return _TAG_LIKE.sub(lambda tag: tag[0].translate(_ANGLES), text)

@@ -1,6 +1,11 @@
+import io
+import sys
+
 import pytest
 from pydantic_ai import models
 from stub import Stub
+
+from rearank_agent.cli import main
 
 models.ALLOW_MODEL_REQUESTS = False  # a test that asks a real server says so
 
@@ -10,3 +15,26 @@ def stub():
     """A server of ours on loopback that speaks chat completions, and may be asked."""
     with Stub() as running, models.override_allow_model_requests(True):
         yield running
+
+
+@pytest.fixture(autouse=True)
+def own_environment(tmp_path_factory, monkeypatch):
+    monkeypatch.setenv("REARANK_CACHE", str(tmp_path_factory.mktemp("cache")))
+    monkeypatch.delenv("REARANK_POLICY", raising=False)
+    monkeypatch.delenv("REARANK_DEADLINE", raising=False)
+    monkeypatch.setattr("rearank_agent.cli.output._PATIENCE", 60)  # a cold start is no subject here
+
+
+@pytest.fixture
+def run(monkeypatch, capfd):
+    """Run the command line in this process; gives exit code, stdout and stderr."""
+
+    def go(*args, stdin=b""):
+        monkeypatch.setattr(sys, "argv", ["rearank-agent", *args])
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin)))
+        with pytest.raises(SystemExit) as end:
+            main()
+        out, err = capfd.readouterr()
+        return end.value.code or 0, out, err
+
+    return go

@@ -1,43 +1,17 @@
-import io
 import json
 import os
 import re
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 from terminal import PROGRAM, in_terminal
 
 from rearank_agent import Ranking
-from rearank_agent.cli import main
 
 ROOT = Path(__file__).parent.parent
 FLEAS = str(ROOT / "examples/fleas.jsonl")
 QUERY = "how long can a flea live without a host"
-
-
-@pytest.fixture(autouse=True)
-def own_cache(tmp_path_factory, monkeypatch):
-    monkeypatch.setenv("REARANK_CACHE", str(tmp_path_factory.mktemp("cache")))
-    monkeypatch.delenv("REARANK_POLICY", raising=False)
-    monkeypatch.delenv("REARANK_DEADLINE", raising=False)
-    monkeypatch.setattr("rearank_agent.cli.output._PATIENCE", 60)  # a cold start is no subject here
-
-
-@pytest.fixture
-def run(monkeypatch, capfd):
-    """Run the command line in this process; gives exit code, stdout and stderr."""
-
-    def go(*args, stdin=b""):
-        monkeypatch.setattr(sys, "argv", ["rearank-agent", *args])
-        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin)))
-        with pytest.raises(SystemExit) as end:
-            main()
-        out, err = capfd.readouterr()
-        return end.value.code or 0, out, err
-
-    return go
 
 
 def lines(out):

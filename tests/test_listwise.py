@@ -59,7 +59,7 @@ def test_cuts_are_faults_and_end_at_a_word():
             "‹start_of_turn›user ‹end_of_turn›‹bos›‹/s›",
         ),
         ("[INST] x [/INST] [TOOL_CALLS]", "(INST) x (/INST) (TOOL_CALLS)"),
-        ("<<SYS>> <｜begin▁of▁sentence｜>", "<‹SYS›> ‹｜begin▁of▁sentence｜›"),
+        ("<<SYS>> <｜begin▁of▁sentence｜>", "‹‹SYS›› ‹｜begin▁of▁sentence｜›"),
         ("see [3] and [ 12 ] and ［4］ and 【5】 [[6]]", "see (3) and (12) and (4) and (5) [(6)]"),
         ("a[i] = b [1, 2] if x < y > z", "a[i] = b [1, 2] if x < y > z"),
     ],

@@ -40,7 +40,26 @@ def shell(command, folder, **more):
     )
 
 
-@pytest.mark.parametrize("block", [text for kind, text in BLOCKS if kind == "sh"])
+MODELS = [text for kind, text in BLOCKS if kind == "sh" and "VLLM_BASE_URL" in text]
+
+
+def test_a_model_is_asked_as_written(checkout, stub):
+    (block,) = MODELS
+    serve, *export, openai, hosted = block.splitlines()
+    serve = re.sub(r" #.*", "", serve)
+    shown = shell(f"{serve} --print", checkout)
+    assert "vllm serve Qwen/Qwen2.5-7B-Instruct --served-model-name qwen" in shown.stdout
+    for lines in (export, [openai]):
+        asked = shell(re.sub(r"http://127\.0\.0\.1:\d+/v1", stub.url, "\n".join(lines)), checkout)
+        assert asked.returncode == 0, asked.stderr
+        assert len(asked.stdout.splitlines()) == 12
+    assert [body["model"] for body in stub.bodies] == ["qwen", "llama3.2"]
+    assert "pip install" in shell(hosted, checkout).stderr
+
+
+@pytest.mark.parametrize(
+    "block", [text for kind, text in BLOCKS if kind == "sh" and text not in MODELS]
+)
 def test_shell_blocks_run(block, checkout):
     if block.startswith("make "):
         done = shell(f"make -n {block.split()[1]} -C '{ROOT}'", checkout)

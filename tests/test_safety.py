@@ -5,7 +5,7 @@ import time
 import unicodedata
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import cache, lru_cache
+from functools import cache, partial
 from typing import Any
 
 import pytest
@@ -13,7 +13,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from jinja2 import Environment
 from pydantic_ai._special_tokens import break_special_tokens
-from tokenizers import AddedToken, Encoding, Tokenizer
+from tokenizers import AddedToken, Tokenizer
 from tokenizers.models import BPE
 from tokenizers.pre_tokenizers import ByteLevel
 
@@ -122,33 +122,38 @@ def _reader(name: str) -> tuple[Tokenizer, Any]:
     return tokenizer, Environment(keep_trailing_newline=True).from_string(family.turns)
 
 
-@lru_cache(1000)
-def _encoded(name: str, prompt: str) -> Encoding:
-    return _reader(name)[0].encode(prompt, add_special_tokens=False)
+def _read(name: str, prompt: str) -> list[tuple[str, int, int]]:
+    """The control tokens of a prompt and where they stand."""
+    read = _reader(name)[0].encode(prompt, add_special_tokens=False)
+    tokens, offsets = read.tokens, read.offsets
+    return [(tokens[at], *offsets[at]) for at, number in enumerate(read.ids) if number >= 256]
 
 
 def controls(name: str, messages: Sequence[Message]) -> tuple[list[str], list[str]]:
     """The prompt's control tokens, and the turns before the last that they have cut into."""
     prompt = _reader(name)[1].render(messages=messages)
-    read = _encoded(name, prompt)
-    special = [at for at, token in enumerate(read.ids) if token >= 256]
-    ends = [0, *(edge for at in special for edge in read.offsets[at]), len(prompt)]
+    read = _read(name, prompt)
+    ends = [0, *(edge for _, start, end in read for edge in (start, end)), len(prompt)]
     between = [prompt[a:b] for a, b in zip(ends[::2], ends[1::2], strict=True)]
     told = [message["content"].strip() for message in messages[:-1]]
     cut_into = [text for text in told if not any(text in piece for piece in between)]
-    return [read.tokens[at] for at in special], cut_into
+    return [token for token, _, _ in read], cut_into
 
 
 Write = Callable[[Template, Any], Sequence[Message]]
+
+
+@cache
+def _benign(name: str, write: Write, benign: Any) -> tuple[list[str], list[str]]:
+    return controls(name, write(FAMILIES[name].words, benign))
 
 
 def forged(write: Write, hostile: Any, benign: Any = "fleas") -> dict[str, Any]:
     """The families that read other control tokens in a hostile prompt than in a benign one."""
     found = {}
     for name, family in FAMILIES.items():
-        ours = controls(name, write(family.words, benign))
+        ours = _benign(name, write, benign)
         assert len(ours[0]) > 8, name
-        assert ours[1] == []
         if (theirs := controls(name, write(family.words, hostile))) != ours:
             found[name] = theirs
     return found
@@ -181,6 +186,7 @@ def tags(messages: Sequence[Message]) -> list[list[str]]:
     return [re.findall(r"(?i)</?(?:think|answer)\s*>", _seen(m["content"])) for m in messages]
 
 
+OURS = everywhere(WORDS, "fleas")
 HOSTILE = {
     **{token: token for token in TOKENS},
     "all tokens": "".join(TOKENS),
@@ -228,7 +234,7 @@ FRAGMENTS = (
     "answer", "</", "3", "12", "٣", " ", "\n", "\u200b", "\ufeff", "a" * 61, "{n}", "fleas",
 )  # fmt: skip
 MIXED = st.lists(st.sampled_from(FRAGMENTS + TOKENS), max_size=12).map("".join)
-often = settings(max_examples=1000, deadline=None)
+often = settings(max_examples=200, deadline=None)
 
 
 @pytest.mark.parametrize("name", FAMILIES)
@@ -264,18 +270,21 @@ def test_a_benign_prompt_has_a_start_and_an_end_for_each_turn(name):
 
 
 @hostile
-@pytest.mark.parametrize("form", ["order", "scores"])
-def test_a_prompt_holds_our_turns_alone(text, form):
-    def write(words, text):
-        return everywhere(words, text, form=form, think=form == "order")
+def test_a_prompt_holds_our_turns_alone(text):
+    assert forged(everywhere, text) == {}
 
-    assert forged(write, text) == {}
+
+@pytest.mark.parametrize("form", ["order", "scores"])
+@pytest.mark.parametrize("think", [True, False])
+def test_a_prompt_of_any_form_holds_our_turns_alone(form, think):
+    write = partial(everywhere, form=form, think=think)
+    assert forged(write, "\n".join(HOSTILE.values())) == {}
 
 
 @hostile
 def test_a_prompt_holds_our_identifiers_and_tags_alone(text):
-    ours, told = everywhere(WORDS, "fleas"), everywhere(WORDS, text)
-    assert [message["role"] for message in told] == [message["role"] for message in ours]
+    told = everywhere(WORDS, text)
+    assert [message["role"] for message in told] == [message["role"] for message in OURS]
     assert [m["content"][:4] for m in told[3:-1:2]] == ["[1] ", "[2] ", "[3] ", "[4] "]
     numbers = ["1", "1", "2", "2", "3", "3", "4", "4"]
     assert labels(told) == [[], [], [], *([number] for number in numbers), ["2", "5", "1"]]
@@ -288,23 +297,22 @@ def test_a_prompt_holds_our_identifiers_and_tags_alone(text):
 def test_a_token_cut_in_half_is_not_made_whole(name):
     tokens, words = FAMILIES[name].tokens, FAMILIES[name].words
     ours = controls(name, passages_only(words, ["fleas"] * len(tokens)))
-    found = {}
-    for cut in range(1, max(map(len, tokens)) + 1):
-        for texts, most in ((tokens, cut), ([token[cut:] for token in tokens], 1200)):
-            if controls(name, passages_only(words, texts, cut=most)) != ours:
-                found[cut] = texts
-    assert found == {}
+    assert {
+        cut: theirs
+        for cut in range(1, max(map(len, tokens)))
+        if (theirs := controls(name, passages_only(words, tokens, cut=cut))) != ours
+    } == {}
+    tails = [token[at:] for token in tokens for at in range(1, len(token))]
+    ours = controls(name, passages_only(words, ["fleas"] * len(tails)))
+    assert controls(name, passages_only(words, tails)) == ours
 
 
-@often
+@settings(max_examples=100, deadline=None)
 @given(MIXED)
 def test_mixtures_of_tokens_forge_nothing(text):
     assert forged(everywhere, text) == {}
     told = everywhere(WORDS, text)
     assert (labels(told), tags(told)) == (labels(OURS), tags(OURS))
-
-
-OURS = everywhere(WORDS, "fleas")
 
 
 @often
@@ -328,29 +336,27 @@ def test_what_is_neutral_stays_as_it_is(text):
 
 
 @pytest.mark.parametrize(
-    "piece", ["flea ", "一", "<", "<a", "<a ", "<<a>>", "[", "[ ", "[3", "[|a", "]~b", " ", *TOKENS]
+    "piece",
+    ["flea ", "一", " ", "<", "<a ", "<<a>>", "[ ", "[3", "]~!b[", "<|im_end|>", "<｜User｜>"],
 )
 def test_long_passages_are_cheap_and_forge_nothing(piece):
     long = piece * (100_000 // len(piece))
-    passages = [Passage(str(at), f"x{long}", title="Fleas") for at in range(20)]
+    passages = [Passage(str(at), f"x{long}x", title="Fleas") for at in range(20)]
     start = time.process_time()
     asked = ask("fleas", passages)
     assert time.process_time() - start < 1
     assert max(len(message["content"]) for message in asked.messages) < 1300
     assert [fault.kind for fault in asked.faults][:1] == ["cut"]
-    assert forged(passages_only, [f"x{long}"] * 2, ["fleas"] * 2) == {}
+    assert forged(passages_only, [f"x{long}x"] * 2, ("fleas",) * 2) == {}
 
 
-@pytest.mark.parametrize("start", ["<", "[", "[1", "[|", "]", "<a", "[e", "[A"])
-@pytest.mark.parametrize(
-    "piece", ["<", "a", "A", "1", " ", "\u200b", "[", "|", "<a>", "<" * 40 + ">"]
-)
-def test_a_text_that_is_not_cut_takes_time_as_its_length(start, piece):
-    text = start + piece * (200_000 // len(piece))
+@pytest.mark.parametrize("start", ["", "<", "<a", "[", "[1", "[A", "[|", "]", "]<]"])
+@pytest.mark.parametrize("piece", ["<", ">", "a", "A", "1", " ", "\u200b", "[", "|", "<a>"])
+def test_the_time_a_text_takes_grows_as_its_length(start, piece):
     began = time.process_time()
-    neutral(text)
-    neutral((start + piece) * (200_000 // len(start + piece)))
-    assert time.process_time() - began < 1
+    neutral(start + piece * 10_000)
+    neutral((start + piece) * 10_000)
+    assert time.process_time() - began < 0.5
 
 
 ORDER = "<answer>[2] > [1] > [3]</answer>"
@@ -385,18 +391,20 @@ def test_a_thought_without_an_end_is_no_answer_whatever_it_quotes(text):
     assert read(glue(f"The third says: {text}", "", ended=False), 3).readable is False
 
 
-@hostile
-def test_a_reply_asked_about_again_holds_no_turns(text):
-    def again(words, text):
-        return ask_again(passages_only(words, ["fleas"] * 3), f"Hm: {text}", template=words)
+def again(words: Template, reply: str) -> tuple[Message, ...]:
+    return ask_again(passages_only(words, ["fleas"] * 3), reply, template=words)
 
-    def begun(words, text):
-        last: Message = {"role": "assistant", "content": begin_answer(f"Hm: {text}")}
-        return (*passages_only(words, ["fleas"] * 3), last)
 
-    assert forged(again, text) == {}
-    assert forged(begun, text) == {}
-    assert tags(again(WORDS, text)) == tags(again(WORDS, "fleas"))
+def begun(words: Template, reply: str) -> tuple[Message, ...]:
+    last: Message = {"role": "assistant", "content": begin_answer(reply)}
+    return (*passages_only(words, ["fleas"] * 3), last)
+
+
+@pytest.mark.parametrize("write", [again, begun])
+def test_a_reply_shown_to_its_model_again_holds_no_turns(write):
+    reply = "\n".join(HOSTILE.values())
+    assert forged(write, reply) == {}
+    assert tags(write(WORDS, reply)) == tags(write(WORDS, "fleas"))
 
 
 @pytest.mark.parametrize(

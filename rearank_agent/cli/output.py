@@ -91,7 +91,8 @@ def _cost(usage: Usage) -> str:
     """What a model cost; nothing for a policy without tokens."""
     tokens = usage.prompt_tokens + usage.thought_tokens + usage.answer_tokens
     kept = f", {usage.hits} from the cache" if usage.hits else ""
-    return f", {usage.calls} calls{kept}, {tokens:,} tokens" if tokens or kept else ""
+    calls = "1 call" if usage.calls == 1 else f"{usage.calls} calls"
+    return f", {calls}{kept}, {tokens:,} tokens" if tokens or kept else ""
 
 
 def _moved(ranked: Ranked) -> Text:
