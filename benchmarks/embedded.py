@@ -107,25 +107,16 @@ def quality(folders: list[Path]) -> None:
     """nDCG@10 of the first stage, of the policy alone, and blended."""
     import ir_measures
 
+    from benchmarks.beir import first_stage, judgements, rows
     from rearank_agent import Passage, Reranker
 
     reranker = Reranker("embedded")
     blends = (0.0, reranker.policy.blend)
     print(f"{'BM25':>8} {'alone':>8} {f'b={blends[1]}':>8}  collection")
     for folder in folders:
-
-        def rows(name, folder=folder):
-            return [json.loads(line) for line in (folder / name).read_text().split("\n") if line]
-
-        corpus = {row["_id"]: row for row in rows("corpus.jsonl")}
-        queries = {row["_id"]: row["text"] for row in rows("queries.jsonl")}
-        full = folder / "qrels_full.tsv"
-        judged = (full if full.exists() else folder / "qrels.tsv").read_text().splitlines()[1:]
-        qrels: dict[str, dict[str, int]] = {}
-        for query, document, grade in (line.split("\t") for line in judged):
-            qrels.setdefault(query, {})[document] = int(grade)
-        name = "candidates.jsonl" if (folder / "candidates.jsonl").exists() else "bm25_top100.jsonl"
-        first = {row["query-id"]: row["corpus-ids"] for row in rows(name)}
+        corpus = {row["_id"]: row for row in rows(folder / "corpus.jsonl")}
+        queries = {row["_id"]: row["text"] for row in rows(folder / "queries.jsonl")}
+        qrels, first = judgements(folder), first_stage(folder)
         runs = {"first": first}
         for blend in blends:
             runs[blend] = {
