@@ -11,6 +11,7 @@ import random
 import re
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any, cast
 from weakref import WeakKeyDictionary
 
@@ -36,6 +37,7 @@ from pydantic_ai.messages import (
 from pydantic_ai.models import Model, infer_model
 from pydantic_ai.models.instrumented import InstrumentationSettings
 from pydantic_ai.settings import ModelSettings
+from pydantic_ai.usage import RequestUsage
 
 from rearank_agent.endpoint import Endpoint
 from rearank_agent.errors import PolicyError, SetupError
@@ -130,7 +132,7 @@ class Chat:
             ModelAPIError, UnexpectedModelBehavior: as pydantic-ai raises them.
         """
         model = await self.model()
-        turns = [_turn(message) for message in messages]
+        turns = _turns(messages)
         told = cast(ModelSettings, self._settings | settings)
         instrument = (
             InstrumentationSettings(include_content=content_wanted()) if recording() else None
@@ -205,13 +207,19 @@ def _refused(model: Model, settings: ModelSettings) -> set[str]:
     return refused
 
 
-def _turn(message: Message) -> ModelMessage:
-    content = message["content"]
-    if message["role"] == "assistant":
-        return ModelResponse([TextPart(content)])
-    if message["role"] == "system":
-        return ModelRequest([SystemPromptPart(content)])
-    return ModelRequest([UserPromptPart(content)])
+def _turns(messages: Sequence[Message]) -> list[ModelMessage]:
+    """The messages as pydantic-ai takes them; they share a time and a usage, which cost to make."""
+    now, nothing = datetime.now(UTC), RequestUsage()
+    turns: list[ModelMessage] = []
+    for message in messages:
+        role, content = message["role"], message["content"]
+        if role == "assistant":
+            turns.append(ModelResponse([TextPart(content)], usage=nothing, timestamp=now))
+        elif role == "system":
+            turns.append(ModelRequest([SystemPromptPart(content, timestamp=now)]))
+        else:
+            turns.append(ModelRequest([UserPromptPart(content, timestamp=now)]))
+    return turns
 
 
 def _said(response: ModelResponse, calls: int) -> Said:

@@ -47,6 +47,7 @@ _CHAIN: dict[Format, re.Pattern[str]] = {
 }
 _MENTION = re.compile(r"\[\s*([0-9]{1,6})\s*\]|\b[Pp]assages? ([0-9]{1,6})\b")
 _BEST_SCORE = 10.0
+_SILENT = Rationale()
 
 
 class Message(TypedDict):
@@ -310,4 +311,5 @@ def _rationales(thought: str, n: int) -> tuple[Rationale, ...]:
             speaking_of = []
         for position in speaking_of:
             about.setdefault(position, []).append(sentence)
-    return tuple(Rationale(text=" ".join(about.get(position, ()))) for position in range(n))
+    said = {position: Rationale(" ".join(texts)) for position, texts in about.items()}
+    return tuple(said.get(position, _SILENT) for position in range(n))

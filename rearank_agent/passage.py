@@ -77,6 +77,8 @@ def check_text(text: object, what: str) -> None:
     """Raise InputError unless `text` is a string that can be written as UTF-8."""
     if not isinstance(text, str):
         raise InputError(f"{what} must be a string, not {type(text).__name__}: {text!r:.60}")
+    if text.isascii():  # quick, and so are most texts
+        return
     try:
         text.encode()
     except UnicodeEncodeError:

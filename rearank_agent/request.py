@@ -60,7 +60,7 @@ class Request:
         """Judge turn after turn until the schedule, the deadline or a failing policy ends it."""
         self.schedule = schedule.name
         UNTIL.set(None if self.task.deadline is None else self.start + self.task.deadline)
-        expected = cost(schedule, len(self.order)).turns
+        expected = cost(schedule, len(self.order)).turns if progress else 0
         running = schedule.start(len(self.order))
         turn = next(running)
         while True:

@@ -38,6 +38,9 @@ def span(name: str, **attributes: Any) -> Iterator[dict[str, Any]]:
         return
     from opentelemetry import trace
 
+    if isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider):  # nobody has
+        yield found
+        return
     given = {f"rearank.{key}": value for key, value in attributes.items()}
     with trace.get_tracer("rearank-agent").start_as_current_span(name, attributes=given) as open_:
         try:
