@@ -27,8 +27,9 @@ UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf
 _WORD = re.compile(rf"[{UNSPACED}]+|[^\W_{UNSPACED}]+(?:'[a-z]\b)?")
 _FIRST_UNSPACED = re.compile(f"[{UNSPACED}]")
 _SENTENCE_END = re.compile(
-    r"(?<!\b[A-Z]\.)(?<!\b(?:Dr|Mr|Ms|St|vs|No)\.)(?<!\b(?:Mrs|etc|e\.g|i\.e)\.)"
-    r"(?:(?<=[.!?…])|(?<=[.!?…][\"'”’)\]]))\s+(?=[^\sa-z])|(?<=[。！？])|(?<!\s)\s*\n\s*"
+    r"(?=\s)(?:(?<=[.!?…])|(?<=[.!?…][\"'”’)\]]))"
+    r"(?<!\b[A-Z]\.)(?<!\b(?:Dr|Mr|Ms|St|vs|No)\.)(?<!\b(?:Mrs|etc|e\.g|i\.e)\.)\s+(?=[^\sa-z])"
+    r"|(?<=[。！？])|(?=\s)(?<!\s)\s*\n\s*"
 )
 
 

@@ -6,6 +6,7 @@ import re
 
 __all__ = ["neutral", "without_controls"]
 
+_BRACKETS = "<[]［【"
 _TAG_LIKE = re.compile(r"<\S{1,66}\s*>")
 _ANGLES = str.maketrans("<>", "‹›")
 _UNSEEN = r"\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u2064\ufeff"  # characters of no width
@@ -25,6 +26,8 @@ def neutral(text: str) -> str:
     bracketed ones (`[INST]`, `[|user|]`, `]~b]`), and bracketed numbers, which would pass for
     identifiers. What is neutral stays as it is.
     """
+    if not any(bracket in text for bracket in _BRACKETS):  # quick, and so are most texts
+        return text
     return _tagless(_BRACKETED.sub(r"(\1\2\3\4)", text))
 
 

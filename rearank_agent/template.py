@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import tomllib
 from dataclasses import dataclass, fields
-from functools import cache
+from functools import cache, lru_cache
 from hashlib import sha256
 from importlib.resources import files
 from pathlib import Path
@@ -103,4 +103,14 @@ def _default() -> Template:
 
 def fill(part: str, **values: object) -> str:
     """The part with its slots filled, in one pass: braces inside a value stay as they are."""
-    return _SLOT.sub(lambda slot: str(values.get(slot[1], slot[0])), part)
+    pieces = list(_pieces(part))
+    for place in range(1, len(pieces), 2):
+        name = pieces[place]
+        pieces[place] = str(values[name]) if name in values else f"{{{name}}}"
+    return "".join(pieces)
+
+
+@lru_cache(maxsize=64)
+def _pieces(part: str) -> tuple[str, ...]:
+    """Text and names of slots in turn."""
+    return tuple(_SLOT.split(part))
