@@ -6,14 +6,12 @@ No structured output type: the words that are sampled in training, served and sc
 from __future__ import annotations
 
 import asyncio
-import os
 import random
-import re
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, cast
-from weakref import WeakKeyDictionary
+from weakref import WeakMethod
 
 from pydantic_ai.direct import model_request
 from pydantic_ai.exceptions import (
@@ -23,7 +21,6 @@ from pydantic_ai.exceptions import (
     ModelQuotaExceededError,
     ModelRequestTimeout,
     ModelTimeoutError,
-    UserError,
 )
 from pydantic_ai.messages import (
     ModelMessage,
@@ -34,21 +31,26 @@ from pydantic_ai.messages import (
     ThinkingPart,
     UserPromptPart,
 )
-from pydantic_ai.models import Model, infer_model
+from pydantic_ai.models import Model
 from pydantic_ai.models.instrumented import InstrumentationSettings
 from pydantic_ai.settings import ModelSettings
 from pydantic_ai.usage import RequestUsage
 
+from rearank_agent.discretion import discreet
 from rearank_agent.endpoint import Endpoint
-from rearank_agent.errors import PolicyError, SetupError
+from rearank_agent.errors import PolicyError
 from rearank_agent.limits import patiently, process_cap
 from rearank_agent.listwise import Message, glue
 from rearank_agent.passage import Usage
+from rearank_agent.provider import taken
 from rearank_agent.tracing import content_wanted, recording
 
-__all__ = ["Chat", "Said", "model_of", "policy_error"]
+__all__ = ["Chat", "Said", "policy_error"]
 
 _LONGEST_PAUSE = 30.0
+_THOUGHT_TOKENS = (
+    "reasoning_tokens", "output_reasoning_tokens", "thinking_tokens", "thoughts_tokens",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,11 +59,15 @@ class Said:
 
     Attributes:
         text: a thought the provider sent apart stands in front, inside its tags.
+        bare: the same without these tags, for a reply that goes on from a closed thought: a
+            server that parses thoughts out may take it for one.
         whole: whether it ended by itself, not at the limit of tokens.
-        usage: what it cost; of the thought only those tokens that the provider counts apart.
+        usage: its tokens, without the call; of the thought only those that the provider counts
+            apart.
     """
 
     text: str
+    bare: str
     whole: bool
     usage: Usage
 
@@ -74,24 +80,36 @@ class Chat:
     """
 
     def __init__(self, model: Model | Callable[[], Model], settings: ModelSettings) -> None:
-        self._make = model if callable(model) and not isinstance(model, Model) else lambda: model
-        self._models: WeakKeyDictionary[asyncio.AbstractEventLoop, Model] = WeakKeyDictionary()
-        self._open: WeakKeyDictionary[asyncio.AbstractEventLoop, AsyncIterator[None]] = (
-            WeakKeyDictionary()
-        )
-        self.sample = self._make()
-        refused = _refused(self.sample, settings)
-        self.dropped = tuple(sorted(refused & {"temperature", "seed", "max_tokens"}))
-        self._settings = {key: value for key, value in settings.items() if key not in refused}
+        self._given = model if isinstance(model, Model) else None
+        self._make = _never if isinstance(model, Model) else model
+        self._models: dict[asyncio.AbstractEventLoop, Model] = {}
+        self._open: dict[asyncio.AbstractEventLoop, AsyncGenerator[None, None]] = {}
+        self.sample = self._given or self._make()
+        self.dropped, self._settings = taken(self.sample, settings)
 
     async def model(self) -> Model:
-        """The model of this event loop; its connections are closed when the loop ends."""
+        """The model of this event loop.
+
+        One made by us has connections that belong to the loop, and are closed when it ends. A
+        model that was given is used as it is.
+        """
+        if self._given:
+            return self._given
         loop = asyncio.get_running_loop()
         if (model := self._models.get(loop)) is None:
-            model = self._models[loop] = self._make() if self._models else self.sample
-            self._open[loop] = _opened(model)
+            model = self._models[loop] = self._make()
+            self._open[loop] = _opened(model, WeakMethod(self._forget), loop)
             await anext(self._open[loop])
         return model
+
+    async def close(self) -> None:
+        """Close the connections of this event loop now; they are opened again when needed."""
+        if opened := self._open.get(asyncio.get_running_loop()):
+            await opened.aclose()
+
+    def _forget(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._models.pop(loop, None)
+        self._open.pop(loop, None)
 
     async def endpoint(self) -> Endpoint | None:
         """The model, if it is one that can count its tokens and go on with a turn."""
@@ -102,6 +120,13 @@ class Chat:
         """The tokens of prompt and reply together that the model takes; None if not known."""
         endpoint = await self.endpoint()
         return await patiently(endpoint.length, _pause) if endpoint else None
+
+    async def tokens(self, run: str, messages: Sequence[Message]) -> int | None:
+        """The tokens of a prompt; None where nobody can count them."""
+        if (endpoint := await self.endpoint()) is None:
+            return None
+        async with process_cap().place(run):
+            return await endpoint.tokens(messages)
 
     async def serving(self) -> dict[str, Any] | None:
         """What the model's server says of it; None where it is not behind vLLM.
@@ -120,12 +145,15 @@ class Chat:
             raise PolicyError(f"{endpoint.base_url} serves {there}, and no {endpoint.model_name!r}")
         return models[endpoint.model_name]
 
-    async def say(self, run: str, messages: Sequence[Message], **settings: Any) -> Said:
+    async def say(
+        self, run: str, messages: Sequence[Message], spent: list[Usage], **settings: Any
+    ) -> Said:
         """The model's reply.
 
         Args:
             run: the request it is for; requests share the cap fairly.
             messages: system, user and assistant turns.
+            spent: every call is put down here, also one that fails.
             settings: for this call, over those of all calls.
 
         Raises:
@@ -137,74 +165,41 @@ class Chat:
         instrument = (
             InstrumentationSettings(include_content=content_wanted()) if recording() else None
         )
-        calls = 0
 
         async def call() -> ModelResponse:
-            nonlocal calls
             async with process_cap().place(run):
-                calls += 1
+                spent.append(Usage(calls=1))
                 return await model_request(model, turns, model_settings=told, instrument=instrument)
 
-        response = await patiently(call, _pause)
-        return _said(response, calls)
+        return _said(await patiently(call, _pause))
 
 
-def model_of(name: str) -> Callable[[], Model]:
-    """What makes the model of a name, "provider:model", as pydantic-ai knows them.
-
-    Raises:
-        SetupError: the provider is not known, not installed or lacks its key or address.
-    """
-    provider, _, model = name.partition(":")
-
-    def make() -> Model:
-        if provider == "vllm":
-            return Endpoint(model)
-        try:
-            return infer_model(name)
-        except ImportError as error:
-            said = str(error).replace("\n", " ")
-            raise SetupError(f"{name} needs a package: {said}") from None
-        except (UserError, ValueError) as error:
-            raise SetupError(f"{name}: {error}") from None
-
-    return make
+async def _opened(
+    model: Model,
+    forget: WeakMethod[Callable[[asyncio.AbstractEventLoop], None]],
+    loop: asyncio.AbstractEventLoop,
+) -> AsyncGenerator[None, None]:
+    """Keep a model open: an event loop that ends closes the generators begun on it."""
+    try:
+        async with model:
+            yield
+    finally:
+        if told := forget():
+            told(loop)
 
 
-def policy_error(error: AgentRunError) -> PolicyError:
+def _never() -> Model:
+    raise AssertionError("a model that was given is never made")
+
+
+def policy_error(error: AgentRunError, usage: Usage | None = None) -> PolicyError:
     """The error as a policy tells it: what the server said, without any key."""
+    said = str(error)
     if isinstance(error, ModelHTTPError):
         body = error.body
         told = body.get("message", body) if isinstance(body, dict) else body
         said = f"the server answered {error.status_code}: {told}"
-    else:
-        said = str(error)
-    for key, value in os.environ.items():
-        if re.search(r"(KEY|TOKEN|SECRET)$", key) and len(value) >= 4:
-            said = said.replace(value, "***")
-    return PolicyError(said[:1000])
-
-
-async def _opened(model: Model) -> AsyncIterator[None]:
-    """Keep a model open: an event loop that ends closes the generators begun on it."""
-    async with model:
-        yield
-
-
-def _refused(model: Model, settings: ModelSettings) -> set[str]:
-    """The settings the model ignores, or drops with a warning while it reasons."""
-    profile: dict[str, Any] = dict(model.profile)
-    refused = set[str](model.unsupported_settings)
-    refused |= set(profile.get("openai_unsupported_model_settings") or ())
-    reasons = profile.get("openai_supports_reasoning", False)
-    efforts = profile.get("openai_reasoning_efforts") or ()
-    can_rest = "none" in efforts or profile.get("openai_supports_reasoning_effort_none", False)
-    at_rest = settings.get("thinking") is False and not profile.get("thinking_always_enabled")
-    if reasons and not (can_rest and at_rest):
-        refused.add("temperature")
-    if profile.get("anthropic_disallows_sampling_settings", False):
-        refused.add("temperature")
-    return refused
+    return PolicyError(discreet(said)[:1000], usage)
 
 
 def _turns(messages: Sequence[Message]) -> list[ModelMessage]:
@@ -222,21 +217,20 @@ def _turns(messages: Sequence[Message]) -> list[ModelMessage]:
     return turns
 
 
-def _said(response: ModelResponse, calls: int) -> Said:
+def _said(response: ModelResponse) -> Said:
     thought = "\n".join(p.content for p in response.parts if isinstance(p, ThinkingPart)).strip()
     answer = "".join(p.content for p in response.parts if isinstance(p, TextPart))
     whole = response.finish_reason != "length"
-    text = glue(thought, answer, ended=whole or bool(answer.strip()))
     used = response.usage
-    hidden = used.details.get("reasoning_tokens", 0)
+    apart = max((used.details.get(name, 0) for name in _THOUGHT_TOKENS), default=0)
     usage = Usage(
-        calls=calls,
         prompt_tokens=used.input_tokens,
         cached_tokens=used.cache_read_tokens,
-        thought_tokens=hidden,
-        answer_tokens=max(0, used.output_tokens - hidden),
+        thought_tokens=apart,
+        answer_tokens=max(0, used.output_tokens - apart),
     )
-    return Said(text, whole, usage)
+    text = glue(thought, answer, ended=whole or bool(answer.strip()))
+    return Said(text, thought + answer, whole, usage)
 
 
 def _pause(error: Exception, failures: int) -> float | None:

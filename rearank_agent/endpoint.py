@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 
 import httpx2
 from pydantic_ai.exceptions import (
+    AgentRunError,
     ModelConnectionError,
     ModelRequestRejectedError,
     ModelTimeoutError,
@@ -27,19 +28,22 @@ from pydantic_ai.messages import (
     ModelResponse,
 )
 from pydantic_ai.models import Model, ModelRequestParameters, check_allow_model_requests
+from pydantic_ai.profiles import ModelProfile
 from pydantic_ai.settings import ModelSettings
 
+from rearank_agent.discretion import discreet, keep_secret
 from rearank_agent.errors import SetupError
 from rearank_agent.listwise import Message
 from rearank_agent.wire import refusal, response, turns
 
 __all__ = ["MOST_BYTES", "Endpoint"]
 
-MOST_BYTES = 32 * 1024 * 1024
+MOST_BYTES = 2 * 1024 * 1024
 """The most that is read of one reply; a window's reply is some 10 KB."""
 
 _NO_LIMIT = httpx2.Timeout(None, connect=5.0)  # pydantic-ai's request_timeout is the limit
 _SHORT = httpx2.Timeout(10.0, connect=5.0)
+_LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _PASSED_ON = ("max_tokens", "temperature", "seed")
 
 
@@ -56,17 +60,15 @@ class Endpoint(Model[Any]):
     unsupported_settings = frozenset({"top_k", "logit_bias", "stop_sequences"})
 
     def __init__(self, name: str, base_url: str = "", key: str = "") -> None:
-        super().__init__()
+        super().__init__(profile=ModelProfile(supports_thinking=True))
         self._name = name
         self._base_url = _address(base_url or os.environ.get("VLLM_BASE_URL", ""))
-        key = key or os.environ.get("VLLM_API_KEY", "")
         self._client = httpx2.AsyncClient(
-            headers={"Accept-Encoding": "identity"}
-            | ({"Authorization": f"Bearer {key}"} if key else {}),
+            headers={"Accept-Encoding": "identity"} | _authorization(key),
             limits=httpx2.Limits(max_connections=None, max_keepalive_connections=64),
+            trust_env=urlsplit(self._base_url).hostname not in _LOOPBACK,  # no proxy goes there
         )
-        self._asking = asyncio.Lock()
-        self._lengths: list[int | None] = []
+        self._length: asyncio.Task[int | None] | None = None
 
     @property
     def model_name(self) -> str:
@@ -80,8 +82,8 @@ class Endpoint(Model[Any]):
 
     @property
     def base_url(self) -> str:
-        """Where the server answers."""
-        return self._base_url
+        """Where the server answers, without a login."""
+        return discreet(self._base_url)
 
     async def request(
         self,
@@ -108,15 +110,26 @@ class Endpoint(Model[Any]):
         return response(self._name, await self._json("/chat/completions", body))
 
     async def length(self) -> int | None:
-        """The tokens of prompt and reply together that the model takes; None if it is not said."""
-        async with self._asking:  # all windows of a first turn come at once
-            if not self._lengths:
-                try:
-                    found = (await self.models()).get(self._name, {}).get("max_model_len")
-                except (ModelRequestRejectedError, UnexpectedModelBehavior):
-                    found = None
-                self._lengths.append(found if isinstance(found, int) else None)
-        return self._lengths[0]
+        """The tokens of prompt and reply together that the model takes; None if it is not said.
+
+        It is asked for once; all windows of a first turn wait for the same answer.
+        """
+        if self._length is None:
+            self._length = asyncio.create_task(self._ask_length())
+        asking = self._length
+        try:
+            return await asyncio.shield(asking)
+        except AgentRunError:
+            if self._length is asking:
+                self._length = None
+            raise
+
+    async def _ask_length(self) -> int | None:
+        try:
+            found = (await self.models()).get(self._name, {}).get("max_model_len")
+        except (ModelRequestRejectedError, UnexpectedModelBehavior):
+            return None
+        return found if isinstance(found, int) else None
 
     async def models(self) -> dict[str, dict[str, Any]]:
         """What the server says of its models, by the name it serves them under."""
@@ -129,7 +142,7 @@ class Endpoint(Model[Any]):
         try:
             asked = {"model": self._name, "messages": list(messages)}
             counted = await self._json("/tokenize", asked)
-        except (ModelRequestRejectedError, UnexpectedModelBehavior):
+        except AgentRunError:
             return None
         count = counted.get("count")
         return count if isinstance(count, int) else None
@@ -167,10 +180,10 @@ class Endpoint(Model[Any]):
         try:
             yield
         except httpx2.TimeoutException as error:
-            raise ModelTimeoutError(self._name, f"{self._base_url}: no answer in time") from error
+            raise ModelTimeoutError(self._name, f"{self.base_url}: no answer in time") from error
         except (httpx2.TransportError, httpx2.InvalidURL) as error:
             said = str(error) or type(error).__name__
-            raise ModelConnectionError(self._name, f"{self._base_url}: {said}") from error
+            raise ModelConnectionError(self._name, f"{self.base_url}: {said}") from error
 
 
 def _address(url: str) -> str:
@@ -182,9 +195,25 @@ def _address(url: str) -> str:
             "or start one with: rearank-agent serve MODEL"
         )
     parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.netloc:
-        raise SetupError(f"VLLM_BASE_URL must be a URL, as in http://127.0.0.1:8000/v1: {url!r}")
+    plain = (
+        parts.scheme in ("http", "https") and parts.netloc and not (parts.query or parts.fragment)
+    )
+    if not plain:
+        raise SetupError(
+            "VLLM_BASE_URL must be a plain address, as in http://127.0.0.1:8000/v1; "
+            "a key goes into VLLM_API_KEY"
+        )
     return url if parts.path else f"{url}/v1"
+
+
+def _authorization(key: str) -> dict[str, str]:
+    key = (key or os.environ.get("VLLM_API_KEY", "")).strip()
+    if not key:
+        return {}
+    if not key.isascii() or not key.isprintable():
+        raise SetupError("the key of the vLLM server (VLLM_API_KEY) holds odd characters")
+    keep_secret(key)
+    return {"Authorization": f"Bearer {key}"}
 
 
 async def _bounded(answer: httpx2.Response) -> bytes:

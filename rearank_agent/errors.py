@@ -25,4 +25,12 @@ class SetupError(RearankError):
 
 
 class PolicyError(RearankError):
-    """The judge behind a policy failed; the message holds what it said."""
+    """The judge behind a policy failed; the message holds what it said.
+
+    Attributes:
+        usage: what it had cost until then, a `Usage`; None if nothing is known.
+    """
+
+    def __init__(self, message: str, usage: object = None) -> None:
+        super().__init__(message)
+        self.usage = usage

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
+from itertools import count as count_up
 
 from rearank_agent.errors import PolicyError
 from rearank_agent.listwise import Asked, Message
@@ -12,7 +13,7 @@ __all__ = ["Count", "answer_tokens", "fitted", "guessed_tokens"]
 LEAST_CUT = 40
 """Fewer characters of a passage than this are not worth a judgement."""
 
-_ROUNDS = 6
+_SECOND_TURN = 100  # what asking once more takes, without the answer
 _TURN_TOKENS = 8  # what a chat template puts around a turn, with room to spare
 _BYTES_A_TOKEN = 2.5  # fewer than usual text has, so that the guess is on the safe side
 
@@ -55,8 +56,9 @@ async def fitted(
         PolicyError: the query and the shortest passages do not fit.
     """
     answer = answer_tokens(len(lengths))
+    answer += _SECOND_TURN
     limit = most - answer - min(budget, most // 2)
-    for _ in range(_ROUNDS):
+    for again in count_up():
         asked = ask(cut)
         tokens = guessed_tokens(asked.messages)
         if tokens > limit:
@@ -68,7 +70,8 @@ async def fitted(
         size = sum(len(message["content"]) for message in asked.messages)
         shown = sum(min(length, cut) for length in lengths)
         keep = shown - 1.05 * (tokens - limit) * size / tokens
-        cut = _cut_to(lengths, cut, keep)
+        # From the second time on at least by half: what was cut off may have been the cheap part.
+        cut = max(LEAST_CUT, min(_cut_to(lengths, cut, keep), cut // 2 if again else cut))
     raise PolicyError(
         f"a window of {len(lengths)} passages does not fit: the model takes {most} tokens, and "
         f"query, words and passages of {cut} characters need {tokens}; "

@@ -8,7 +8,6 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
-from functools import cache
 from threading import Lock
 from time import perf_counter
 from typing import TypeVar
@@ -101,12 +100,18 @@ def _wake(woken: asyncio.Future[None]) -> None:
         woken.set_result(None)
 
 
-@cache
+_cap: list[Cap] = []
+_making = Lock()
+
+
 def process_cap() -> Cap:
     """The one cap of this process (REARANK_CALLS, else 32)."""
-    from rearank_agent.settings import settings
+    with _making:
+        if not _cap:
+            from rearank_agent.settings import settings
 
-    return Cap(settings().calls)
+            _cap.append(Cap(settings().calls))
+        return _cap[0]
 
 
 async def patiently(

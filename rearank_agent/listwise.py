@@ -48,6 +48,7 @@ _CHAIN: dict[Format, re.Pattern[str]] = {
 _MENTION = re.compile(r"\[\s*([0-9]{1,6})\s*\]|\b[Pp]assages? ([0-9]{1,6})\b")
 _BEST_SCORE = 10.0
 _SILENT = Rationale()
+_OTHERWISE = "tags, control tokens or bracketed numbers were shown in other brackets"
 
 
 class Message(TypedDict):
@@ -103,8 +104,14 @@ def ask(
         turns += _exchange(turn, fill(words.passage_reply, number=number))
     turns.append({"role": "user", "content": fill(closing, **common)})
     short = _where(passages, contents, shown)
-    steering = _where(passages, shown, safe)
-    return Asked(tuple(turns), _changed(short, steering, cut))
+    faults = []
+    if short:
+        faults.append(Fault("cut", short, f"only the first {cut} characters were shown"))
+    if (steering := _where(passages, shown, safe)) or neutral(
+        asked := query + instruction
+    ) != asked:
+        faults.append(Fault("neutralised", steering, _OTHERWISE))
+    return Asked(tuple(turns), tuple(faults))
 
 
 def _exchange(said: str, answered: str) -> list[Message]:
@@ -123,16 +130,6 @@ def _where(
 ) -> tuple[str, ...]:
     changes = zip(passages, before, after, strict=True)
     return tuple(passage.id for passage, old, new in changes if old != new)
-
-
-def _changed(short: tuple[str, ...], steering: tuple[str, ...], cut: int) -> tuple[Fault, ...]:
-    faults = []
-    if short:
-        faults.append(Fault("cut", short, f"only the first {cut} characters were shown"))
-    if steering:
-        detail = "tags, control tokens or bracketed numbers were shown in other brackets"
-        faults.append(Fault("neutralised", steering, detail))
-    return tuple(faults)
 
 
 def ask_again(

@@ -1,42 +1,26 @@
 """A language model as a judge: it thinks about every passage, then answers with an order.
 
-It is never trusted blindly. A reply that can be read is read; one that needed mending says what
-was mended; one without an answer is asked once more, for the answer alone; and where that is no
-answer either, the window keeps its order. Each rung is a fault (REARANK, arXiv 2505.20046,
-section 3, has the form of the reply; the rungs are ours).
+What it is asked with is set here; how a window's conversation goes is in `ladder.py`.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
-from dataclasses import replace
-from functools import partial
+from hashlib import sha256
 from typing import Literal
 
-from pydantic_ai.exceptions import (
-    AgentRunError,
-    ModelContextWindowExceededError,
-    ModelRequestRejectedError,
-)
 from pydantic_ai.models import Model
 from pydantic_ai.settings import ModelSettings
 
-from rearank_agent.chat import Chat, Said, model_of, policy_error
-from rearank_agent.errors import InputError, PolicyError
-from rearank_agent.fit import LEAST_CUT, answer_tokens, fitted
-from rearank_agent.listwise import (
-    FORMAT_VERSION,
-    Asked,
-    Format,
-    Message,
-    Reading,
-    ask,
-    ask_again,
-    begin_answer,
-    identifiers,
-    read,
-)
-from rearank_agent.passage import Fault, Passage, Reply, Task, Usage, Window
+from rearank_agent.chat import Chat
+from rearank_agent.discretion import discreet
+from rearank_agent.errors import InputError
+from rearank_agent.fit import LEAST_CUT
+from rearank_agent.ladder import Conversation
+from rearank_agent.listwise import FORMAT_VERSION, Format
+from rearank_agent.passage import Reply, Task, Window
+from rearank_agent.provider import model_of
 from rearank_agent.template import Template
 
 __all__ = ["LLM", "Effort"]
@@ -45,7 +29,10 @@ Effort = Literal["minimal", "low", "medium", "high"]
 
 
 class LLM:
-    """A policy over any pydantic-ai model; safe to share between requests, threads and loops.
+    """A policy over any pydantic-ai model.
+
+    Safe to share between requests; and between threads and event loops when the model is given
+    by its name, or as a function that makes it. A model that was made already is used as it is.
 
     Attributes:
         name: as `policy()` knows it: "vllm:NAME", "anthropic:NAME", ...
@@ -61,7 +48,7 @@ class LLM:
 
     Raises:
         SetupError: the model's provider is not known, not installed or lacks its key or address.
-        InputError: a setting is out of its range.
+        InputError: a setting is out of its range, or effort is asked of a model not to think.
     """
 
     blend = 0.0
@@ -87,6 +74,8 @@ class LLM:
                 f"a window must hold 2 passages or more, a reply 1 token, a passage {LEAST_CUT} "
                 f"characters, a call more than 0 s: {window}, {budget}, {cut}, {timeout}"
             )
+        if effort and not think:
+            raise InputError("effort is for a model that thinks; give one or the other")
         self.form, self.think, self.effort = form, think, effort
         self.template = template or Template.default()
         self.budget, self.cut, self.window, self.timeout = budget, cut, window, timeout
@@ -111,12 +100,14 @@ class LLM:
         """The name, then all that the replies depend on."""
         taken = [s for s in ("temperature=0", "seed=0") if s[:-2] not in self.chat.dropped]
         how = ["think" if self.think else "direct", *([self.effort] if self.effort else [])]
-        at = self.chat.sample.base_url
+        at = discreet(self.chat.sample.base_url or "")
+        own = json.dumps(self.chat.sample.settings or {}, sort_keys=True, default=str)
+        settings = sha256(own.encode()).hexdigest()[:8] if self.chat.sample.settings else ""
         return " ".join(
             [
                 self.name, self.form, *how, f"words={self.template.fingerprint}",
                 f"format={FORMAT_VERSION}", f"tokens={self.budget}", f"cut={self.cut}", *taken,
-                *([f"at={at}"] if at else []),
+                *([f"settings={settings}"] if settings else []), *([f"at={at}"] if at else []),
             ]
         )  # fmt: skip
 
@@ -126,114 +117,4 @@ class LLM:
         Raises:
             PolicyError: the model could not be asked, or refused; the message has its words.
         """
-        passages = [task.candidates[position] for position in window]
-        ids = task.ids(window)
-        try:
-            asked, said = await self._ask(task, passages)
-            reading = read(said.text, len(passages), self.form, ids)
-            usage, faults = said.usage, list(asked.faults)
-            if not reading.readable:
-                why = "no answer in the reply" if said.whole else "the thought was cut off"
-                detail = f"{why}; the answer alone was asked for"
-                faults.append(Fault("reasked", ids, detail))
-                reading, more = await self._ask_again(task, asked, said, ids)
-                usage += more
-        except AgentRunError as error:
-            raise policy_error(error) from error
-        if self.chat.dropped:
-            detail = f"the model takes no {' and no '.join(self.chat.dropped)}; not sent"
-            faults.append(Fault("setting", (), detail))
-        return Reply(
-            order=reading.order,
-            scores=reading.scores,
-            rationales=reading.rationales,
-            reasoning=reading.thought,
-            faults=(*faults, *reading.faults),
-            usage=_divided(usage, said.text, reading.thought),
-        )
-
-    async def _ask(self, task: Task, passages: list[Passage]) -> tuple[Asked, Said]:
-        """Ask; a window that the server finds too long is asked again with shorter passages."""
-        cut = self.cut
-        while True:
-            asked, room = await self._fitted(task, passages, cut)
-            try:
-                return asked, await self.chat.say(task.run, asked.messages, max_tokens=room)
-            except ModelContextWindowExceededError as error:
-                longest = max(len(passage.content) for passage in passages)
-                cut = min(cut, longest) // 2
-                if cut < LEAST_CUT:
-                    raise PolicyError(
-                        f"a window of {len(passages)} passages is too long for the model: {error}"
-                    ) from error
-
-    async def _fitted(self, task: Task, passages: list[Passage], cut: int) -> tuple[Asked, int]:
-        words = partial(
-            ask,
-            task.query,
-            passages,
-            instruction=task.instruction,
-            form=self.form,
-            think=self.think,
-            template=self.template,
-        )
-        endpoint, most = await self.chat.endpoint(), await self.chat.length()
-        if endpoint is None or most is None:
-            return words(cut=cut), self.budget
-        return await fitted(
-            lambda cut: words(cut=cut),
-            lengths=[len(passage.content) for passage in passages],
-            cut=cut,
-            budget=self.budget,
-            most=most,
-            count=endpoint.tokens,
-        )
-
-    async def _ask_again(
-        self, task: Task, asked: Asked, said: Said, ids: tuple[str, ...]
-    ) -> tuple[Reading, Usage]:
-        """The reading of an answer alone; a thought already there is kept."""
-        n = len(ids)
-        begun = begin_answer(said.text)
-        first = read(begun, n, self.form, ids)
-        try:
-            answer = await self._answer(task.run, asked, said, begun, n)
-        except AgentRunError as error:
-            (fault,) = first.faults
-            told = f"{fault.detail}; asking again failed: {policy_error(error)}"
-            return replace(first, faults=(replace(fault, detail=told),)), Usage(calls=1)
-        second = read(answer.text, n, self.form, ids)
-        if first.thought:
-            second = replace(second, thought=first.thought, rationales=first.rationales)
-        return second, answer.usage
-
-    async def _answer(self, run: str, asked: Asked, said: Said, begun: str, n: int) -> Said:
-        """Go on from the closed thought where the server can, else ask in one more turn."""
-        if await self.chat.endpoint():
-            bound = {
-                "add_generation_prompt": False,
-                "continue_final_message": True,
-                "structured_outputs": {"regex": identifiers(n, self.form)},
-            }
-            last: Message = {"role": "assistant", "content": begun}
-            try:
-                more = await self.chat.say(
-                    run, (*asked.messages, last), max_tokens=answer_tokens(n), extra_body=bound
-                )
-                return replace(more, text="<answer>" + more.text)
-            except ModelRequestRejectedError:
-                pass  # a chat template that cannot go on with a turn; ask in words
-        again = ask_again(asked.messages, said.text, self.form, self.template)
-        return await self.chat.say(run, again, max_tokens=self.budget)
-
-
-def _divided(usage: Usage, said: str, thought: str) -> Usage:
-    """The tokens that were not counted apart, divided as the characters are."""
-    if not thought or not said:
-        return usage
-    share = round(usage.answer_tokens * min(1.0, len(thought) / len(said)))
-    return replace(
-        usage,
-        thought_tokens=usage.thought_tokens + share,
-        answer_tokens=usage.answer_tokens - share,
-    )
+        return await Conversation(self, task, window).reply()

@@ -6,12 +6,14 @@ import asyncio
 import math
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
+from contextvars import copy_context
 from dataclasses import replace
 from statistics import median
 from time import perf_counter
 from typing import TypeVar
 
 from rearank_agent.blend import ordered
+from rearank_agent.discretion import discreet
 from rearank_agent.limits import UNTIL
 from rearank_agent.passage import Fault, Ranked, Ranking, Reply, Step, Task, Usage, Window
 from rearank_agent.policies import Policy
@@ -59,7 +61,6 @@ class Request:
     async def drive(self, schedule: Schedule, progress: Callable[[int, int], None] | None) -> None:
         """Judge turn after turn until the schedule, the deadline or a failing policy ends it."""
         self.schedule = schedule.name
-        UNTIL.set(None if self.task.deadline is None else self.start + self.task.deadline)
         expected = cost(schedule, len(self.order)).turns if progress else 0
         running = schedule.start(len(self.order))
         turn = next(running)
@@ -86,11 +87,15 @@ class Request:
     async def _judged(self, turn: Turn) -> list[Reply]:
         """A reply for every window of the turn; one the deadline cut off stays as it was."""
         begun = perf_counter()
-        judging = [asyncio.create_task(self._judge(window)) for window in turn.windows]
+        context = copy_context()
+        context.run(UNTIL.set, self.task.deadline and self.start + self.task.deadline)
+        judging = [
+            asyncio.create_task(self._judge(window), context=context) for window in turn.windows
+        ]
         try:
             await asyncio.wait(judging, timeout=self._time())
         finally:
-            steps = [step.result() for step in judging if step.done()]
+            steps = [step.result() for step in judging if step.done() and not step.cancelled()]
             for step in judging:
                 step.cancel()
             await asyncio.gather(*judging, return_exceptions=True)
@@ -124,8 +129,9 @@ class Request:
             try:
                 reply = _sound(await self.policy.judge(self.task, window), ids)
             except Exception as error:  # a failure of whatever kind must not lose a passage
-                fault = Fault("failed", ids, f"{type(error).__name__}: {error}")
-                reply = Reply(tuple(range(len(window))), faults=(fault,))
+                fault = Fault("failed", ids, discreet(f"{type(error).__name__}: {error}"))
+                spent = getattr(error, "usage", None) or Usage()
+                reply = Reply(tuple(range(len(window))), faults=(fault,), usage=spent)
             found["faults"] = [fault.kind for fault in reply.faults]
         return Step(self.turns + 1, window, reply, perf_counter() - start)
 

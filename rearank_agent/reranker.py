@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import math
+import os
 import threading
 from collections import deque
 from collections.abc import Callable, Coroutine, Iterable
-from functools import cache
 from typing import Any, TypeVar
 from uuid import uuid4
 
@@ -152,12 +152,22 @@ def auto(policy: Policy, n: int, left: Callable[[], float] = lambda: math.inf) -
     return whole() if n <= _BATCH else batches(_BATCH)
 
 
-@cache
+_loops: list[asyncio.AbstractEventLoop] = []
+_making = threading.Lock()
+
+
 def _loop() -> asyncio.AbstractEventLoop:
     """A loop on a thread of its own, so that a caller inside a loop can wait for it too."""
-    loop = asyncio.new_event_loop()
-    threading.Thread(target=loop.run_forever, name="rearank", daemon=True).start()
-    return loop
+    with _making:
+        if not _loops:
+            loop = asyncio.new_event_loop()
+            threading.Thread(target=loop.run_forever, name="rearank", daemon=True).start()
+            _loops.append(loop)
+        return _loops[0]
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_loops.clear)  # the thread stays with the parent
 
 
 def run_sync(coroutine: Coroutine[Any, Any, T]) -> T:

@@ -66,6 +66,9 @@ class Store:
         """The open file, for one thread at a time."""
         with self._lock:
             try:
+                if self._open and not self.path.exists():  # somebody deleted it
+                    self._open.close()
+                    self._open = None
                 self._open = self._open or self._connect()
                 yield self._open
             except (sqlite3.Error, OSError) as error:
@@ -78,10 +81,14 @@ class Store:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self.path.touch(mode=0o600)
         file = sqlite3.connect(self.path, timeout=_BUSY, check_same_thread=False)
+        try:
+            file.execute("PRAGMA journal_mode = WAL")
+            file.execute("PRAGMA synchronous = NORMAL")
+            file.execute(_TABLE)
+        except sqlite3.Error:
+            file.close()
+            raise
         finalize(self, file.close)
-        file.execute("PRAGMA journal_mode = WAL")
-        file.execute("PRAGMA synchronous = NORMAL")
-        file.execute(_TABLE)
         return file
 
 

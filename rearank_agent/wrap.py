@@ -54,7 +54,8 @@ class Cached(_Wrapped):
     """Replies are kept, and given again for the same window of the same question.
 
     What is the same: the policy's fingerprint, the query, the instruction, and titles and texts
-    of the window in their order. Ids do not count. Errors are not kept.
+    of the window in their order. Ids do not count. Errors and replies without an answer are not
+    kept.
 
     Attributes:
         policy: who judges what is not kept yet; a policy with a window.
@@ -92,6 +93,8 @@ class Cached(_Wrapped):
             why = fault[0].detail if fault else f"no reply is kept in {self.store.path}"
             raise PolicyError(f"replaying, and {why}")
         reply = await self.policy.judge(task, window)
+        if any(said.kind == "unreadable" for said in reply.faults):  # it may be read next time
+            return replace(reply, faults=(*reply.faults, *fault)) if fault else reply
         try:
             await asyncio.to_thread(self.store.put, key, _numbered(reply, ids).to_json())
         except SetupError as error:

@@ -47,7 +47,7 @@ def test_replaying_what_is_not_kept_fails(run, stub):
 
 
 def test_how_a_model_is_asked(run, stub, tmp_path):
-    run(*ASK, "--no-think", "--effort", "low")
+    run(*ASK, "--no-think")
     assert "Do not explain." in stub.bodies[-1]["messages"][-1]["content"]
     assert stub.bodies[-1]["chat_template_kwargs"] == {"enable_thinking": False}
     run(*ASK, "--effort", "low")
@@ -81,6 +81,7 @@ def test_votes_have_a_confidence(run, stub):
         ),
         (("--policy", "lexical", "--votes", "3"), 2, "judges by the whole request"),
         (("--policy", "lexical", "--replay"), 2, "judges by the whole request"),
+        (("--no-think", "--effort", "low"), 2, "effort is for a model that thinks"),
         (("--votes", "1"), 2, "Invalid value for '--votes'"),
         (("--effort", "huge"), 2, "Invalid value for '--effort'"),
         (("--template", "none.toml"), 1, "the template none.toml cannot be used"),

@@ -131,10 +131,13 @@ async def test_a_reply_without_end_is_bounded(stub, monkeypatch):
         await policy(stub).judge(TASK, ALL)
 
 
-async def test_a_reply_of_ten_megabytes_is_read(stub):
-    stub.script = lambda body: completion("x" * 10_000_000 + "<answer>[3] > [2] > [1]</answer>")
+async def test_a_reply_of_a_megabyte_is_read_and_one_of_ten_is_not(stub):
+    stub.script = lambda body: completion("x" * 1_000_000 + "<answer>[3] > [2] > [1]</answer>")
     reply = await policy(stub).judge(TASK, ALL)
     assert (reply.order, reply.faults) == ((2, 1, 0), ())
+    stub.script = lambda body: completion("x" * 10_000_000 + "<answer>[3] > [2] > [1]</answer>")
+    with pytest.raises(PolicyError, match="the server sent more than 2,097,152 bytes"):
+        await policy(stub).judge(TASK, ALL)
 
 
 async def test_a_call_that_takes_too_long_fails_once(stub):

@@ -16,13 +16,13 @@ CORE = [path for path in FILES if path.is_relative_to(ROOT / "rearank_agent")]
 
 MOST_LINES_A_FILE = 250
 MOST_LINES_A_FUNCTION = 40
-MOST_LINES_OF_CORE = 2_500
+MOST_LINES_OF_CORE = 2_700  # 2,500 in the first drawing; docs/architecture.md says why
 MOST_LINES_OF_SEARCH = 800
 SHELL_FILES = ("serve",)
 # The first stage over files: on top of the core, and nothing of the core knows it.
 SEARCH = ("cutting", "folder", "library", "reading", "shelf", "webpage")
 LONG_FILES = {
-    "rearank_agent/passage.py": (340, "the values are one page, read together"),
+    "rearank_agent/passage.py": (350, "the values are one page, read together"),
     "rearank_agent/listwise.py": (320, "what we say and what we accept stand side by side"),
     "rearank_agent/schedules.py": (290, "the schedules stand side by side"),
 }
@@ -37,7 +37,10 @@ SUBJECTS = {
     "bm25s": {"rearank_agent/lexical.py", "rearank_agent/shelf.py"},
     "torch": {"training/export.py"},
     "transformers": {"training/export.py"},
-    "pydantic_ai": {f"rearank_agent/{name}.py" for name in ("chat", "llm", "endpoint", "wire")},
+    "pydantic_ai": {
+        f"rearank_agent/{name}.py"
+        for name in ("chat", "endpoint", "ladder", "llm", "provider", "wire")
+    },
     "httpx2": {"rearank_agent/endpoint.py", "rearank_agent/wire.py"},
     "mcp": set(),
 }

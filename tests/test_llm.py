@@ -104,9 +104,7 @@ async def test_a_thought_that_was_cut_off_is_asked_for_its_answer():
     assert reply.order == (2, 0, 1)
     assert reply.reasoning == "[3] is best, [1] > [2] > [3] is not what I"
     assert reply.faults == (
-        Fault(
-            "reasked", ("a", "b", "c"), "the thought was cut off; the answer alone was asked for"
-        ),
+        Fault("reasked", ("a", "b", "c"), "the reply was cut off; the answer alone was asked for"),
     )
     assert (reply.usage.calls, reply.usage.prompt_tokens) == (2, 200)
     first = ask(TASK.query, PASSAGES).messages
@@ -144,9 +142,13 @@ async def test_an_error_while_asking_again_keeps_the_order_and_says_so():
     error = ModelHTTPError(400, "m", {"message": "no more [3] > [2] > [1]"})
     reply, _ = await judged("prose", error)
     assert reply.order == (0, 1, 2)
-    assert reply.faults[1].detail == (
-        f"{UNTOLD.detail}; asking again failed: the server answered 400: no more [3] > [2] > [1]"
-    )
+    assert reply.faults[1:] == (
+        UNTOLD,
+        Fault(
+            "failed", ("a", "b", "c"),
+            "asking again: the server answered 400: no more [3] > [2] > [1]",
+        ),
+    )  # fmt: skip
     assert reply.usage.calls == 2
 
 
@@ -180,7 +182,12 @@ async def test_without_thinking():
 async def test_effort_budget_and_timeout_are_passed_on():
     _, played = await judged(GOOD, effort="low", budget=99, timeout=5)
     told = played.settings[0]
-    assert (told["max_tokens"], told["timeout"], played.thinking) == (99, 5, ["low"])
+    assert (told["timeout"], played.thinking) == (5, ["low"])
+    assert told["max_tokens"] == 99 + 16_384, "the hidden thought counts as reply"
+    _, played = await judged(GOOD, budget=99)
+    assert played.settings[0]["max_tokens"] == 99
+    with pytest.raises(InputError, match="effort is for a model that thinks"):
+        LLM(played.model, think=False, effort="low")
 
 
 async def test_scores():

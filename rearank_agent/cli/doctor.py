@@ -83,10 +83,12 @@ def _version(package: str) -> str:
 
 def _policy(wanted: str | None, words: Path | None) -> dict[str, Any]:
     from rearank_agent.policies import policy
+    from rearank_agent.reranker import run_sync
     from rearank_agent.settings import settings
     from rearank_agent.template import Template
 
     found: dict[str, Any] = {}
+    judge: Policy | None = None
     try:
         name = wanted or settings().policy
         why = "REARANK_POLICY" if os.environ.get("REARANK_POLICY") else "the default"
@@ -96,6 +98,9 @@ def _policy(wanted: str | None, words: Path | None) -> dict[str, Any]:
         return found | _server(judge) | _trial(judge)
     except RearankError as error:
         return found | {"problem": str(error)}
+    finally:
+        if chat := getattr(judge, "chat", None):
+            run_sync(chat.close())
 
 
 def _server(judge: Policy) -> dict[str, Any]:
