@@ -24,6 +24,8 @@ from rearank_agent.fit import answer_tokens
 __all__ = ["Server", "length_needed", "shown", "vllm_command"]
 
 _QUIET = {"VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1"}
+_ENDS = (signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM))
+_OURS = ("--served-model-name", "--host", "--port")
 _GRACE = 20.0  # seconds a server may take to end by itself
 _CHARACTERS_A_TOKEN = 3
 _TURN_TOKENS = 30  # of a passage's turn, its acknowledgement and what the chat template adds
@@ -76,6 +78,9 @@ class Server:
         host, port: where it listens; loopback unless told otherwise.
         vllm: the program.
         extra: further arguments for vLLM; they win over ours.
+
+    Raises:
+        InputError: an extra argument that has an option of its own here.
     """
 
     model: str
@@ -85,10 +90,16 @@ class Server:
     vllm: str = "vllm"
     extra: tuple[str, ...] = ()
 
+    def __post_init__(self) -> None:
+        for given in {argument.split("=")[0] for argument in self.extra}.intersection(_OURS):
+            option = "--name" if given == "--served-model-name" else given
+            raise InputError(f"{given} after -- would not be known here; give {option} before it")
+
     @property
     def url(self) -> str:
-        """Where requests go."""
-        return f"http://{self.host}:{self.port}/v1"
+        """Where requests from this machine go."""
+        host = "127.0.0.1" if self.host in ("0.0.0.0", "") else self.host  # noqa: S104
+        return f"http://{host}:{self.port}/v1"
 
     @property
     def command(self) -> list[str]:
@@ -118,23 +129,26 @@ class Server:
         """
         self._check_port()
         begun = time.monotonic()
-        process = subprocess.Popen(  # noqa: S603
-            self.command,
-            stdout=sys.stderr.fileno(),
-            stdin=subprocess.DEVNULL,
-            env=_QUIET | dict(os.environ),
-            start_new_session=True,
-        )
-        before = signal.signal(signal.SIGTERM, _interrupt)
+        before = {number: signal.signal(number, _interrupt) for number in _ENDS}
+        process: subprocess.Popen[bytes] | None = None
         try:
+            process = subprocess.Popen(  # noqa: S603
+                self.command,
+                stdout=sys.stderr.fileno(),
+                stdin=subprocess.DEVNULL,
+                env=_QUIET | dict(os.environ),
+                start_new_session=True,
+            )
             self._await(process)
             ready(time.monotonic() - begun)
             return process.wait()
         except KeyboardInterrupt:
             return 0
         finally:
-            _end(process)
-            signal.signal(signal.SIGTERM, before)
+            if process:
+                _end(process)
+            for number, handler in before.items():
+                signal.signal(number, handler)
 
     def _check_port(self) -> None:
         with socket.socket() as probe:
@@ -145,15 +159,16 @@ class Server:
                 raise InputError(f"{self.host}:{self.port} cannot be used: {error}") from None
 
     def _await(self, process: subprocess.Popen[bytes]) -> None:
-        while not _answers(f"http://{self.host}:{self.port}/health"):
+        while not _answers(f"{self.url[: -len('/v1')]}/health"):
             if (code := process.poll()) is not None:
                 raise SetupError(f"vLLM ended with exit code {code}; why stands above")
             time.sleep(0.5)
 
 
 def _answers(url: str) -> bool:
+    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # it is on this machine
     try:
-        with urllib.request.urlopen(url, timeout=5) as answer:  # noqa: S310
+        with direct.open(url, timeout=5) as answer:
             return bool(answer.status == 200)
     except (urllib.error.URLError, OSError):
         return False
@@ -164,14 +179,16 @@ def _interrupt(*_: object) -> None:
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    """Ask the server to end, then make it and everything it started."""
-    if process.poll() is None:
-        process.terminate()
-        with suppress(subprocess.TimeoutExpired):
-            process.wait(_GRACE)
-    with suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
+    """Ask the server to end, then make it and everything it started; a second signal means now."""
+    try:
+        if process.poll() is None:
+            process.terminate()
+            with suppress(subprocess.TimeoutExpired, KeyboardInterrupt):
+                process.wait(_GRACE)
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
 
 
 def shown(command: Sequence[str]) -> str:

@@ -57,7 +57,8 @@ class Stub:
 
     def __init__(self, script=None):
         self.script = script or backwards
-        self.bodies = []
+        self.bodies, self.keys = [], []
+        self.lookups = 0
         self.running = self.most = self.given_up = 0
         self.models = None
         self.count = None
@@ -75,6 +76,7 @@ class Stub:
     async def _chat(self, request):
         body = json.loads(await request.body())
         self.bodies.append(body)
+        self.keys.append(request.headers.get("authorization"))
         self.running += 1
         self.most = max(self.most, self.running)
         left = asyncio.create_task(_gone(request))
@@ -106,6 +108,7 @@ class Stub:
         return said if isinstance(said, Response) else JSONResponse(said)
 
     async def _models(self, request):
+        self.lookups += 1
         if self.models is None:
             return Response(status_code=404)
         return JSONResponse({"data": self.models})

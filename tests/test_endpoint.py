@@ -183,6 +183,7 @@ async def test_a_key_is_sent_and_never_told(stub, monkeypatch):
     judge = LLM(lambda: Endpoint("m", stub.url))
     with pytest.raises(PolicyError) as raised:
         await judge.judge(TASK, ALL)
+    assert stub.keys == ["Bearer very-secret-key"]
     assert str(raised.value) == "the server answered 401: bad ***"
     assert "very-secret-key" not in repr(judge.chat.sample) + judge.fingerprint
 
@@ -213,6 +214,78 @@ async def test_a_server_that_refuses_a_length_gets_shorter_passages(stub):
     reply = await policy(stub).judge(task, (0, 1))
     assert reply.order == (1, 0)
     assert reply.faults == (Fault("cut", ("x",), "only the first 600 characters were shown"),)
+
+
+async def test_the_length_is_asked_for_once(stub):
+    stub.models = [{"id": "m", "max_model_len": 30_000}]
+    reranker = Reranker(policy(stub, window=2), schedule="tournament:2")
+    await reranker.rerank("q", list("abcdefgh"))
+    assert stub.lookups == 1
+
+
+@pytest.mark.parametrize(
+    "how", [{"VLLM_API_KEY": " very-secret-key\n"}, {"key": "very-secret-key"}]
+)
+async def test_a_key_of_whatever_origin_is_struck_out(stub, monkeypatch, how):
+    for name in how.keys() - {"key"}:
+        monkeypatch.setenv(name, how[name])
+    stub.script = lambda body: Response('{"error": "bad very-secret-key"}', status_code=401)
+    KEPT.append(LLM(lambda: Endpoint("m", stub.url, how.get("key", ""))))
+    ranking = await Reranker(KEPT[-1]).rerank("q", ["a", "b"])
+    assert [fault.detail for fault in ranking.faults] == [
+        "PolicyError: the server answered 401: bad ***"
+    ]
+
+
+def test_logins_in_addresses_are_struck_out(monkeypatch):
+    judge = LLM(lambda: Endpoint("m", "http://user:hunter22@127.0.0.1:9"))
+    ranking = Reranker(judge).rerank_sync("q", ["a", "b"])
+    assert "hunter22" not in ranking.to_json()
+    assert "at=http://***@127.0.0.1:9/v1" in ranking.policy
+    for url in ("http://h/v1?key=hunter22", "user:hunter22@host/v1"):
+        with pytest.raises(SetupError, match="VLLM_BASE_URL must be a plain address") as raised:
+            Endpoint("m", url)
+        assert "hunter22" not in str(raised.value)
+
+
+def test_failed_calls_are_counted(stub):
+    stub.script = lambda body: Response(status_code=501)
+    ranking = Reranker(policy(stub)).rerank_sync("q", ["a", "b"])
+    assert (ranking.usage.calls, len(stub.bodies)) == (4, 4)
+
+
+async def test_tokens_counted_apart_are_not_divided_again(stub):
+    def script(body):
+        answer = completion("<think>\nlong\n</think>\n<answer>[1] > [2] > [3]</answer>")
+        answer["usage"] |= {
+            "completion_tokens": 100,
+            "completion_tokens_details": {"reasoning_tokens": 90},
+        }
+        return answer
+
+    stub.script = script
+    usage = (await policy(stub).judge(TASK, ALL)).usage
+    assert (usage.thought_tokens, usage.answer_tokens) == (90, 10)
+
+
+async def test_an_answer_that_a_thought_parser_swallows_is_read(stub):
+    def script(body):
+        if "structured_outputs" in body:
+            return completion(None, reasoning="[3] > [1] > [2]</answer>")
+        return completion(None, "length", reasoning="First [2")
+
+    stub.script = script
+    reply = await policy(stub).judge(TASK, ALL)
+    assert reply.order == (2, 0, 1)
+    assert [fault.kind for fault in reply.faults] == ["reasked"]
+
+
+def test_event_loops_that_ended_are_forgotten(stub):
+    judge = policy(stub)
+    for _ in range(3):
+        asyncio.run(judge.judge(TASK, ALL))
+    assert judge.chat._models == {}
+    assert judge.chat._open == {}
 
 
 async def test_a_query_that_fits_no_model(stub):

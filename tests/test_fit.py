@@ -39,6 +39,9 @@ def test_what_fits_always_fits_and_shows_as_much_as_it_can(sizes, most, count):
         asked, room = fit(texts, most, count)
     except PolicyError as error:
         assert "does not fit" in str(error)  # noqa: PT017
+        least = ask("query", [Passage(str(i), text) for i, text in enumerate(texts)], cut=40)
+        needed = count(least.messages) or guessed_tokens(least.messages)
+        assert needed > most - 100 - answer_tokens(len(texts)) - min(500, most // 2)
         return
     tokens = count(asked.messages) or guessed_tokens(asked.messages)
     assert tokens + room + answer_tokens(len(texts)) <= most

@@ -3,7 +3,8 @@ import threading
 
 import pytest
 
-from rearank_agent.limits import Cap, patiently
+from rearank_agent import limits
+from rearank_agent.limits import Cap, patiently, process_cap
 
 
 async def test_a_small_request_is_not_starved_by_a_large_one():
@@ -121,3 +122,9 @@ async def test_only_what_may_help_is_tried_again():
     calls = 0
     with pytest.raises(ValueError, match="2"):
         await patiently(call, lambda error, failures: None if failures else 0.0)
+
+
+def test_the_environment_sets_the_cap(monkeypatch):
+    monkeypatch.setattr(limits, "_cap", [])
+    monkeypatch.setenv("REARANK_CALLS", "7")
+    assert process_cap().most == 7

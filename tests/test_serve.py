@@ -8,11 +8,13 @@ import socket
 import subprocess
 import sys
 import textwrap
+import time
+from pathlib import Path
 
 import pytest
 from terminal import PROGRAM
 
-from rearank_agent import SetupError
+from rearank_agent import InputError, SetupError
 from rearank_agent.checkpoint import NAME, mismatch, words
 from rearank_agent.serve import Server, length_needed, vllm_command
 from rearank_agent.template import Template
@@ -81,6 +83,54 @@ def test_it_serves_until_it_is_told_to_end(program, tmp_path, how):
         os.kill(pid, 0)
 
 
+STUBBORN = """
+import signal, subprocess, time
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+worker = subprocess.Popen(["sleep", "600"])
+with open(os.environ["PLAYED"] + ".worker", "w") as file:
+    file.write(str(worker.pid))
+"""
+
+
+def gone(pid):
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    return state == "Z"  # killed, and not yet fetched by whoever started it
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_second_signal_ends_a_stubborn_server_and_all_it_started_now(program, tmp_path, how):
+    program.write_text(program.read_text().replace('print("loading', STUBBORN + 'print("loading'))
+    running = serve("model", "--port", free_port(), "--vllm", program)
+    running.stdout.readline()
+    pids = [json.loads((tmp_path / "played.json").read_text())[2]]
+    pids.append(int((tmp_path / "played.json.worker").read_text()))
+    running.send_signal(how)
+    time.sleep(0.5)
+    assert running.poll() is None, "it has 20 s to end by itself"
+    running.send_signal(how)
+    _, err = running.communicate(timeout=10)
+    assert (running.returncode, "Traceback" in err) == (0, False)
+    assert all(gone(pid) for pid in pids)
+
+
+def test_a_proxy_does_not_keep_it_from_its_own_server(program, monkeypatch):
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    running = serve("model", "--port", free_port(), "--vllm", program)
+    assert running.stdout.readline().startswith("ready after")
+    running.send_signal(signal.SIGINT)
+    running.communicate(timeout=30)
+
+
+@pytest.mark.parametrize("extra", [("--port", "9"), ("--port=9",), ("--served-model-name", "x")])
+def test_what_has_an_option_here_is_not_passed_by(extra):
+    with pytest.raises(InputError, match=r"give --(port|name) before it"):
+        Server("m", "m", extra=extra)
+
+
 def test_a_server_that_fails_is_said(program, tmp_path):
     running = serve("model", "--port", free_port(), "--vllm", program, "--", "--fail")
     out, err = running.communicate(timeout=30)
@@ -142,6 +192,7 @@ def test_no_vllm(tmp_path, monkeypatch):
 
 def test_a_server_has_an_address():
     assert Server("m", "m", port=9).url == "http://127.0.0.1:9/v1"
+    assert Server("m", "m", "0.0.0.0", 9).url == "http://127.0.0.1:9/v1"
 
 
 def test_a_model_s_own_words(tmp_path):

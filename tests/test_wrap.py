@@ -5,6 +5,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import threading
 import time
 from dataclasses import replace
 
@@ -146,6 +147,16 @@ async def test_a_store_that_cannot_be_used_is_a_fault(store):
         await Cached(Judge(ranked("dcba")), store, replay=True).judge(TASK, ALL)
 
 
+async def test_a_reply_without_an_answer_is_not_kept(store):
+    def say(ids, call):
+        faults = (Fault("unreadable", ids, "no answer"),) if call == 1 else ()
+        return Reply((0, 1, 2, 3) if call == 1 else (3, 2, 1, 0), faults=faults)
+
+    cached = Cached(Judge(say), store)
+    assert (await cached.judge(TASK, ALL)).order == (0, 1, 2, 3)
+    assert (await cached.judge(TASK, ALL)).order == (3, 2, 1, 0)
+
+
 async def test_a_kept_reply_of_another_shape_is_asked_anew(store):
     cached = Cached(Judge(ranked("dcba")), store)
     store.put(cached._key(TASK, ALL), '{"kind": "reply", "version": 99}')
@@ -177,7 +188,7 @@ async def test_votes_see_the_window_in_other_orders_and_agree():
 
 
 async def test_votes_that_differ_merge_by_mean_rank():
-    orders = ["abcd", "bacd", "abdc"]
+    orders = ["bacd", "abcd", "abdc"]
     reply = await Votes(Judge(lambda ids, call: ranked(orders[call - 1])(ids, call)), 3).judge(
         TASK, ALL
     )
@@ -273,6 +284,26 @@ def test_processes_write_side_by_side(store):
     for w in writers:
         w.stdout.close()
     assert all(store.get(f"{name}-{i}") == "text " * 2000 for name in "abc" for i in range(50))
+
+
+def test_a_writer_waits_for_another(store):
+    store.put("a", "one")
+    other = sqlite3.connect(store.path, check_same_thread=False)
+    other.execute("BEGIN IMMEDIATE")
+    ends = threading.Timer(0.5, other.rollback)
+    ends.start()
+    store.put("a", "two")
+    ends.join()
+    other.close()
+    assert store.get("a") == "two"
+
+
+def test_a_store_that_was_deleted_is_made_again(store):
+    store.put("a", "one")
+    store.path.unlink()
+    assert store.get("a") is None
+    store.put("a", "two")
+    assert Store(store.path).get("a") == "two"
 
 
 def test_a_killed_writer_leaves_whole_texts(store):
