@@ -69,7 +69,7 @@ async def test_an_answer_alone_is_bound_to_the_window_s_identifiers(serving):
     asked = ask(QUERY, [Passage("a", "x"), Passage("b", "y"), Passage("c", "z")])
     last = {"role": "assistant", "content": begin_answer("so [2] is")}
     said = await judge.chat.say(
-        "r", (*asked.messages, last), max_tokens=60,
+        "r", (*asked.messages, last), [], max_tokens=60,
         extra_body={"add_generation_prompt": False, "continue_final_message": True,
                     "structured_outputs": {"regex": identifiers(3)}},
     )  # fmt: skip
