@@ -26,6 +26,7 @@ figures: .venv/dev ## print the measured tables of docs/figures.md again
 	$(BIN)/python -m benchmarks.embedded
 	$(BIN)/python -m benchmarks.search
 	$(BIN)/python -m benchmarks.questions
+	$(BIN)/python -m benchmarks.llm
 
 clean: ## remove everything that was made
 	rm -rf .venv dist build runs .pytest_cache .mypy_cache .ruff_cache .hypothesis
