@@ -1,6 +1,6 @@
 """A model behind vLLM, or any server that speaks its chat completions, as a pydantic-ai model.
 
-pydantic-ai's own OpenAI model does the same through the OpenAI client, which spends 13 of its
+pydantic-ai's own OpenAI model does the same through the OpenAI client, which spends 14 of its
 20 ms a call on walking through our forty messages; this one takes 2 (docs/figures.md). It
 also bounds what a server may send, and can ask it for token counts and its length.
 """
