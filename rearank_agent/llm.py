@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from functools import cached_property
 from hashlib import sha256
 from typing import Literal
 
@@ -95,7 +96,7 @@ class LLM:
         """Scores on one scale compare across windows; orders do not."""
         return self.form == "scores"
 
-    @property
+    @cached_property
     def fingerprint(self) -> str:
         """The name, then all that the replies depend on."""
         taken = [s for s in ("temperature=0", "seed=0") if s[:-2] not in self.chat.dropped]

@@ -95,7 +95,7 @@ class Request:
         try:
             await asyncio.wait(judging, timeout=self._time())
         finally:
-            steps = [step.result() for step in judging if step.done() and not step.cancelled()]
+            steps = [step.result() for step in judging if step.done()]
             for step in judging:
                 step.cancel()
             await asyncio.gather(*judging, return_exceptions=True)
@@ -128,7 +128,9 @@ class Request:
         with span("rerank window", turn=self.turns + 1, passages=len(window)) as found:
             try:
                 reply = _sound(await self.policy.judge(self.task, window), ids)
-            except Exception as error:  # a failure of whatever kind must not lose a passage
+            except (Exception, asyncio.CancelledError) as error:  # none may lose a passage
+                if _ended_from_outside(error):
+                    raise
                 fault = Fault("failed", ids, discreet(f"{type(error).__name__}: {error}"))
                 spent = getattr(error, "usage", None) or Usage()
                 reply = Reply(tuple(range(len(window))), faults=(fault,), usage=spent)
@@ -185,6 +187,12 @@ class Request:
         for step in self.steps:
             latest.update(zip(step.window, said(step.reply), strict=False))
         return latest
+
+
+def _ended_from_outside(error: BaseException) -> bool:
+    """Whether this task was cancelled, and not only something in it that it waited for."""
+    task = asyncio.current_task()
+    return isinstance(error, asyncio.CancelledError) and bool(task and task.cancelling())
 
 
 def _sound(reply: Reply, ids: Sequence[str]) -> Reply:

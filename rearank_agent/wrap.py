@@ -50,6 +50,10 @@ class _Wrapped:
         return self.policy.window
 
 
+def _answered(reply: Reply) -> bool:
+    return all(fault.kind != "unreadable" for fault in reply.faults)
+
+
 class Cached(_Wrapped):
     """Replies are kept, and given again for the same window of the same question.
 
@@ -93,12 +97,11 @@ class Cached(_Wrapped):
             why = fault[0].detail if fault else f"no reply is kept in {self.store.path}"
             raise PolicyError(f"replaying, and {why}")
         reply = await self.policy.judge(task, window)
-        if any(said.kind == "unreadable" for said in reply.faults):  # it may be read next time
-            return replace(reply, faults=(*reply.faults, *fault)) if fault else reply
-        try:
-            await asyncio.to_thread(self.store.put, key, _numbered(reply, ids).to_json())
-        except SetupError as error:
-            fault = (Fault("cache", (), str(error)),)
+        if _answered(reply):  # another may be, next time
+            try:
+                await asyncio.to_thread(self.store.put, key, _numbered(reply, ids).to_json())
+            except SetupError as error:
+                fault = (Fault("cache", (), str(error)),)
         return replace(reply, faults=(*reply.faults, *fault)) if fault else reply
 
     def _key(self, task: Task, window: Window) -> str:
@@ -166,7 +169,7 @@ class Votes(_Wrapped):
                 raise reply
         if not replies:
             raise errors[0]
-        votes = [r for r in replies if all(f.kind != "unreadable" for f in r.faults)]
+        votes = [reply for reply in replies if _answered(reply)]
         merged = _merged(votes or replies[:1], replies)
         if len(votes) == self.k:
             return merged

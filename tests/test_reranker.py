@@ -347,6 +347,17 @@ def test_a_turn_cut_off_keeps_the_windows_that_were_ready():
     assert ranking.usage.turns == 0
 
 
+def test_a_judge_that_cancels_itself_is_a_failure():
+    def cancelled(task, window):
+        if 0 in window:
+            raise asyncio.CancelledError
+
+    ranking = Reranker(ByLength(act=cancelled), schedule="groups:2").rerank_sync("q", TEXTS)
+    assert ranking.ids == ("3", "4", "1", "2")
+    assert ranking.faults == (Fault("failed", ("1", "2"), "CancelledError: "),)
+    assert ranking.partial is True
+
+
 def test_a_policy_that_keeps_failing_ends_the_request():
     def fail(task, window):
         raise PolicyError("out of memory")

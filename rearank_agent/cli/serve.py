@@ -30,7 +30,8 @@ def serve(
     """Serve a model with vLLM, with the settings this policy wants.
 
     Waits until the server answers, and prints the line that uses it. What
-    follows -- goes to vLLM as it is, and wins over our settings:
+    follows -- goes to vLLM as it is, and wins over our settings but --name,
+    --host and --port:
 
         rearank-agent serve Qwen/Qwen2.5-7B-Instruct --name qwen
 
