@@ -261,6 +261,20 @@ def test_version_and_help(run):
         assert "Usage: rearank-agent" in out
 
 
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        ("search", "[the current folder]"),
+        ("search", "[as the policy recommends]"),
+        ("rerank", "[default: keep]"),
+        ("plan", "[else --n of 60 words]"),
+        ("serve", "[the last part of MODEL]"),
+    ],
+)
+def test_help_says_what_holds_when_nothing_is_said(run, command, said):
+    assert said in " ".join(run(command, "--help")[1].replace("│", " ").split())
+
+
 def test_a_person_sees_a_table_of_80_columns():
     code, shown = in_terminal(["rerank", QUERY, FLEAS, "--top", "3"])
     plain = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", shown).replace("\r", "")

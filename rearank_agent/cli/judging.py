@@ -90,7 +90,8 @@ class Judging:
         int | None, _model(min=2, help="Ask so many times in other orders, and merge.")
     ] = None
     cache: Annotated[
-        bool, _model("--cache/--no-cache", help="Keep replies, and use kept ones.  [default: keep]")
+        bool,
+        _model("--cache/--no-cache", help="Keep replies, and use kept ones.  \\[default: keep]"),
     ] = True
     replay: Annotated[
         bool, _model("--replay", help="Use kept replies alone; fail where there is none.")

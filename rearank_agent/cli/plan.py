@@ -27,7 +27,7 @@ _BYTES_A_TOKEN = 4.0  # of usual English text
 def plan(
     file: Annotated[
         str | None,
-        typer.Argument(help="Passages to count.  [else --n of 60 words]", show_default=False),
+        typer.Argument(help="Passages to count.  \\[else --n of 60 words]", show_default=False),
     ] = None,
     n: Annotated[int, typer.Option("--n", min=1, max=100_000, help="How many passages.")] = 100,
     policy: Annotated[

@@ -66,7 +66,7 @@ def search(
     query: Query,
     paths: Annotated[
         list[Path] | None,
-        typer.Argument(help="Folders or files.  [the current folder]", show_default=False),
+        typer.Argument(help="Folders or files.  \\[the current folder]", show_default=False),
     ] = None,
     *,
     judging: Judging,
@@ -74,7 +74,7 @@ def search(
     depth: Annotated[int, typer.Option(min=1, help="Passages BM25 hands to the policy.")] = 50,
     blend: Annotated[
         float | None,
-        typer.Option(min=0, help="How much BM25's order counts.  [as the policy recommends]"),
+        typer.Option(min=0, help="How much BM25's order counts.  \\[as the policy recommends]"),
     ] = None,
     top: Top = None,
     as_json: Json = False,

@@ -18,7 +18,7 @@ def serve(
         str, typer.Argument(help="A folder, or the name of a repository.", show_default=False)
     ],
     name: Annotated[
-        str, typer.Option(help="What it is called.  [the last part of MODEL]", show_default=False)
+        str, typer.Option(help="What it is called.  \\[the last part of MODEL]", show_default=False)
     ] = "",
     host: Annotated[str, typer.Option(help="Where it listens.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=1, max=65535)] = 8000,
