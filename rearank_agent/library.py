@@ -24,7 +24,7 @@ from rearank_agent.reading import Note, read
 from rearank_agent.settings import cache_folder
 from rearank_agent.shelf import Held, Shelf
 
-__all__ = ["Found", "Library"]
+__all__ = ["EmptyError", "Found", "Library"]
 
 Told = Callable[[int, int], None]
 
@@ -42,6 +42,10 @@ class Found:
     passages: tuple[Passage, ...]
     faults: tuple[Fault, ...]
     seconds: dict[str, float]
+
+
+class EmptyError(InputError):
+    """There is no text below the roots."""
 
 
 class Library:
@@ -62,31 +66,39 @@ class Library:
         self._shelf: Shelf | None = None
         self._lock = Lock()
 
-    def search(self, query: str, depth: int = 50, progress: Told | None = None) -> Found:
+    def search(
+        self, query: str, depth: int = 50, within: str = "", progress: Told | None = None
+    ) -> Found:
         """The passages that share most with the query, by BM25.
 
         Args:
             query: what is asked.
             depth: the most passages to give, from 1.
+            within: a folder or file below the roots that all of them come from; "" for all.
             progress: called with files read and files to read.
 
         Raises:
-            InputError: an empty query, a depth below 1, or no text below the roots.
+            InputError: an empty query, a depth below 1, or `within` leads outside the roots or
+                to nothing that is searched.
+            EmptyError: no text below the roots.
         """
         check_text(query, "the query")
         if not query.strip():
             raise InputError("the query is empty")
         if depth < 1:
             raise InputError(f"the depth must be at least 1, not {depth}")
+        wanted = self._wanted(within)
         seconds: dict[str, float] = {}
         with self._lock:
             shelf, notes = self._refreshed(seconds, progress)
         faults = _faults(notes)
         if not shelf.lines:
             why = f"; left out: {faults[0].detail}" if faults else ""
-            raise InputError(f"no text below {', '.join(str(r.named) for r in self.roots)}{why}")
+            raise EmptyError(f"no text below {', '.join(str(r.named) for r in self.roots)}{why}")
+        if not any(wanted(one.file) for one in shelf.held):
+            raise InputError(f"{within!r} holds no text that is searched")
         start = perf_counter()
-        best = shelf.best(Terms.of(query).tokens, depth)
+        best = shelf.best(Terms.of(query).tokens, depth, wanted)
         passages = tuple(self._passage(*shelf.at(position), score) for position, score in best)
         seconds["search"] = perf_counter() - start
         return Found(passages, faults, seconds)
@@ -99,6 +111,21 @@ class Library:
                 absolute path or by a link.
         """
         return Walk(self.roots).find(place)
+
+    def _wanted(self, within: str) -> Callable[[File], bool]:
+        """Whether a file is the one named, or lies below the folder named."""
+        check_text(within, "the path to search")
+        if not within:
+            return lambda _: True
+        for base in (Path(), *(root.real for root in self.roots)):
+            try:
+                real = (base / within).resolve(strict=True)
+            except (OSError, RuntimeError, ValueError):
+                continue
+            if any(real.is_relative_to(root.real) for root in self.roots):
+                return lambda file: (self.roots[file.root].real / file.path).is_relative_to(real)
+        named = ", ".join(str(root.named) for root in self.roots)
+        raise InputError(f"{within!r} is no file or folder below {named}")
 
     def _refreshed(
         self, seconds: dict[str, float], progress: Told | None

@@ -86,6 +86,7 @@ class Reranker:
         *,
         instruction: str = "",
         blend: float = 0.0,
+        deadline: float | None = None,
         progress: Callable[[int, int], None] | None = None,
     ) -> Ranking:
         """Rank the passages; every one comes back exactly once, whatever fails.
@@ -95,13 +96,15 @@ class Reranker:
             passages: in first-stage order, if they come from a first stage.
             instruction: one sentence on what relevant means here.
             blend: b in z(score) - b * z(log1p(first-stage rank)); 0 ignores the given order.
+            deadline: seconds this request may take, where they are fewer than the reranker's.
             progress: called after every turn, on the event loop, with the turns done and
                 expected.
 
         Raises:
             InputError: an empty query, no passages, an id twice, something not a string.
         """
-        task = self._task(query, instruction, as_passages(passages))
+        limit = min(self.deadline or math.inf, math.inf if deadline is None else deadline)
+        task = self._task(query, instruction, as_passages(passages), limit)
         if not 0 <= blend < math.inf:
             raise InputError(f"the blend must be 0 or more: {blend}")
         request = Request(task, self.policy, self._pace)
@@ -128,12 +131,15 @@ class Reranker:
             self.rerank(query, passages, instruction=instruction, blend=blend, progress=progress)
         )
 
-    def _task(self, query: str, instruction: str, candidates: tuple[Passage, ...]) -> Task:
+    def _task(
+        self, query: str, instruction: str, candidates: tuple[Passage, ...], limit: float
+    ) -> Task:
         check_text(query, "the query")
         check_text(instruction, "the instruction")
         if not query.strip():
             raise InputError("the query is empty")
-        return Task(uuid4().hex[:12], query, instruction.strip(), candidates, self.deadline)
+        deadline = limit if limit < math.inf else None
+        return Task(uuid4().hex[:12], query, instruction.strip(), candidates, deadline)
 
 
 def auto(policy: Policy, n: int, left: Callable[[], float] = lambda: math.inf) -> Schedule:

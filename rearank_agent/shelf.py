@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import astuple, dataclass, field
 from itertools import accumulate
@@ -67,13 +67,16 @@ class Shelf:
         """The passage at a position, and the file it is from."""
         return self.held[bisect_right(self._ends, position)].file, self.lines[position]
 
-    def best(self, tokens: Sequence[str], depth: int) -> list[tuple[int, float]]:
-        """Positions and BM25 scores, best first, then in order; only scores above 0."""
+    def best(
+        self, tokens: Sequence[str], depth: int, wanted: Callable[[File], bool]
+    ) -> list[tuple[int, float]]:
+        """Positions and BM25 scores in wanted files, best first, then in order; only above 0."""
         known = [token for token in tokens if self.index and token in self.index.vocab_dict]
         if self.index is None or not known:
             return []
         scores = self.index.get_scores(known)
-        hits = np.flatnonzero(scores > 0)
+        here = np.repeat([wanted(one.file) for one in self.held], [len(o.lines) for o in self.held])
+        hits = np.flatnonzero((scores > 0) & here)
         best = hits[np.argsort(-scores[hits], kind="stable")[:depth]]
         return [(int(position), float(scores[position])) for position in best]
 

@@ -18,7 +18,7 @@ MOST_LINES_A_FILE = 250
 MOST_LINES_A_FUNCTION = 40
 MOST_LINES_OF_CORE = 2_700  # 2,500 in the first drawing; docs/architecture.md says why
 MOST_LINES_OF_SEARCH = 800
-SHELL_FILES = ("serve",)
+SHELL_FILES = ("answer", "find", "listlike", "serve", "tool")  # front ends, and what they share
 # The first stage over files: on top of the core, and nothing of the core knows it.
 SEARCH = ("cutting", "folder", "library", "reading", "shelf", "webpage")
 LONG_FILES = {
@@ -28,6 +28,7 @@ LONG_FILES = {
 }
 LONG_FUNCTIONS = {
     "rearank_agent/cli/rank.py:search": (50, "a command's signature is its options"),
+    "rearank_agent/cli/mcp.py:mcp": (65, "a command's signature is its options"),
     "rearank_agent/cli/rank.py:rerank": (45, "a command's signature is its options"),
 }
 # Whose subject it is may import it; everything else must do without.
@@ -39,14 +40,17 @@ SUBJECTS = {
     "transformers": {"training/export.py"},
     "pydantic_ai": {
         f"rearank_agent/{name}.py"
-        for name in ("chat", "endpoint", "ladder", "llm", "provider", "wire")
+        for name in ("chat", "endpoint", "ladder", "llm", "provider", "tool", "wire")
     },
     "httpx2": {"rearank_agent/endpoint.py", "rearank_agent/wire.py"},
-    "mcp": set(),
+    "mcp": {f"mcp_server/{name}.py" for name in ("http", "server", "stdio")},
 }
 SHELLS = (
     "rearank_agent.cli",
     "rearank_agent.serve",
+    "rearank_agent.answer",
+    "rearank_agent.find",
+    "rearank_agent.listlike",
     "rearank_agent.tool",
     "mcp_server",
     "evals",
@@ -122,7 +126,7 @@ def test_heavy_imports_stay_where_they_are_the_subject(package):
 
 def test_nothing_below_imports_the_shells():
     for path in CORE:
-        if "cli" not in path.parts:
+        if "cli" not in path.parts and path.stem not in SHELL_FILES:
             assert [m for m in imports(path) if m.startswith(SHELLS)] == []
     for path in set(FILES) - set(CORE):
         others = set(PACKAGES) - {"rearank_agent", path.relative_to(ROOT).parts[0]}

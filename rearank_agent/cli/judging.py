@@ -66,7 +66,8 @@ class Judging:
     deadline: Annotated[
         float | None,
         typer.Option(
-            help="Seconds until the best order so far is given.  [REARANK_DEADLINE, else none]",
+            help="Seconds until the best order so far is given.  "
+            "[REARANK_DEADLINE, else none; mcp: 50]",
             show_default=False,
         ),
     ] = None

@@ -1,0 +1,172 @@
+"""What stands behind the tools: one reranker, one library, the kept runs, and their limits."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from time import perf_counter
+
+from mcp_server.explanation import Explanation, explanation
+from rearank_agent.answer import RerankAnswer, SearchAnswer, rerank_answer, search_answer
+from rearank_agent.errors import BusyError, InputError, SetupError
+from rearank_agent.find import Told, find
+from rearank_agent.library import Library
+from rearank_agent.passage import Fault, Ranking
+from rearank_agent.reranker import Reranker
+from rearank_agent.store import Store
+
+__all__ = ["DEADLINE", "LEAST_TOKENS", "MOST_BYTES", "MOST_PASSAGES", "Desk"]
+
+DEADLINE = 50.0
+"""Seconds for a request, unless told otherwise: hosts commonly give up after 60."""
+
+LEAST_TOKENS = 500
+MOST_PASSAGES = 1_000
+MOST_BYTES = 4 * 1024 * 1024
+MOST_QUERY = 20_000  # characters
+MOST_LINES = 1_000
+AT_ONCE = 8  # requests at work; the others wait, so that some end in time rather than none
+_LEAST = 0.5  # seconds in which something can still be judged
+
+
+@dataclass
+class Desk:
+    """Answers requests, each within its deadline.
+
+    Attributes:
+        reranker: who ranks; its deadline, if it has one, is the requests'.
+        roots: the folders and files that may be searched.
+        kept: rankings for `explain`, by run.
+        max_tokens: of an answer, text and structured form together.
+    """
+
+    reranker: Reranker
+    roots: Sequence[Path]
+    kept: Store
+    max_tokens: int = 4_000
+    _library: Library | None = None
+    _places: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(AT_ONCE))
+
+    @property
+    def deadline(self) -> float:
+        """Seconds for a request, waiting included."""
+        return self.reranker.deadline or DEADLINE
+
+    async def rerank(
+        self,
+        query: str,
+        passages: Sequence[str],
+        instruction: str,
+        top_k: int,
+        rationale: bool,
+        progress: Told | None = None,
+    ) -> RerankAnswer:
+        """The passages in order.
+
+        Raises:
+            InputError: nothing to rank, or more than is ranked in one request.
+            BusyError: too many other requests were first.
+        """
+        _check(query, instruction, top_k, passages)
+        title = f"ranking {len(passages)} passages"
+        if progress:
+            progress(title, 0, 0)
+        async with self._place() as left:
+            ranking = await self.reranker.rerank(
+                query,
+                passages,
+                instruction=instruction,
+                deadline=left,
+                progress=progress and partial(progress, f"{title}: turn"),
+            )
+        return rerank_answer(await self._keep(ranking), top_k, rationale, self.max_tokens)
+
+    async def search(
+        self,
+        query: str,
+        path: str,
+        instruction: str,
+        top_k: int,
+        rationale: bool,
+        progress: Told | None = None,
+    ) -> SearchAnswer:
+        """The parts of files that answer a query, in order.
+
+        Raises:
+            InputError: an empty query, or a path outside the roots.
+            BusyError: too many other requests were first, or the files are still being read.
+        """
+        _check(query, instruction, top_k)
+        if progress:
+            progress("looking at the files", 0, 0)
+        async with self._place() as left:
+            ranking = await find(
+                self.reranker,
+                self._files(),
+                query,
+                within=path.strip(),
+                instruction=instruction,
+                deadline=left,
+                progress=progress,
+            )
+        return search_answer(await self._keep(ranking), top_k, rationale, self.max_tokens)
+
+    async def explain(self, run: str, passage: str, part: int) -> Explanation:
+        """What is known of an earlier run, or of one passage in it.
+
+        Raises:
+            InputError: the run is not kept, the passage not in it, or there is no such part.
+            SetupError: the store cannot be read.
+        """
+        text = await asyncio.to_thread(self.kept.get, run.strip())
+        if text is None:
+            raise InputError(f"no run {run.strip()!r:.40} is kept (any more); rank again")
+        return explanation(Ranking.from_json(text), passage.strip(), part, self.max_tokens)
+
+    def _files(self) -> Library:
+        if not self.roots:
+            raise InputError("no folder was named for search: start the server with --root FOLDER")
+        if self._library is None:
+            self._library = Library(self.roots)
+        return self._library
+
+    @asynccontextmanager
+    async def _place(self) -> AsyncIterator[float]:
+        """A place among those at work; gives the seconds that are left then."""
+        start = perf_counter()
+        try:
+            await asyncio.wait_for(self._places.acquire(), max(_LEAST, self.deadline - _LEAST))
+        except TimeoutError:
+            raise BusyError("too many requests are being ranked; ask again in a moment") from None
+        try:
+            yield max(_LEAST, self.deadline - (perf_counter() - start))
+        finally:
+            self._places.release()
+
+    async def _keep(self, ranking: Ranking) -> Ranking:
+        """Put the ranking into the store; a store that fails is a fault, not the end."""
+        try:
+            await asyncio.to_thread(lambda: self.kept.put(ranking.run, ranking.to_json()))
+        except SetupError as error:
+            fault = Fault("unkept", (), f"explain will not find this run: {error}")
+            return replace(ranking, faults=(*ranking.faults, fault))
+        return ranking
+
+
+def _check(query: str, instruction: str, top_k: int, passages: Sequence[str] = ()) -> None:
+    for name, text in (("query", query), ("instruction", instruction)):
+        if len(text) > MOST_QUERY:
+            raise InputError(f"the {name} has {len(text):,} characters; {MOST_QUERY:,} at most")
+    if len(passages) > MOST_PASSAGES:
+        raise InputError(
+            f"{len(passages):,} passages are too many for one request: give the best "
+            f"{MOST_PASSAGES:,} of a first stage, or use search over files"
+        )
+    if (size := sum(len(passage.encode(errors="replace")) for passage in passages)) > MOST_BYTES:
+        raise InputError(f"the passages have {size:,} bytes; {MOST_BYTES:,} at most")
+    if not 1 <= top_k <= MOST_LINES:
+        raise InputError(f"top_k must be from 1 to {MOST_LINES:,}, not {top_k}")

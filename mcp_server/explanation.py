@@ -1,0 +1,158 @@
+"""An earlier run, told in full: what the judge thought, who was shown together, what was mended."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+
+from rearank_agent.answer import tokens
+from rearank_agent.errors import InputError
+from rearank_agent.passage import Fault, Ranked, Ranking, Step
+
+__all__ = ["Explanation", "explanation"]
+
+_TOP = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """One part of what is known of a run.
+
+    Attributes:
+        run: as it was asked for.
+        part: from 1.
+        parts: how many there are.
+        text: for a person, or a model.
+    """
+
+    run: str
+    part: int
+    parts: int
+    text: str
+
+
+def explanation(ranking: Ranking, passage: str, part: int, most_tokens: int) -> Explanation:
+    """One part of the explanation of a run, or of a passage in it.
+
+    Args:
+        passage: its id, place, or number in the list that was given; "" for the whole run.
+        part: from 1; a text that is too long for the budget comes in several.
+        most_tokens: of a part, its text and its structured form together.
+
+    Raises:
+        InputError: no such passage, or no such part.
+    """
+    lines = _of_passage(ranking, _find(ranking, passage)) if passage else _of_run(ranking)
+    cut = _parts("\n".join(lines), most_tokens - _size("", ranking.run) - tokens(_next(99, 99)))
+    if not 1 <= part <= len(cut):
+        raise InputError(f"there is no part {part}: parts go from 1 to {len(cut)}")
+    text = cut[part - 1]
+    if part < len(cut):
+        text += _next(part, len(cut))
+    return Explanation(ranking.run, part, len(cut), text)
+
+
+def _next(part: int, parts: int) -> str:
+    return f"\n(part {part} of {parts}; ask explain again with part={part + 1})"
+
+
+def _size(text: str, run: str) -> int:
+    structured = json.dumps(asdict(Explanation(run, 99, 99, text)), ensure_ascii=False)
+    return tokens(text) + tokens(structured)
+
+
+def _parts(text: str, most: int) -> list[str]:
+    """The text in pieces within the budget, cut at ends of lines where there are any."""
+    parts = []
+    while text:
+        low, high = 1, len(text)
+        while low < high:
+            middle = (low + high + 1) // 2
+            low, high = (middle, high) if _size(text[:middle], "") <= most else (low, middle - 1)
+        if low < len(text):
+            low = text.rfind("\n", low // 2, low) + 1 or low
+        parts.append(text[:low].rstrip("\n"))
+        text = text[low:]
+    return parts
+
+
+def _find(ranking: Ranking, passage: str) -> Ranked:
+    for one in ranking.passages:
+        if passage in (one.id, one.passage.place, str(one.was)):
+            return one
+    raise InputError(
+        f"no passage {passage!r:.60} in this run: give its number from 1 to "
+        f"{len(ranking.passages)}, or its place as search gave it"
+    )
+
+
+def _of_run(ranking: Ranking) -> Iterator[str]:
+    usage = ranking.usage
+    yield f"query: {ranking.query}"
+    if ranking.instruction:
+        yield f"instruction: {ranking.instruction}"
+    yield f"policy: {ranking.policy}; schedule: {ranking.schedule or 'none'}"
+    spent = usage.prompt_tokens + usage.thought_tokens + usage.answer_tokens
+    yield (
+        f"cost: {usage.turns} turns, {usage.calls} model calls, {usage.hits} from the cache, "
+        f"{spent:,} tokens, {usage.seconds:.2f} s{'; partial' if ranking.partial else ''}"
+    )
+    yield from map(_fault, ranking.faults)
+    best = ", ".join(_name(one) for one in ranking.passages[:_TOP])
+    yield f"best first: {best or 'nothing'}{', ...' if len(ranking.passages) > _TOP else ''}"
+    for number, step in enumerate(ranking.steps, 1):
+        yield from _window(ranking, step, number)
+
+
+def _of_passage(ranking: Ranking, ranked: Ranked) -> Iterator[str]:
+    n = len(ranking.passages)
+    given = "as the policy gave it" if ranked.scored else "from its rank alone"
+    yield f"{_name(ranked)}: rank {ranked.rank} of {n}, was {ranked.was}"
+    yield f"score {ranked.score:.4f}, {given}"
+    if ranked.confidence is not None:
+        yield f"confidence {ranked.confidence:.2f}"
+    if why := ranked.rationale:
+        if why.text:
+            yield f"reason: {why.text}"
+        for quote in why.quotes:
+            yield f"evidence: “{ranked.text[quote.start : quote.end]}”"
+        if why.has:
+            yield f"has: {', '.join(why.has)}"
+        if why.lacks:
+            yield f"lacks: {', '.join(why.lacks)}"
+    yield from (_fault(fault) for fault in ranking.faults if ranked.id in fault.ids)
+    position = ranked.was - 1
+    for number, step in enumerate(ranking.steps, 1):
+        if position in step.window:
+            yield from _window(ranking, step, number, position)
+
+
+def _window(
+    ranking: Ranking, step: Step, number: int, position: int | None = None
+) -> Iterator[str]:
+    """What happened in a window; with a position, where that passage went in it."""
+    names = {one.was - 1: _name(one) for one in ranking.passages}
+    size = len(step.window)
+    head = f"window {number} (turn {step.turn}, {size} passages, {step.seconds:.2f} s)"
+    if position is not None:
+        local = step.window.index(position)
+        head += f": from place {local + 1} to {step.reply.order.index(local) + 1}"
+    yield head
+    if step.reply.reasoning:
+        shown = (f"[{local}] is {names[at]}" for local, at in enumerate(step.window, 1))
+        yield f"in the words below, {', '.join(shown)}"
+        yield step.reply.reasoning
+    elif position is None and size > 1:
+        order = [names[step.window[local]] for local in step.reply.order]
+        yield f"order: {', '.join(order[:_TOP])}{', ...' if size > _TOP else ''}"
+    yield from map(_fault, step.reply.faults)
+
+
+def _fault(fault: Fault) -> str:
+    ids = f" [{', '.join(fault.ids)}]" if fault.ids else ""
+    return f"note: {fault.kind}: {fault.detail}{ids}"
+
+
+def _name(ranked: Ranked) -> str:
+    return ranked.passage.place or f"passage {ranked.id}"
