@@ -28,21 +28,28 @@ QUESTIONS = {
     "How is the first stage's rank mixed into the score?": ("docs/architecture.md", "rearank_agent/reranker.py"),
     "What must hold before a change is committed?": ("CONTRIBUTING.md",),
 }  # fmt: skip
+# The same kind of questions as somebody asks them who does not know the project's words.
+IN_OTHER_WORDS = {
+    "Am I allowed to sell a product that contains the model you ship?": ("rearank_agent/weights/MODEL_CARD.md", "rearank_agent/weights/NOTICE", "LICENSE", "README.md"),
+    "It ignores my manuals that are in Acrobat format": ("README.md", "rearank_agent/reading.py"),
+    "My results came back incomplete, what cut them off?": ("docs/architecture.md", "docs/models.md", "README.md", "rearank_agent/request.py"),
+    "How does a shell script notice that the ordering is not finished?": ("docs/architecture.md", "rearank_agent/cli/__init__.py", "README.md"),
+    "Why not push several texts through together to go faster?": ("docs/architecture.md", "rearank_agent/embedded.py", "docs/LOG.md", "docs/figures.md"),
+    "The LLM forgot half of the numbers in what it wrote back": ("rearank_agent/listwise.py", "rearank_agent/ladder.py", "docs/architecture.md", "docs/models.md"),
+    "How expensive is one request with a paid provider?": ("docs/models.md", "README.md", "rearank_agent/cli/plan.py"),
+    "Somebody put a trap into a document that gives orders to the judge": ("rearank_agent/neutral.py", "docs/architecture.md", "docs/models.md"),
+    "Can two programs use the same stored answers at the same time?": ("rearank_agent/store.py", "docs/models.md", "docs/architecture.md"),
+    "The machine with the graphics card went away in the middle of the work": ("docs/models.md", "docs/architecture.md", "rearank_agent/limits.py", "rearank_agent/endpoint.py"),
+}  # fmt: skip
 
 
 def main() -> None:
     """Print the rank of the right file for every question, by BM25 alone and reranked."""
     with tempfile.TemporaryDirectory() as folder:
-        checkout = Path(folder) / "checkout"
-        for name in subprocess.check_output(
-            ["git", "ls-files", "-co", "--exclude-standard"], cwd=ROOT, text=True
-        ).splitlines():
-            if name != "benchmarks/questions.py" and (ROOT / name).is_file():
-                (checkout / name).parent.mkdir(parents=True, exist_ok=True)
-                shutil.copy(ROOT / name, checkout / name)
-        library = Library([checkout], Path(folder) / "cache")
+        root = checkout(Path(folder) / "checkout")
+        library = Library([root], Path(folder) / "cache")
         reranker = Reranker(sys.argv[1] if len(sys.argv) > 1 else "embedded")
-        ranks = {q: ask(library, reranker, checkout, q, files) for q, files in QUESTIONS.items()}
+        ranks = {q: ask(library, reranker, root, q, files) for q, files in QUESTIONS.items()}
     print(f"{'BM25':>6}{'search':>8}  question")
     for question, (before, after) in ranks.items():
         print(f"{before or '-':>6}{after or '-':>8}  {question}")
@@ -51,11 +58,22 @@ def main() -> None:
         print(f"recall@{k}: BM25 {hits[0]} of {len(ranks)}, search {hits[1]} of {len(ranks)}")
 
 
-def ask(library, reranker, checkout, question, files):
+def checkout(folder: Path) -> Path:
+    """A copy of this project's files in a new folder, without the questions themselves."""
+    for name in subprocess.check_output(
+        ["git", "ls-files", "-co", "--exclude-standard"], cwd=ROOT, text=True
+    ).splitlines():
+        if name != "benchmarks/questions.py" and (ROOT / name).is_file():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / name, folder / name)
+    return folder
+
+
+def ask(library, reranker, root, question, files):
     """The rank of the first passage from a right file: in the first stage, and reranked."""
     found = library.search(question, 50).passages
     ranking = reranker.rerank_sync(question, found, blend=reranker.policy.blend)
-    rights = tuple(f"{checkout / name}:" for name in files)
+    rights = tuple(f"{root / name}:" for name in files)
     listed = (found, [ranked.passage for ranked in ranking.passages])
     return tuple(rank_of(passages, rights) for passages in listed)
 

@@ -1,5 +1,6 @@
 """Every block of README runs, and what it shows is what comes out."""
 
+import json
 import os
 import re
 import shlex
@@ -9,6 +10,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from mcp import Client, StdioServerParameters
+from pydantic_ai.messages import ModelResponse, TextPart, ToolCallPart, ToolReturnPart
+from pydantic_ai.models.function import FunctionModel
 from terminal import in_terminal
 
 ROOT = Path(__file__).parent.parent
@@ -30,7 +34,9 @@ def checkout(tmp_path_factory):
 
 def shell(command, folder, **more):
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    env = {**os.environ, "PATH": path, "REARANK_CACHE": str(folder / "cache"), **more}
+    own = {"PATH": path, "REARANK_CACHE": str(folder / "cache"), "HOME": str(folder)}
+    env = {**os.environ, **own, **more}
+    env.pop("XDG_CONFIG_HOME", None)
     return subprocess.run(
         ["bash", "-euo", "pipefail", "-c", command],
         cwd=folder,
@@ -96,5 +102,43 @@ def test_make_demo_shows_what_readme_shows(checkout, monkeypatch):
     assert scores[0] == pytest.approx(scores[1], abs=0.015)
 
 
+async def test_the_configuration_starts_the_server(checkout, monkeypatch):
+    (block,) = [text for kind, text in BLOCKS if kind == "json"]
+    told = json.loads(block)["mcpServers"]["rearank-agent"]
+    env = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+    async with Client(StdioServerParameters(**told, cwd=checkout, env=env)) as client:
+        found = await client.call_tool("search", {"query": "which kind of fault is a late answer"})
+    assert found.structured_content["ranking"]
+
+
+def agents(kind):
+    text = (ROOT / "docs" / "agents.md").read_text()
+    return re.findall(rf"^```{kind}\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
+
+
+@pytest.mark.parametrize("block", agents("python"))
+def test_agents_of_the_documents_run(block, checkout, monkeypatch, capsys):
+    monkeypatch.chdir(checkout)
+
+    def model(messages, info):
+        """Calls search, then reranks what it found where it can, then answers from it."""
+        told = [p for m in messages for p in m.parts if isinstance(p, ToolReturnPart)]
+        tools = {tool.name for tool in info.function_tools}
+        if not told:
+            return ModelResponse([ToolCallPart("search", {"query": "the time limit comes first"})])
+        if len(told) == 1 and "rerank" in tools:
+            texts = [hit.snippet for hit in told[0].content.ranking]
+            return ModelResponse([ToolCallPart("rerank", {"query": "limit", "passages": texts})])
+        return ModelResponse([TextPart(f"done: {told[-1].content}")])
+
+    assert '"openai:gpt-5"' in block
+    exec(block.replace('"openai:gpt-5"', "MODEL"), {"MODEL": FunctionModel(model)})
+    said = capsys.readouterr().out
+    assert said.startswith("done: RerankAnswer(") or said == (
+        "done: [{'title': 'Fleas', 'text': 'A flea jumps.'}]\n"
+    )
+
+
 def test_every_kind_of_block_is_tested():
-    assert {kind for kind, _ in BLOCKS} == {"sh", "text", "python"}
+    assert {kind for kind, _ in BLOCKS} == {"sh", "text", "python", "json"}
+    assert len(agents("python")) == 2

@@ -1,0 +1,97 @@
+"""Does an agent gain? Questions about this project, asked by a scripted agent of its tools.
+
+The agent calls `search` once and reads what comes back. What counts is how many tokens that puts
+into its context (WordPiece tokens of what the model is sent), and whether a passage from a right
+file stands among the first three: for ten questions in the project's words, and for ten in the words
+of somebody who does not know them.
+
+    python -m benchmarks.agent
+"""
+
+import asyncio
+import tempfile
+from pathlib import Path
+
+from pydantic_ai import Agent, FunctionToolset
+from pydantic_ai.messages import ModelResponse, TextPart, ToolCallPart, ToolReturnPart
+from pydantic_ai.models.function import FunctionModel
+from tokenizers import Tokenizer
+
+import rearank_agent
+from benchmarks.questions import IN_OTHER_WORDS, QUESTIONS, checkout
+from rearank_agent import Reranker
+from rearank_agent.library import Library
+from rearank_agent.tool import Reranked, rerank_toolset
+
+TOKENIZER = Path(rearank_agent.__file__).parent / "weights" / "tokenizer.json"
+
+
+def main() -> None:
+    """Print tokens and hits of plain search results, reranked ones, and our search."""
+    count = Tokenizer.from_file(str(TOKENIZER))
+    count.no_truncation()
+    with tempfile.TemporaryDirectory() as folder:
+        root = checkout(Path(folder) / "checkout")
+        library = Library([root], Path(folder) / "cache")
+        reranker = Reranker()
+
+        def search(query: str) -> list[dict[str, str]]:
+            """Search the files."""
+            found = library.search(query, 10).passages
+            return [{"place": passage.place, "text": passage.text} for passage in found]
+
+        def deep(query: str) -> list[dict[str, str]]:
+            """Search the files."""
+            found = library.search(query, 50).passages
+            return [{"place": passage.place, "text": passage.text} for passage in found]
+
+        deep.__name__ = "search"
+        ways = {
+            "plain search, 10 passages": (FunctionToolset([search]), {}),
+            "plain search, 50 passages": (FunctionToolset([deep]), {}),
+            "Reranked(search of 50), best 10": (Reranked(FunctionToolset([deep]), reranker=reranker), {}),
+            "Reranked(search of 50), best 3": (Reranked(FunctionToolset([deep]), reranker=reranker, top_k=3), {}),
+            "our search, 10 lines": (rerank_toolset(reranker, library), {"top_k": 10}),
+            "our search, 3 lines": (rerank_toolset(reranker, library), {"top_k": 3}),
+        }  # fmt: skip
+        print(f"{'tokens':>8}{'first 3':>10}{'in other words: tokens':>25}{'first 3':>10}")
+        for name, (toolset, arguments) in ways.items():
+            for questions in (QUESTIONS, IN_OTHER_WORDS):
+                asking = asked(questions, toolset, arguments, root, count)
+                tokens, ranks = asyncio.run(asking)
+                hits = sum(0 < rank <= 3 for rank in ranks)
+                width = 8 if questions is QUESTIONS else 25
+                print(f"{tokens / len(ranks):{width},.0f}{hits:4} of {len(ranks)}", end="")
+            print(f"  {name}")
+
+
+async def asked(questions, toolset, arguments, root, count):
+    """The tokens in the context, and the rank of the first right passage for every question."""
+    total, ranks = 0, []
+    for question, files in questions.items():
+        agent = Agent(FunctionModel(script({"query": question} | arguments)), toolsets=[toolset])
+        run = await agent.run(question)
+        (said,) = (p for m in run.all_messages() for p in m.parts if isinstance(p, ToolReturnPart))
+        total += len(count.encode(said.model_response_str(), add_special_tokens=False).ids)
+        content = said.content
+        items = content if isinstance(content, list) else content.ranking
+        places = [item["place"] if isinstance(item, dict) else item.place for item in items]
+        rights = tuple(f"{root / name}:" for name in files)
+        right = (rank for rank, place in enumerate(places, 1) if place.startswith(rights))
+        ranks.append(next(right, 0))
+    return total, ranks
+
+
+def script(arguments):
+    """A model that searches once, and then ends."""
+
+    def answer(messages, _):
+        if len(messages) > 1:
+            return ModelResponse([TextPart("done")])
+        return ModelResponse([ToolCallPart("search", arguments)])
+
+    return answer
+
+
+if __name__ == "__main__":
+    main()
