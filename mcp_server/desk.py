@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from time import perf_counter
+from typing import TypeVar
 
 from mcp_server.explanation import Explanation, explanation
-from rearank_agent.answer import RerankAnswer, SearchAnswer, rerank_answer, search_answer
+from rearank_agent.answer import RerankAnswer, SearchAnswer
+from rearank_agent.brief import check_budget, rerank_answer, search_answer
 from rearank_agent.errors import BusyError, InputError, SetupError
 from rearank_agent.find import Told, find
 from rearank_agent.library import Library
@@ -19,18 +22,19 @@ from rearank_agent.passage import Fault, Ranking
 from rearank_agent.reranker import Reranker
 from rearank_agent.store import Store
 
-__all__ = ["DEADLINE", "LEAST_TOKENS", "MOST_BYTES", "MOST_PASSAGES", "Desk"]
+__all__ = ["DEADLINE", "MOST_BYTES", "MOST_PASSAGES", "Desk"]
 
 DEADLINE = 50.0
 """Seconds for a request, unless told otherwise: hosts commonly give up after 60."""
 
-LEAST_TOKENS = 500
 MOST_PASSAGES = 1_000
 MOST_BYTES = 4 * 1024 * 1024
 MOST_QUERY = 20_000  # characters
 MOST_LINES = 1_000
 AT_ONCE = 8  # requests at work; the others wait, so that some end in time rather than none
 _LEAST = 0.5  # seconds in which something can still be judged
+
+T = TypeVar("T")
 
 
 @dataclass
@@ -49,7 +53,11 @@ class Desk:
     kept: Store
     max_tokens: int = 4_000
     _library: Library | None = None
+    _keeper: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1, "runs"))
     _places: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(AT_ONCE))
+
+    def __post_init__(self) -> None:
+        check_budget(self.max_tokens)
 
     @property
     def deadline(self) -> float:
@@ -83,7 +91,8 @@ class Desk:
                 deadline=left,
                 progress=progress and partial(progress, f"{title}: turn"),
             )
-        return rerank_answer(await self._keep(ranking), top_k, rationale, self.max_tokens)
+        ranking = await self._keep(ranking)
+        return await asyncio.to_thread(rerank_answer, ranking, top_k, rationale, self.max_tokens)
 
     async def search(
         self,
@@ -113,7 +122,8 @@ class Desk:
                 deadline=left,
                 progress=progress,
             )
-        return search_answer(await self._keep(ranking), top_k, rationale, self.max_tokens)
+        ranking = await self._keep(ranking)
+        return await asyncio.to_thread(search_answer, ranking, top_k, rationale, self.max_tokens)
 
     async def explain(self, run: str, passage: str, part: int) -> Explanation:
         """What is known of an earlier run, or of one passage in it.
@@ -121,11 +131,15 @@ class Desk:
         Raises:
             InputError: the run is not kept, the passage not in it, or there is no such part.
             SetupError: the store cannot be read.
+            BusyError: another process writes to it for long.
         """
-        text = await asyncio.to_thread(self.kept.get, run.strip())
+        return await self._aside(5.0, self._explained, run.strip(), passage.strip(), part)
+
+    def _explained(self, run: str, passage: str, part: int) -> Explanation:
+        text = self.kept.get(run)
         if text is None:
-            raise InputError(f"no run {run.strip()!r:.40} is kept (any more); rank again")
-        return explanation(Ranking.from_json(text), passage.strip(), part, self.max_tokens)
+            raise InputError(f"no run {run!r:.40} is kept (any more); rank again")
+        return explanation(Ranking.from_json(text), passage, part, self.max_tokens)
 
     def _files(self) -> Library:
         if not self.roots:
@@ -139,7 +153,8 @@ class Desk:
         """A place among those at work; gives the seconds that are left then."""
         start = perf_counter()
         try:
-            await asyncio.wait_for(self._places.acquire(), max(_LEAST, self.deadline - _LEAST))
+            async with asyncio.timeout(max(_LEAST, self.deadline - _LEAST)):
+                await self._places.acquire()
         except TimeoutError:
             raise BusyError("too many requests are being ranked; ask again in a moment") from None
         try:
@@ -150,11 +165,20 @@ class Desk:
     async def _keep(self, ranking: Ranking) -> Ranking:
         """Put the ranking into the store; a store that fails is a fault, not the end."""
         try:
-            await asyncio.to_thread(lambda: self.kept.put(ranking.run, ranking.to_json()))
-        except SetupError as error:
+            await self._aside(1.0, lambda: self.kept.put(ranking.run, ranking.to_json()))
+        except (SetupError, BusyError) as error:
             fault = Fault("unkept", (), f"explain will not find this run: {error}")
             return replace(ranking, faults=(*ranking.faults, fault))
         return ranking
+
+    async def _aside(self, seconds: float, work: Callable[..., T], *arguments: object) -> T:
+        """Work with the store on its own thread; the request does not wait longer than this."""
+        loop = asyncio.get_running_loop()
+        try:
+            async with asyncio.timeout(seconds):
+                return await loop.run_in_executor(self._keeper, work, *arguments)
+        except TimeoutError:
+            raise BusyError("the store of runs is in use; ask again in a moment") from None
 
 
 def _check(query: str, instruction: str, top_k: int, passages: Sequence[str] = ()) -> None:

@@ -36,7 +36,8 @@ def explanation(ranking: Ranking, passage: str, part: int, most_tokens: int) -> 
     """One part of the explanation of a run, or of a passage in it.
 
     Args:
-        passage: its id, place, or number in the list that was given; "" for the whole run.
+        passage: its id (its number in the list that was given), or after a search its rank or
+            place; "" for the whole run.
         part: from 1; a text that is too long for the budget comes in several.
         most_tokens: of a part, its text and its structured form together.
 
@@ -44,7 +45,7 @@ def explanation(ranking: Ranking, passage: str, part: int, most_tokens: int) -> 
         InputError: no such passage, or no such part.
     """
     lines = _of_passage(ranking, _find(ranking, passage)) if passage else _of_run(ranking)
-    cut = _parts("\n".join(lines), most_tokens - _size("", ranking.run) - tokens(_next(99, 99)))
+    cut = _pieces("\n".join(lines), most_tokens - _size("", ranking.run) - tokens(_next(99, 99)))
     if not 1 <= part <= len(cut):
         raise InputError(f"there is no part {part}: parts go from 1 to {len(cut)}")
     text = cut[part - 1]
@@ -62,28 +63,32 @@ def _size(text: str, run: str) -> int:
     return tokens(text) + tokens(structured)
 
 
-def _parts(text: str, most: int) -> list[str]:
+def _pieces(text: str, most: int) -> list[str]:
     """The text in pieces within the budget, cut at ends of lines where there are any."""
-    parts = []
+    pieces = []
     while text:
-        low, high = 1, len(text)
+        low, high = 1, min(len(text), 3 * most)
         while low < high:
             middle = (low + high + 1) // 2
             low, high = (middle, high) if _size(text[:middle], "") <= most else (low, middle - 1)
         if low < len(text):
             low = text.rfind("\n", low // 2, low) + 1 or low
-        parts.append(text[:low].rstrip("\n"))
+        pieces.append(text[:low].rstrip("\n"))
         text = text[low:]
-    return parts
+    return pieces
 
 
 def _find(ranking: Ranking, passage: str) -> Ranked:
+    """By its id or, after a search, by its rank or place."""
     for one in ranking.passages:
-        if passage in (one.id, one.passage.place, str(one.was)):
+        if passage in (one.id, str(one.rank) if one.passage.place else ""):
+            return one
+    for one in ranking.passages:
+        if passage == one.passage.place:
             return one
     raise InputError(
-        f"no passage {passage!r:.60} in this run: give its number from 1 to "
-        f"{len(ranking.passages)}, or its place as search gave it"
+        f"no passage {passage!r:.60} in this run: give its number in your list, or its rank or "
+        f"place in a search; there are {len(ranking.passages)}"
     )
 
 
@@ -155,4 +160,4 @@ def _fault(fault: Fault) -> str:
 
 
 def _name(ranked: Ranked) -> str:
-    return ranked.passage.place or f"passage {ranked.id}"
+    return ranked.id if ranked.passage.place else f"passage {ranked.id}"

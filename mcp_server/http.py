@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import hmac
 import ipaddress
+import re
 import signal
 import socket
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import uvicorn
 from mcp.server.transport_security import TransportSecuritySettings
+from starlette.datastructures import Headers
 from starlette.responses import JSONResponse
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 import rearank_agent
 from mcp_server.server import Server
@@ -23,7 +26,14 @@ __all__ = ["Address", "app", "listen", "serve"]
 MOST_BODY = 8 * 1024 * 1024
 MOST_REQUESTS = 256
 MOST_SESSIONS = 1_000
+MOST_BYTES = 64 * 1024 * 1024  # of all bodies at once
+BODY_SECONDS = 10.0
+IDLE = 600.0  # seconds until a session that nobody uses is forgotten
+
 _LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
+_OF_THIS_MACHINE = re.compile(r"https?://(127\.0\.0\.1|localhost|\[::1\])(:\d{1,5})?")
+_PORT = re.compile(r":\d{1,5}$")
+_DIGITS = re.compile(r"\d{1,18}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +52,7 @@ class Address:
         """
         host, _, port = text.rpartition(":")
         host = host.removeprefix("[").removesuffix("]") or "127.0.0.1"
-        if not port.isascii() or not port.isdigit() or int(port) > 65535:
+        if not re.fullmatch(r"[0-9]{1,5}", port) or int(port) > 65535:
             raise InputError(f"an address is HOST:PORT, as 127.0.0.1:8808, not {text!r:.60}")
         return cls(host, int(port))
 
@@ -67,10 +77,9 @@ def listen(address: Address, token: str | None) -> socket.socket:
                 "which clients must then send, or listen on 127.0.0.1"
             )
         return socket.create_server(where[:2], family=family)
-    except OSError as error:
-        raise SetupError(
-            f"cannot listen on {address.named}:{address.port}: {error.strerror or error}"
-        ) from None
+    except (OSError, UnicodeError) as error:
+        why = getattr(error, "strerror", None) or error
+        raise SetupError(f"cannot listen on {address.named}:{address.port}: {why}") from None
 
 
 def app(
@@ -84,24 +93,18 @@ def app(
 
     Args:
         token: what a client must send as bearer; None for no check.
-        hosts: names by which it may be called, besides loopback, the address and the machine's own.
+        hosts: names by which it may be called, besides loopback, the address's and the machine's.
         origins: web pages that may call it, besides those of this machine.
     """
-    names = [*_LOOPBACK, address.named, socket.gethostname(), *hosts]
-    security = TransportSecuritySettings(
-        allowed_hosts=[*names, *(f"{name}:*" for name in names)],
-        allowed_origins=[
-            *(f"http://{name}{port}" for name in _LOOPBACK for port in ("", ":*")),
-            *origins,
-        ],
-    )
     inner = server.streamable_http_app(
         host=address.host,
-        transport_security=security,
+        transport_security=TransportSecuritySettings(enable_dns_rebinding_protection=False),
         max_request_body_size=MOST_BODY,
         max_sessions=MOST_SESSIONS,
+        session_idle_timeout=IDLE,
     )
-    return _Door(inner, token)
+    names = {*_LOOPBACK, address.named, socket.gethostname(), *hosts}
+    return _Door(inner, token, {name.lower() for name in names}, set(origins))
 
 
 def serve(app: ASGIApp, listening: socket.socket) -> None:
@@ -119,44 +122,83 @@ def serve(app: ASGIApp, listening: socket.socket) -> None:
 
 
 class _Door:
-    """Lets in who has the token, and not too many at once."""
+    """Lets in who may speak to the server, and not too much at once.
 
-    def __init__(self, app: ASGIApp, token: str | None) -> None:
-        self.app, self._inside = app, 0
-        self._expected = f"Bearer {token}".encode() if token else None
+    Host, Origin and token are looked at here, before anything is counted: the SDK's own lists come
+    later, and take anything behind a colon for a port.
+    """
+
+    def __init__(self, app: ASGIApp, token: str | None, hosts: set[str], origins: set[str]) -> None:
+        self.app, self.token, self.hosts, self.origins = app, token, hosts, origins
+        self._inside = self._bytes = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
+        elif refusal := self._refusal(scope["path"], Headers(scope=scope)):
+            await refusal(scope, receive, send)
         elif scope["path"] == "/health":
             state = {"status": "ok", "version": rearank_agent.__version__, "at_work": self._inside}
             await JSONResponse(state)(scope, receive, send)
-        elif not self._known(scope):
-            told = {"WWW-Authenticate": "Bearer"}
-            await _refusal(401, "the bearer token is missing or wrong", told)(scope, receive, send)
         elif scope["method"] == "POST":
             await self._count(scope, receive, send)
         else:
             await self.app(scope, receive, send)
 
+    def _refusal(self, path: str, headers: Headers) -> JSONResponse | None:
+        host, origin = headers.get("host", ""), headers.get("origin", "")
+        if _PORT.sub("", host.lower()) not in self.hosts:
+            return _refused(421, f"this server is not called {host!r:.80}: see --allow-host")
+        if origin and origin not in self.origins and not _OF_THIS_MACHINE.fullmatch(origin):
+            return _refused(403, f"pages of {origin!r:.80} may not call this: see --allow-origin")
+        if path != "/health" and self.token and not self._known(headers.getlist("authorization")):
+            told = {"WWW-Authenticate": "Bearer"}
+            return _refused(401, "the bearer token is missing or wrong", told)
+        return None
+
+    def _known(self, sent: Sequence[str]) -> bool:
+        kind, _, token = sent[0].partition(" ") if len(sent) == 1 else ("", "", "")
+        expected = (self.token or "").encode()
+        right = hmac.compare_digest(token.strip().encode("latin-1"), expected)
+        return right and kind.lower() == "bearer"
+
     async def _count(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if self._inside >= MOST_REQUESTS:
-            busy = f"{MOST_REQUESTS} requests are being answered; ask again in a moment"
-            await _refusal(503, busy, {"Retry-After": "1"})(scope, receive, send)
+        told = Headers(scope=scope).get("content-length", "")
+        size = int(told) if _DIGITS.fullmatch(told) else MOST_BODY
+        if self._inside >= MOST_REQUESTS or self._bytes + min(size, MOST_BODY) > MOST_BYTES:
+            busy = "too many requests are being answered; ask again in a moment"
+            await _refused(503, busy, {"Retry-After": "1"})(scope, receive, send)
             return
         self._inside += 1
+        self._bytes += min(size, MOST_BODY)
         try:
-            await self.app(scope, receive, send)
+            await self.app(scope, _patient(receive), send)
         finally:
             self._inside -= 1
-
-    def _known(self, scope: Scope) -> bool:
-        if self._expected is None:
-            return True
-        sent = dict(scope["headers"]).get(b"authorization", b"")
-        return hmac.compare_digest(sent, self._expected)
+            self._bytes -= min(size, MOST_BODY)
 
 
-def _refusal(status: int, message: str, headers: dict[str, str]) -> JSONResponse:
+def _patient(receive: Receive) -> Receive:
+    """The body within some seconds, or the client counts as gone."""
+    end = asyncio.get_running_loop().time() + BODY_SECONDS
+    whole = False
+
+    async def read() -> Message:
+        nonlocal whole
+        if whole:
+            return await receive()
+        try:
+            async with asyncio.timeout_at(end):
+                message = await receive()
+        except TimeoutError:
+            whole = True
+            return {"type": "http.disconnect"}
+        whole = not message.get("more_body", False)
+        return message
+
+    return read
+
+
+def _refused(status: int, message: str, headers: Mapping[str, str] | None = None) -> JSONResponse:
     error = {"jsonrpc": "2.0", "id": None, "error": {"code": -32600, "message": message}}
     return JSONResponse(error, status, headers)

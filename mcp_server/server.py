@@ -101,7 +101,9 @@ class _Tools:
     async def explain(
         self,
         run: Annotated[str, Field(description="The run that rerank or search named.")],
-        passage: Annotated[str, Field(description="Its number or place; empty: all.")] = "",
+        passage: Annotated[
+            str, Field(description="Its number in your list, or rank in a search; empty: all.")
+        ] = "",
         part: Annotated[int, Field(description="Of a long answer, from 1.", ge=1)] = 1,
     ) -> CallToolResult:
         """Tell why: reasoning, windows, evidence and faults of an earlier run."""
@@ -141,7 +143,7 @@ class Server(MCPServer[Any]):
             return await super().call_tool(name, arguments, context)
         except ToolError as error:
             if isinstance(error.__cause__, RearankError):
-                raise ToolError(discreet(str(error.__cause__))) from None
+                raise ToolError(f"{discreet(str(error.__cause__)):.600}") from None
             if isinstance(error.__cause__, ValidationError):
                 raise ToolError(f"{name}: {_wrong(error.__cause__)}") from None
             raise

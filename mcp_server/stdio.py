@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import re
 import signal
 import sys
+from collections.abc import AsyncIterator
 from io import TextIOWrapper
 from typing import BinaryIO
 
@@ -15,33 +17,58 @@ from mcp.server.stdio import stdio_server
 
 from mcp_server.server import Server
 
-__all__ = ["end", "speak", "take_wire"]
+__all__ = ["end", "speak", "take_wires"]
 
 
-def take_wire() -> BinaryIO:
-    """Keep stdout for the protocol; whatever prints from now on, in whatever way, prints to stderr.
+def take_wires() -> tuple[BinaryIO, BinaryIO]:
+    """Keep stdin and stdout for the protocol: whatever prints from now on prints to stderr.
 
     The SDK's own guard begins later, and gives stdout back before the buffers of what was printed
     meanwhile are flushed.
     """
-    wire = os.fdopen(os.dup(1), "wb")
+    incoming, outgoing = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
+    nothing = os.open(os.devnull, os.O_RDWR)
+    os.dup2(nothing, 0)
     try:
         os.dup2(2, 1)
     except OSError:  # stderr is closed
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        os.dup2(nothing, 1)
     sys.stdout.flush()
     sys.stdout = sys.stderr
-    return wire
+    return incoming, outgoing
 
 
-def speak(server: Server, wire: BinaryIO) -> None:
+def speak(server: Server, wires: tuple[BinaryIO, BinaryIO]) -> None:
     """Serve until stdin ends, or a signal ends it."""
-    asyncio.run(_speak(server, wire))
+    asyncio.run(_speak(server, *wires))
 
 
-async def _speak(server: Server, wire: BinaryIO) -> None:
-    stdout = anyio.wrap_file(TextIOWrapper(wire, encoding="utf-8"))
-    async with stdio_server(stdout=stdout) as (incoming, outgoing):
+class _Lines(anyio.AsyncFile[str]):
+    """Lines of JSON, with half characters in them replaced.
+
+    JavaScript writes one when it cuts a text within an emoji. The SDK drops such a message without
+    an answer, and its sender waits for nothing.
+    """
+
+    async def __aiter__(self) -> AsyncIterator[str]:
+        async for line in super().__aiter__():
+            yield _ESCAPE.sub(_whole, line) if "\\u" in line else line
+
+
+_ESCAPE = re.compile(
+    r"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}"
+    r"|(?P<half>u[dD][89a-fA-F][0-9a-fA-F]{2})|.)"
+)
+
+
+def _whole(escape: re.Match[str]) -> str:
+    return "\\ufffd" if escape["half"] else escape[0]
+
+
+async def _speak(server: Server, reading: BinaryIO, writing: BinaryIO) -> None:
+    stdin = _Lines(TextIOWrapper(reading, encoding="utf-8", errors="replace"))
+    stdout = anyio.wrap_file(TextIOWrapper(writing, encoding="utf-8"))
+    async with stdio_server(stdin, stdout) as (incoming, outgoing):
         serving = asyncio.create_task(server.serve(incoming, outgoing))
         with contextlib.suppress(NotImplementedError):  # Windows ends programs in other ways
             for number in (signal.SIGTERM, signal.SIGINT):

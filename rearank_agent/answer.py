@@ -1,31 +1,17 @@
-"""A ranking as an agent reads it: short lines and their structured twin, within a budget.
+"""What an agent is told of a ranking: lines of text, and the same in a structured form.
 
 The text alone is complete, since some hosts show a model only that, and so is the structured
-form, since others show only that; both together stay within the budget.
+form, since others show only that. `brief.py` makes them.
 """
 
 from __future__ import annotations
 
-import json
-from bisect import bisect_left
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
-from typing import Any, TypeVar
+from collections.abc import Sequence
+from dataclasses import dataclass
 
-from rearank_agent.passage import Fault, Ranked, Ranking
-
-__all__ = [
-    "Answer", "Hit", "Line", "RerankAnswer", "SearchAnswer",
-    "as_text", "noted", "rerank_answer", "search_answer", "tokens",
-]  # fmt: skip
+__all__ = ["Answer", "Hit", "Line", "RerankAnswer", "SearchAnswer", "as_text", "tokens"]
 
 _BYTES_A_TOKEN = 3  # fewer than usual English has, so that a budget holds for other scripts too
-_REASONS = (280, 140, 60, 0)  # characters of a reason, tried from the left
-_SNIPPETS = (320, 200, 120, 60)
-_NOTES = 8
-_NOTE = 200
-_IDS = 3
-_ECHO = 0.8  # a quote of more than this part of a passage would give the passage back
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,54 +83,10 @@ class SearchAnswer(Answer):
     ranking: tuple[Hit, ...]
 
 
-A = TypeVar("A", RerankAnswer, SearchAnswer)
-
-
-def rerank_answer(ranking: Ranking, top: int, rationale: bool, most_tokens: int) -> RerankAnswer:
-    """The order of a list of passages, which are never given back.
-
-    Args:
-        ranking: of passages that were given as a list.
-        top: the most lines, from 1.
-        rationale: whether to say why.
-        most_tokens: of the text and the structured form together.
-    """
-
-    def make(lines: int, level: int) -> RerankAnswer:
-        most = _REASONS[level] if rationale else 0
-        shown = tuple(
-            Line(one.rank, one.was, round(one.score, 4), _reason(one, most, quote=True))
-            for one in ranking.passages[:lines]
-        )
-        return RerankAnswer(**_head(ranking), ranking=shown)
-
-    return _within(most_tokens, min(top, len(ranking.passages)), make)
-
-
-def search_answer(ranking: Ranking, top: int, rationale: bool, most_tokens: int) -> SearchAnswer:
-    """The parts of files a search found; arguments as for `rerank_answer`."""
-
-    def make(lines: int, level: int) -> SearchAnswer:
-        most = _REASONS[level] if rationale else 0
-        shown = tuple(
-            Hit(
-                one.rank,
-                one.passage.place or one.id,
-                round(one.score, 4),
-                _snippet(one, _SNIPPETS[level]),
-                _reason(one, most, quote=False),
-            )
-            for one in ranking.passages[:lines]
-        )
-        return SearchAnswer(**_head(ranking), ranking=shown)
-
-    return _within(most_tokens, min(top, len(ranking.passages)), make)
-
-
 def as_text(answer: RerankAnswer | SearchAnswer) -> str:
     """The answer in lines: `rank. [number] score reason`, or `rank. place score` and a snippet."""
     if not answer.ranking:
-        return "\n".join(["nothing found", *_noted(answer.notes)])
+        return "\n".join([f"run {answer.run}: nothing found", *_noted(answer.notes)])
     shown = len(answer.ranking)
     order = "" if answer.scored else "; the policy gave an order only, the scores follow the ranks"
     head = f"run {answer.run}: {shown} of {answer.total}{order}"
@@ -168,83 +110,3 @@ def _noted(notes: Sequence[str]) -> list[str]:
 def tokens(text: str) -> int:
     """How many tokens a text may take, rather too many than too few."""
     return -(-len(text.encode()) // _BYTES_A_TOKEN)
-
-
-def _size(answer: RerankAnswer | SearchAnswer) -> int:
-    return tokens(as_text(answer)) + tokens(json.dumps(asdict(answer), ensure_ascii=False))
-
-
-def _within(most: int, lines: int, make: Callable[[int, int], A]) -> A:
-    """The fullest answer within the budget: first reasons get shorter, then lines fewer."""
-    for level in range(len(_REASONS)):
-        answer = make(lines, level)
-        if level:
-            answer = _with(answer, "reasons and snippets are shortened; explain has them whole")
-        if _size(answer) <= most:
-            return answer
-
-    def cut(shown: int) -> A:
-        return _with(make(shown, level), f"{shown} of {lines} lines fit into {most} tokens")
-
-    return cut(bisect_left(range(1, lines), True, key=lambda n: _size(cut(n + 1)) > most) + 1)
-
-
-def _with(answer: A, note: str) -> A:
-    return replace(answer, notes=(*answer.notes, note))
-
-
-def _head(ranking: Ranking) -> dict[str, Any]:
-    more = len(ranking.faults) - _NOTES
-    return {
-        "run": ranking.run,
-        "total": len(ranking.passages),
-        "scored": all(one.scored for one in ranking.passages),
-        "partial": ranking.partial,
-        "notes": (
-            *map(noted, ranking.faults[:_NOTES]),
-            *([f"{more} more notes; explain has them"] if more > 0 else []),
-        ),
-    }
-
-
-def noted(fault: Fault) -> str:
-    """A fault in one line."""
-    ids = ", ".join(fault.ids[:_IDS])
-    more = f" and {len(fault.ids) - _IDS} more" if len(fault.ids) > _IDS else ""
-    return _short(f"{fault.kind}: {fault.detail}{f' [{ids}{more}]' if ids else ''}", _NOTE)
-
-
-def _reason(ranked: Ranked, most: int, quote: bool) -> str:
-    """The judge's words; from a judge without words, evidence and what is lacking."""
-    why = ranked.rationale
-    if why is None or most == 0:
-        return ""
-    if why.text:
-        return _short(why.text, most)
-    parts = []
-    if quote and (said := _quote(ranked)) and len(said) < _ECHO * len(ranked.text):
-        parts.append(f"“{_short(said, most)}”")
-    elif why.has:
-        parts.append(f"has: {_short(', '.join(why.has), most)}")
-    if why.lacks:
-        parts.append(f"lacks: {_short(', '.join(why.lacks), most // 2)}")
-    return "; ".join(parts)
-
-
-def _quote(ranked: Ranked) -> str:
-    quotes = ranked.rationale.quotes[:1] if ranked.rationale else ()
-    return "".join(ranked.text[quote.start : quote.end] for quote in quotes)
-
-
-def _snippet(ranked: Ranked, most: int) -> str:
-    """The text from its best sentence on; from earlier where too little follows."""
-    text, quotes = ranked.text, ranked.rationale.quotes[:1] if ranked.rationale else ()
-    start = min([quote.start for quote in quotes] or [0])
-    start = min(start, max(0, len(text) - most))
-    space = text.find(" ", start - 1, start + 20) if start else -1
-    return _short(text[start if space < 0 else space + 1 :], most)
-
-
-def _short(text: str, most: int) -> str:
-    line = "".join(c for c in " ".join(text.split()) if c.isprintable())
-    return line if len(line) <= most else line[: most - 1].rstrip() + "…"

@@ -50,7 +50,7 @@ async def find(
     start = perf_counter()
     found = await _searched(library, query, depth, within, deadline, progress)
     if not found.passages:
-        where = f" below {within}" if within else ""
+        where = f" below {within:.80}" if within else ""
         nothing = Fault("nothing", (), f"no file{where} holds a word of the query")
         faults, fingerprint = (*found.faults, nothing), reranker.policy.fingerprint
         return Ranking(uuid4().hex[:12], query, instruction, fingerprint, "", (), faults=faults)
@@ -86,10 +86,10 @@ async def _searched(
             with suppress(RuntimeError):  # the loop was closed meanwhile
                 loop.call_soon_threadsafe(progress, "reading files", done, total)
 
-    search = loop.run_in_executor(None, library.search, query, depth, within, told)
-    search.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
-    done, _ = await asyncio.wait({search}, timeout=limit)
-    if not done:
+    search = loop.run_in_executor(library.worker, library.search, query, depth, within, told)
+    try:
+        async with asyncio.timeout(limit):
+            return await search
+    except TimeoutError:
         far = "{:,} of {:,} files are read".format(*reading) if reading[1] else "another is first"
-        raise BusyError(f"the files are still being read ({far}); ask again in a moment")
-    return search.result()
+        raise BusyError(f"the files are still being read ({far}); ask again in a moment") from None

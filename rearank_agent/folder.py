@@ -23,7 +23,7 @@ from rearank_agent.errors import InputError
 from rearank_agent.passage import check_text
 from rearank_agent.reading import Note
 
-__all__ = ["File", "Root", "Walk", "as_roots"]
+__all__ = ["File", "Root", "Walk", "as_roots", "without_lines"]
 
 
 _NEVER = frozenset({"__pycache__", "node_modules"})
@@ -89,6 +89,11 @@ def as_roots(named: Iterable[Path]) -> tuple[Root, ...]:
     return tuple(found.values())
 
 
+def without_lines(place: str) -> str:
+    """The path in a passage's place."""
+    return re.sub(r":\d+(-\d+)?(#\d+)?$", "", place)
+
+
 @dataclass
 class Walk:
     """What stands under the roots, unread. Where roots overlap, a file is met once.
@@ -125,8 +130,7 @@ class Walk:
             InputError: it leads outside the roots, by whatever way, or is not among the files.
         """
         check_text(place, "the place of a file")
-        path = re.sub(r":\d+(-\d+)?(#\d+)?$", "", place)
-        for tried in (path, place):
+        for tried in (without_lines(place), place):
             for base in (Path(), *(root.real for root in self.roots)):
                 try:
                     real = (base / tried).resolve()

@@ -7,7 +7,9 @@ again when its size or time has changed.
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from hashlib import sha256
 from itertools import groupby
@@ -18,7 +20,7 @@ from time import perf_counter
 from rearank_agent.cutting import Piece
 from rearank_agent.errors import InputError
 from rearank_agent.evidence import Terms, content
-from rearank_agent.folder import File, Walk, as_roots
+from rearank_agent.folder import File, Walk, as_roots, without_lines
 from rearank_agent.passage import Fault, Passage, check_text
 from rearank_agent.reading import Note, read
 from rearank_agent.settings import cache_folder
@@ -53,6 +55,8 @@ class Library:
 
     Attributes:
         roots: folders, or files; nothing outside them is ever read, through links neither.
+        worker: a thread for who cannot wait: searches follow each other, and one that was given
+            up before its turn is never begun.
 
     Raises:
         InputError: no roots, or one that is not there.
@@ -65,6 +69,7 @@ class Library:
         self._kept = (cache or cache_folder()) / "search" / f"{name}.npz"
         self._shelf: Shelf | None = None
         self._lock = Lock()
+        self.worker = ThreadPoolExecutor(1, "rearank-library")
 
     def search(
         self, query: str, depth: int = 50, within: str = "", progress: Told | None = None
@@ -95,8 +100,8 @@ class Library:
         if not shelf.lines:
             why = f"; left out: {faults[0].detail}" if faults else ""
             raise EmptyError(f"no text below {', '.join(str(r.named) for r in self.roots)}{why}")
-        if not any(wanted(one.file) for one in shelf.held):
-            raise InputError(f"{within!r} holds no text that is searched")
+        if within and not any(wanted(one.file) for one in shelf.held):
+            raise InputError(f"{within!r:.80} holds no text that is searched")
         start = perf_counter()
         best = shelf.best(Terms.of(query).tokens, depth, wanted)
         passages = tuple(self._passage(*shelf.at(position), score) for position, score in best)
@@ -113,19 +118,31 @@ class Library:
         return Walk(self.roots).find(place)
 
     def _wanted(self, within: str) -> Callable[[File], bool]:
-        """Whether a file is the one named, or lies below the folder named."""
+        """Whether a file is the one named, or lies below the folder named, in any of the roots."""
         check_text(within, "the path to search")
         if not within:
             return lambda _: True
-        for base in (Path(), *(root.real for root in self.roots)):
-            try:
-                real = (base / within).resolve(strict=True)
-            except (OSError, RuntimeError, ValueError):
-                continue
-            if any(real.is_relative_to(root.real) for root in self.roots):
-                return lambda file: (self.roots[file.root].real / file.path).is_relative_to(real)
-        named = ", ".join(str(root.named) for root in self.roots)
-        raise InputError(f"{within!r} is no file or folder below {named}")
+        tops = [str(root.real).rstrip(os.sep) + os.sep for root in self.roots]
+        named = [f"{real}{os.sep}" for real in self._below(within)]
+        if not named:
+            roots = ", ".join(str(root.named) for root in self.roots)
+            raise InputError(f"{within!r:.80} is no file or folder below {roots}")
+        return lambda file: any(
+            f"{tops[file.root]}{file.path}{os.sep}".startswith(name) for name in named
+        )
+
+    def _below(self, within: str) -> set[Path]:
+        """What a path, or the place of a passage, names below the roots."""
+        found = set()
+        for path in (within, without_lines(within)):
+            for base in (Path(), *(root.real for root in self.roots)):
+                try:
+                    real = (base / path).resolve(strict=True)
+                except (OSError, RuntimeError, ValueError):
+                    continue
+                if any(real.is_relative_to(root.real) for root in self.roots):
+                    found.add(real)
+        return found
 
     def _refreshed(
         self, seconds: dict[str, float], progress: Told | None

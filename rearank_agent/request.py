@@ -22,6 +22,7 @@ from rearank_agent.tracing import span
 
 __all__ = ["Request"]
 
+_SAID = 500  # characters of what an error says: some servers send the whole prompt back
 _MARGIN = 1.1  # how much longer than the last ones the next turn may take
 
 T = TypeVar("T")
@@ -88,7 +89,8 @@ class Request:
         """A reply for every window of the turn; one the deadline cut off stays as it was."""
         begun = perf_counter()
         context = copy_context()
-        context.run(UNTIL.set, self.task.deadline and self.start + self.task.deadline)
+        limit = self.task.deadline
+        context.run(UNTIL.set, None if limit is None else self.start + limit)
         judging = [
             asyncio.create_task(self._judge(window), context=context) for window in turn.windows
         ]
@@ -131,7 +133,8 @@ class Request:
             except (Exception, asyncio.CancelledError) as error:  # none may lose a passage
                 if _ended_from_outside(error):
                     raise
-                fault = Fault("failed", ids, discreet(f"{type(error).__name__}: {error}"))
+                said = discreet(f"{type(error).__name__}: {error}")
+                fault = Fault("failed", ids, said[:_SAID])
                 spent = getattr(error, "usage", None) or Usage()
                 reply = Reply(tuple(range(len(window))), faults=(fault,), usage=spent)
             found["faults"] = [fault.kind for fault in reply.faults]

@@ -103,7 +103,10 @@ class Reranker:
         Raises:
             InputError: an empty query, no passages, an id twice, something not a string.
         """
-        limit = min(self.deadline or math.inf, math.inf if deadline is None else deadline)
+        limit = math.inf if deadline is None else deadline
+        if not limit >= 0:
+            raise InputError(f"the deadline must be a number of seconds, 0 or more: {deadline}")
+        limit = min(limit, self.deadline or math.inf)
         task = self._task(query, instruction, as_passages(passages), limit)
         if not 0 <= blend < math.inf:
             raise InputError(f"the blend must be 0 or more: {blend}")

@@ -5,14 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rearank_agent.answer import (
-    RerankAnswer,
-    SearchAnswer,
-    as_text,
-    rerank_answer,
-    search_answer,
-    tokens,
-)
+from rearank_agent.answer import RerankAnswer, SearchAnswer, as_text, tokens
+from rearank_agent.brief import check_budget, rerank_answer, search_answer
+from rearank_agent.errors import InputError
 from rearank_agent.passage import Fault, Passage, Quote, Ranked, Ranking, Rationale
 
 WHY = Rationale(quotes=(Quote(9, 27),), has=("flea", "jumps"), lacks=("far",))
@@ -22,7 +17,7 @@ def ranking_of(*texts, why=None, scored=True, faults=(), partial=False):
     n = len(texts)
     ranked = tuple(
         Ranked(
-            Passage(str(n - at), text, place=f"a.md:{at}"), at + 1, n - at, 1 - at / n, scored, why
+            Passage(f"a.md:{n - at}", text, place="a.md"), at + 1, n - at, 1 - at / n, scored, why
         )
         for at, text in enumerate(texts)
     )
@@ -63,7 +58,7 @@ def test_a_search_gives_places_and_snippets():
         ranking_of("Fleas. A flea jumps 20 cm. It bites.", why=WHY), 9, True, 4000
     )
     assert as_text(answer) == (
-        "run r1: 1 of 1\n1. a.md:0 1.000\n   Fleas. A flea jumps 20 cm. It bites.\n"
+        "run r1: 1 of 1\n1. a.md:1 1.000\n   Fleas. A flea jumps 20 cm. It bites.\n"
         "   has: flea, jumps; lacks: far"
     )
 
@@ -89,7 +84,7 @@ def test_a_snippet_begins_where_it_tells_most(text, quote, snippet):
 def test_nothing_found_says_so():
     ranking = ranking_of(faults=[Fault("nothing", (), "no file holds a word of the query")])
     assert as_text(search_answer(ranking, 5, True, 4000)) == (
-        "nothing found\nnote: nothing: no file holds a word of the query"
+        "run r1: nothing found\nnote: nothing: no file holds a word of the query"
     )
 
 
@@ -131,16 +126,35 @@ def test_no_line_more_would_have_fitted():
 @given(
     st.lists(st.text(min_size=1, max_size=400), min_size=1, max_size=60),
     st.text(max_size=600),
+    st.lists(st.text(max_size=300), max_size=12),
     st.integers(500, 6_000),
     st.integers(1, 60),
 )
-def test_an_answer_keeps_its_budget(texts, words, budget, top):
-    ranking = ranking_of(*texts, why=Rationale(words))
+def test_an_answer_keeps_its_budget(texts, words, notes, budget, top):
+    faults = [Fault("cut", tuple("1234"), note) for note in notes]
+    ranking = ranking_of(*texts, why=Rationale(words), faults=faults)
     for make, kind in ((rerank_answer, RerankAnswer), (search_answer, SearchAnswer)):
         answer = make(ranking, top, True, budget)
         assert isinstance(answer, kind)
         assert size(answer) <= budget
         assert answer.ranking
+
+
+def test_notes_and_places_do_not_break_the_budget():
+    faults = [Fault("cut", tuple("1234"), "跳" * 300 + str(number)) for number in range(20)]
+    place = "/".join(["文件夹" * 20] * 60)
+    ranked = Ranked(Passage(place, "跳蚤" * 500, place=place), 1, 1, 0.5, True)
+    for lines in ((), (ranked,)):
+        ranking = Ranking("r1", "q", "", "p", "whole", lines, faults=tuple(faults))
+        answer = search_answer(ranking, 9, True, 500)
+        assert size(answer) <= 500
+        assert len(answer.ranking) == len(lines)
+        assert "more notes; explain has them" in as_text(answer)
+
+
+def test_a_budget_without_room_is_refused():
+    with pytest.raises(InputError, match="an answer needs 500 tokens at least, not 10"):
+        check_budget(10)
 
 
 @pytest.mark.parametrize("make", [rerank_answer, search_answer])

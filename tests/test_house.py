@@ -18,7 +18,8 @@ MOST_LINES_A_FILE = 250
 MOST_LINES_A_FUNCTION = 40
 MOST_LINES_OF_CORE = 2_700  # 2,500 in the first drawing; docs/architecture.md says why
 MOST_LINES_OF_SEARCH = 800
-SHELL_FILES = ("answer", "find", "listlike", "serve", "tool")  # front ends, and what they share
+# Front ends, and what they share: on top of the core too.
+SHELL_FILES = ("answer", "brief", "find", "listlike", "serve", "tool", "wrapper")
 # The first stage over files: on top of the core, and nothing of the core knows it.
 SEARCH = ("cutting", "folder", "library", "reading", "shelf", "webpage")
 LONG_FILES = {
@@ -40,7 +41,7 @@ SUBJECTS = {
     "transformers": {"training/export.py"},
     "pydantic_ai": {
         f"rearank_agent/{name}.py"
-        for name in ("chat", "endpoint", "ladder", "llm", "provider", "tool", "wire")
+        for name in ("chat", "endpoint", "ladder", "llm", "provider", "tool", "wire", "wrapper")
     },
     "httpx2": {"rearank_agent/endpoint.py", "rearank_agent/wire.py"},
     "mcp": {f"mcp_server/{name}.py" for name in ("http", "server", "stdio")},
@@ -49,9 +50,11 @@ SHELLS = (
     "rearank_agent.cli",
     "rearank_agent.serve",
     "rearank_agent.answer",
+    "rearank_agent.brief",
     "rearank_agent.find",
     "rearank_agent.listlike",
     "rearank_agent.tool",
+    "rearank_agent.wrapper",
     "mcp_server",
     "evals",
     "training",

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import re
+import sqlite3
 import time
 from contextlib import asynccontextmanager
 from time import perf_counter
@@ -129,7 +130,9 @@ async def test_no_word_found_is_no_error(client, desk, tmp_path):
     async with client(behind) as connected:
         said, error = await text_of(connected, "search", query="zebra")
     assert not error
-    assert said == "nothing found\nnote: nothing: no file holds a word of the query"
+    assert re.fullmatch(
+        r"run \w+: nothing found\nnote: nothing: no file holds a word of the query", said
+    )
 
 
 async def test_explain_tells_what_the_judge_thought(client, desk):
@@ -145,7 +148,7 @@ async def test_explain_tells_what_the_judge_thought(client, desk):
     assert one.startswith("passage 2: rank 1 of 3, was 2\nscore 0.")
     assert "evidence: “A flea jumps.”" in one
     assert error
-    assert none.startswith("no passage '9' in this run: give its number from 1 to 3")
+    assert none.startswith("no passage '9' in this run: give its number in your list")
 
 
 async def test_a_long_explanation_comes_in_parts_that_say_so(client, desk):
@@ -348,6 +351,78 @@ async def test_files_that_take_too_long_are_read_on(desk, tmp_path, monkeypatch)
         await asyncio.sleep(0.7)
         _, error = await text_of(connected, "search", query="flea")
         assert not error
+
+
+async def test_files_that_are_read_for_long_keep_nobody_else_waiting(desk, tmp_path, monkeypatch):
+    behind = desk("lexical", deadline=1.0)
+    (tmp_path / "files" / "a.md").write_text("A flea.\n")
+    read = mcp_server.desk.Library.search
+
+    def slowly(self, *args):
+        time.sleep(4)
+        return read(self, *args)
+
+    monkeypatch.setattr(mcp_server.desk.Library, "search", slowly)
+    async with Client(server(behind)) as connected:
+        said = await asyncio.gather(*(text_of(connected, "search", query="a") for _ in range(8)))
+        assert {text[:32] for text, _ in said} == {"the files are still being read ("}
+        start = perf_counter()
+        _, error = await text_of(connected, "rerank", query="q", passages=["a", "b"])
+        assert not error
+        assert perf_counter() - start < 1
+
+
+async def test_a_store_that_is_in_use_does_not_hold_an_answer(desk, tmp_path):
+    behind = desk("lexical")
+    async with Client(server(behind)) as connected:
+        await text_of(connected, "rerank", query="q", passages=["a", "b"])
+        other = sqlite3.connect(tmp_path / "runs.sqlite")
+        other.execute("BEGIN IMMEDIATE")
+        start = perf_counter()
+        calls = [text_of(connected, "rerank", query="q", passages=["a", "b"]) for _ in range(3)]
+        answers = await asyncio.gather(*calls)
+        assert perf_counter() - start < 3
+        other.close()
+    assert all("note: unkept: " in said for said, error in answers if not error)
+
+
+async def test_explain_knows_hits_by_rank_and_place(desk, tmp_path):
+    behind = desk("lexical")
+    (tmp_path / "files" / "long.md").write_text("flea and word " * 900 + "\n")
+    (tmp_path / "files" / "other.md").write_text("A flea in another file.\n")
+    async with Client(server(behind)) as connected:
+        found = await connected.call_tool("search", {"query": "flea in another file"})
+        run, hits = (found.structured_content[name] for name in ("run", "ranking"))
+        assert len({hit["place"] for hit in hits}) == len(hits) > 3
+        for hit in hits:
+            for name in (str(hit["rank"]), hit["place"]):
+                said, _ = await text_of(connected, "explain", run=run, passage=name)
+                assert said.startswith(f"{hit['place']}: rank {hit['rank']} of ")
+
+
+@pytest.mark.parametrize("path", [".", "./", ""])
+async def test_here_means_all_roots(desk, tmp_path, path):
+    behind = desk("lexical")
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "a.md").write_text(f"A flea in {name}.\n")
+    behind.roots = [tmp_path / "one", tmp_path / "two"]
+    async with Client(server(behind)) as connected:
+        said, _ = await text_of(connected, "search", query="flea", path=path)
+        assert "one/a.md" in said
+        assert "two/a.md" in said
+        place = f"{tmp_path}/two/a.md:1"
+        said, _ = await text_of(connected, "search", query="flea", path=place)
+        assert "one/a.md" not in said
+
+
+async def test_an_error_does_not_give_back_what_was_long(desk, tmp_path):
+    behind = desk("lexical")
+    (tmp_path / "files" / "a.md").write_text("A flea.\n")
+    async with Client(server(behind)) as connected:
+        said, error = await text_of(connected, "search", query="flea", path="a" * 120_000)
+    assert error
+    assert len(said) < 600
 
 
 async def test_too_many_at_once_wait_and_are_told(desk):

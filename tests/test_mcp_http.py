@@ -17,7 +17,7 @@ from pydantic_ai.mcp import MCPToolset
 from pydantic_ai.models.test import TestModel
 from terminal import PROGRAM
 
-from mcp_server.http import Address, listen
+from mcp_server.http import Address, _Door, listen
 from rearank_agent.errors import InputError, SetupError
 
 HEADERS = {"Accept": "application/json, text/event-stream"}
@@ -113,7 +113,14 @@ async def test_health(url):
     assert response.json() == {"status": "ok", "version": "0.1.0", "at_work": 0}
 
 
+def foreign(**headers):
+    return {"headers": HEADERS | headers, "json": START}
+
+
 BAD = {
+    "a host with a name for a port": (421, foreign(Host="localhost:evil.example")),
+    "an origin that begins like ours": (403, foreign(Origin="http://localhost:1.evil.example")),
+    "an origin with a login": (403, foreign(Origin="http://localhost:1@evil.example")),
     "a foreign host": (421, {"headers": HEADERS | {"Host": "evil.example"}, "json": START}),
     "a foreign origin": (
         403,
@@ -162,6 +169,12 @@ async def test_a_host_and_an_origin_may_be_allowed(start):
 
 async def test_a_token_is_wanted_where_one_is_set(start):
     process, url = start(REARANK_TOKEN="open-sesame")
+    twice = [("Authorization", "Bearer wrong"), ("Authorization", "Bearer open-sesame")]
+    async with httpx2.AsyncClient(timeout=30) as client:
+        sent = [*HEADERS.items(), *twice]
+        assert (await client.post(url, headers=sent, json=START)).status_code == 401
+        sent = HEADERS | {"Authorization": "bearer open-sesame"}
+        assert (await client.post(url, headers=sent, json=START)).status_code == 200
     for sent in ({}, {"Authorization": "Bearer wrong"}, {"Authorization": "open-sesame"}):
         async with httpx2.AsyncClient(timeout=30) as client:
             response = await client.post(url, headers=HEADERS | sent, json=START)
@@ -234,6 +247,35 @@ async def test_a_model_that_is_down_is_a_flagged_result(start):
     assert "sk-hush" not in json.dumps(result.structured_content)
 
 
+async def test_bodies_that_do_not_come_take_no_places(monkeypatch):
+    monkeypatch.setattr("mcp_server.http.BODY_SECONDS", 0.2)
+    monkeypatch.setattr("mcp_server.http.MOST_REQUESTS", 2)
+    seen, sent = [], []
+
+    async def inner(scope, receive, send):
+        seen.append(await receive())
+
+    async def never():
+        await asyncio.sleep(60)
+
+    async def send(message):
+        sent.append(message.get("status"))
+
+    def post(door, **headers):
+        named = [(name.encode(), value.encode()) for name, value in headers.items()]
+        scope = {"type": "http", "path": "/mcp", "method": "POST", "headers": named}
+        return door(scope, never, send)
+
+    door = _Door(inner, None, {"localhost"}, set())
+    await asyncio.gather(*(post(door, host="localhost:1") for _ in range(3)))
+    assert seen == [{"type": "http.disconnect"}] * 2
+    assert sent == [503, None]
+    await post(door, host="evil.example")
+    assert sent[2:] == [421, None]
+    await post(door, host="localhost")
+    assert len(seen) == 3
+
+
 def test_other_machines_need_a_token(run, monkeypatch):
     code, _, err = run("mcp", "--http", "0.0.0.0:0")
     assert code == 1
@@ -244,6 +286,8 @@ def test_other_machines_need_a_token(run, monkeypatch):
 def test_an_address_that_is_taken_is_an_error():
     with listen(Address("127.0.0.1", 0), None) as first:
         address = Address("127.0.0.1", first.getsockname()[1])
+        with pytest.raises(SetupError, match=r"cannot listen on a\.\.b:1"):
+            listen(Address("a..b", 1), None)
         with pytest.raises(SetupError, match=r"cannot listen on 127\.0\.0\.1:"):
             listen(address, None)
 
@@ -262,7 +306,7 @@ def test_addresses_are_read(text, address):
     assert Address.of(text) == address
 
 
-@pytest.mark.parametrize("text", ["", "x", "127.0.0.1", "1:99999", "a:b", "a:²"])
+@pytest.mark.parametrize("text", ["", "x", "127.0.0.1", "1:99999", "a:b", "a:²", "1:" + "9" * 5000])
 def test_what_is_no_address_is_an_error(text):
     with pytest.raises(InputError, match="an address is HOST:PORT"):
         Address.of(text)

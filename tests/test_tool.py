@@ -23,7 +23,7 @@ from pydantic_ai.models.function import DeltaToolCall, FunctionModel
 import rearank_agent.limits
 from rearank_agent import Ranking, Reranker
 from rearank_agent.answer import RerankAnswer, SearchAnswer
-from rearank_agent.errors import SetupError
+from rearank_agent.errors import InputError, SetupError
 from rearank_agent.library import Library
 from rearank_agent.limits import Cap
 from rearank_agent.tool import Rerank, Reranked, rerank_toolset
@@ -279,17 +279,24 @@ async def test_a_tool_that_fails_fails_as_before():
         await Agent(calls(*[{"query": "a"}] * 9, tool="search"), toolsets=[toolset]).run("go")
 
 
-@pytest.mark.parametrize(
-    ("wanted", "said"),
-    [
-        ({"tool": "serch"}, "there is no tool 'serch' to rerank; there is search, other"),
-        ({"query_arg": "q"}, "search has no argument 'q'; it has query, limit"),
-    ],
-)
-async def test_a_name_that_is_not_there_is_an_error(wanted, said):
-    toolset = Reranked(searching(FLEAS), **wanted)
-    with pytest.raises(SetupError, match=said):
+async def test_a_name_that_is_not_there_is_told():
+    toolset = Reranked(searching(FLEAS), tool="serch")
+    with pytest.warns(UserWarning, match="no tool 'serch' to rerank; there is search, other"):
+        assert (await Agent(calls(), toolsets=[toolset]).run("go")).output == "done"
+    toolset = Reranked(searching(FLEAS), query_arg="q")
+    with pytest.raises(SetupError, match="search has no argument 'q'; it has query, limit"):
         await Agent(calls(), toolsets=[toolset]).run("go")
+    with pytest.raises(InputError, match="top_k must be at least 1, not 0"):
+        Reranked(searching(FLEAS), top_k=0)
+
+
+@pytest.mark.parametrize("given", [[], ["one"], {"results": []}, {"results": [{"text": "a"}]}])
+async def test_where_nothing_can_be_put_in_order_nothing_is_said(given):
+    toolset = Reranked(searching(given), reranker=Reranker())
+    run = await Agent(calls({"query": "flea"}, tool="search"), toolsets=[toolset]).run("go")
+    (returned,) = parts(run, ToolReturnPart)
+    assert (returned.content, returned.metadata) == (given, None)
+    assert [part.content for part in parts(run, UserPromptPart)] == ["go"]
 
 
 async def test_the_results_of_an_mcp_server_come_reranked():

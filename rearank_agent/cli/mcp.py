@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mcp_server.install import Client
+from rearank_agent.brief import LEAST_TOKENS
 from rearank_agent.cli import app
 from rearank_agent.cli.judging import Judging, with_judging
 
@@ -36,7 +37,7 @@ def mcp(
         ),
     ] = None,
     max_tokens: Annotated[
-        int, typer.Option(min=500, help="The most tokens an answer may have.")
+        int, typer.Option(min=LEAST_TOKENS, help="The most tokens an answer may have.")
     ] = 4_000,
     http: Annotated[
         str,
@@ -144,17 +145,18 @@ def _told(change: Change) -> None:
 
 
 def _over_stdio(judging: Judging, root: list[Path] | None, max_tokens: int) -> None:
-    from mcp_server.stdio import end, speak, take_wire
+    from mcp_server.stdio import end, speak, take_wires
 
-    wire = take_wire()
-    if sys.stdin.isatty():
+    typed = sys.stdin.isatty()
+    wires = take_wires()
+    if typed:
         print("speaking MCP on stdin and stdout, as a host would start it;", file=sys.stderr)
         print("Ctrl-C ends it. For a host: rearank-agent mcp install --help", file=sys.stderr)
     from mcp_server.logs import to_stderr
     from mcp_server.server import server
 
     to_stderr()
-    speak(server(_desk(judging, root, max_tokens)), wire)
+    speak(server(_desk(judging, root, max_tokens)), wires)
     end()
 
 
