@@ -42,6 +42,7 @@ def main() -> None:
     """Print the table."""
     with tempfile.TemporaryDirectory() as cache:
         os.environ["REARANK_CACHE"] = cache
+        os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
         warnings.simplefilter("ignore")  # the new protocol has no ping; the old one is asked
         sizes()
         starts()

@@ -10,17 +10,19 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from time import perf_counter
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from mcp_server.explanation import Explanation, explanation
 from rearank_agent.answer import RerankAnswer, SearchAnswer
 from rearank_agent.brief import check_budget, rerank_answer, search_answer
 from rearank_agent.errors import BusyError, InputError, SetupError
 from rearank_agent.find import Told, find
-from rearank_agent.library import Library
 from rearank_agent.passage import Fault, Ranking
 from rearank_agent.reranker import Reranker
 from rearank_agent.store import Store
+
+if TYPE_CHECKING:
+    from rearank_agent.library import Library
 
 __all__ = ["DEADLINE", "MOST_BYTES", "MOST_PASSAGES", "Desk"]
 
@@ -145,6 +147,8 @@ class Desk:
         if not self.roots:
             raise InputError("no folder was named for search: start the server with --root FOLDER")
         if self._library is None:
+            from rearank_agent.library import Library  # a third of a second, for who searches
+
             self._library = Library(self.roots)
         return self._library
 

@@ -8,12 +8,15 @@ from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from time import perf_counter
+from typing import TYPE_CHECKING
 from uuid import uuid4
 
 from rearank_agent.errors import BusyError
-from rearank_agent.library import Found, Library
 from rearank_agent.passage import Fault, Ranking
 from rearank_agent.reranker import Reranker
+
+if TYPE_CHECKING:
+    from rearank_agent.library import Found, Library
 
 __all__ = ["Told", "find"]
 

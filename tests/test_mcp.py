@@ -16,7 +16,7 @@ from pydantic_ai.mcp import MCPToolset
 from pydantic_ai.messages import ModelResponse, TextPart, ToolCallPart, ToolReturnPart
 from pydantic_ai.models.function import FunctionModel
 
-import mcp_server.desk
+import rearank_agent.library
 from mcp_server.desk import Desk
 from mcp_server.server import server
 from rearank_agent import Reranker
@@ -336,13 +336,13 @@ async def test_search_without_a_folder_says_how_to_name_one(desk, tmp_path):
 async def test_files_that_take_too_long_are_read_on(desk, tmp_path, monkeypatch):
     behind = desk(deadline=1.0)
     (tmp_path / "files" / "a.md").write_text("A flea.\n")
-    read = mcp_server.desk.Library.search
+    read = rearank_agent.library.Library.search
 
     def slowly(self, *args):
         time.sleep(1.5)
         return read(self, *args)
 
-    monkeypatch.setattr(mcp_server.desk.Library, "search", slowly)
+    monkeypatch.setattr(rearank_agent.library.Library, "search", slowly)
     async with Client(server(behind)) as connected:
         said, error = await text_of(connected, "search", query="flea")
         assert error
@@ -356,13 +356,13 @@ async def test_files_that_take_too_long_are_read_on(desk, tmp_path, monkeypatch)
 async def test_files_that_are_read_for_long_keep_nobody_else_waiting(desk, tmp_path, monkeypatch):
     behind = desk("lexical", deadline=1.0)
     (tmp_path / "files" / "a.md").write_text("A flea.\n")
-    read = mcp_server.desk.Library.search
+    read = rearank_agent.library.Library.search
 
     def slowly(self, *args):
         time.sleep(4)
         return read(self, *args)
 
-    monkeypatch.setattr(mcp_server.desk.Library, "search", slowly)
+    monkeypatch.setattr(rearank_agent.library.Library, "search", slowly)
     async with Client(server(behind)) as connected:
         said = await asyncio.gather(*(text_of(connected, "search", query="a") for _ in range(8)))
         assert {text[:32] for text, _ in said} == {"the files are still being read ("}
