@@ -1,5 +1,6 @@
 """Every block of README runs, and what it shows is what comes out."""
 
+import asyncio
 import json
 import os
 import re
@@ -132,7 +133,10 @@ def test_agents_of_the_documents_run(block, checkout, monkeypatch, capsys):
         return ModelResponse([TextPart(f"done: {told[-1].content}")])
 
     assert '"openai:gpt-5"' in block
-    exec(block.replace('"openai:gpt-5"', "MODEL"), {"MODEL": FunctionModel(model)})
+    with asyncio.Runner() as runner:  # run_sync takes the thread's loop, and would leave it open
+        asyncio.set_event_loop(runner.get_loop())
+        exec(block.replace('"openai:gpt-5"', "MODEL"), {"MODEL": FunctionModel(model)})
+        asyncio.set_event_loop(None)
     said = capsys.readouterr().out
     assert said.startswith("done: RerankAnswer(") or said == (
         "done: [{'title': 'Fleas', 'text': 'A flea jumps.'}]\n"
