@@ -76,7 +76,10 @@ def listen(address: Address, token: str | None) -> socket.socket:
                 f"{address.host} can be reached from other machines: set REARANK_TOKEN, "
                 "which clients must then send, or listen on 127.0.0.1"
             )
-        return socket.create_server(where[:2], family=family)
+        listening = socket.create_server(where[:2], family=family)
+        # asyncio would do so by itself, but not for a socket that was made without its protocol.
+        listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return listening
     except (OSError, UnicodeError) as error:
         why = getattr(error, "strerror", None) or error
         raise SetupError(f"cannot listen on {address.named}:{address.port}: {why}") from None
