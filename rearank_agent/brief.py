@@ -12,7 +12,10 @@ from rearank_agent.answer import Hit, Line, RerankAnswer, SearchAnswer, as_text,
 from rearank_agent.errors import InputError
 from rearank_agent.passage import Fault, Ranked, Ranking
 
-__all__ = ["LEAST_TOKENS", "check_budget", "noted", "rerank_answer", "search_answer"]
+__all__ = [
+    "LEAST_TOKENS", "check_budget", "noted", "printable",
+    "rerank_answer", "search_answer", "short",
+]  # fmt: skip
 
 LEAST_TOKENS = 500
 """Of an answer: with fewer there would be no room for a line and a note."""
@@ -119,7 +122,7 @@ def noted(fault: Fault, length: int = 200) -> str:
     """A fault in one line of so many characters at most."""
     ids = ", ".join(fault.ids[:_IDS])
     more = f" and {len(fault.ids) - _IDS} more" if len(fault.ids) > _IDS else ""
-    return _short(f"{fault.kind}: {fault.detail}{f' [{ids}{more}]' if ids else ''}", length)
+    return short(f"{fault.kind}: {fault.detail}{f' [{ids}{more}]' if ids else ''}", length)
 
 
 def _reason(ranked: Ranked, most: int, quote: bool) -> str:
@@ -128,14 +131,14 @@ def _reason(ranked: Ranked, most: int, quote: bool) -> str:
     if why is None or most == 0:
         return ""
     if why.text:
-        return _short(why.text, most)
+        return short(why.text, most)
     parts = []
     if quote and (said := _quote(ranked)) and len(said) < _ECHO * len(ranked.text):
-        parts.append(f"“{_short(said, most)}”")
+        parts.append(f"“{short(said, most)}”")
     elif why.has:
-        parts.append(f"has: {_short(', '.join(why.has), most)}")
+        parts.append(f"has: {short(', '.join(why.has), most)}")
     if why.lacks:
-        parts.append(f"lacks: {_short(', '.join(why.lacks), most // 2)}")
+        parts.append(f"lacks: {short(', '.join(why.lacks), most // 2)}")
     return "; ".join(parts)
 
 
@@ -150,11 +153,17 @@ def _snippet(ranked: Ranked, most: int) -> str:
     start = min([quote.start for quote in quotes] or [0])
     start = min(start, max(0, len(text) - most))
     space = text.find(" ", start - 1, start + 20) if start else -1
-    return _short(text[start if space < 0 else space + 1 :], most)
+    return short(text[start if space < 0 else space + 1 :], most)
 
 
-def _short(text: str, most: int) -> str:
-    line = "".join(c for c in " ".join(text.split()) if c.isprintable())
+def printable(text: str) -> str:
+    """The text on one line, without what a terminal or a model might obey."""
+    return "".join(c for c in " ".join(text.split()) if c.isprintable())
+
+
+def short(text: str, most: int) -> str:
+    """The text on one line of so many characters at most."""
+    line = printable(text)
     return line if len(line) <= most else line[: most - 1].rstrip() + "…"
 
 

@@ -48,13 +48,7 @@ SUBJECTS = {
 }
 SHELLS = (
     "rearank_agent.cli",
-    "rearank_agent.serve",
-    "rearank_agent.answer",
-    "rearank_agent.brief",
-    "rearank_agent.find",
-    "rearank_agent.listlike",
-    "rearank_agent.tool",
-    "rearank_agent.wrapper",
+    *(f"rearank_agent.{name}" for name in SHELL_FILES),
     "mcp_server",
     "evals",
     "training",

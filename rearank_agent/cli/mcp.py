@@ -22,6 +22,14 @@ app.add_typer(group, name="mcp")
 
 _HTTP = "Over HTTP"
 
+Root = Annotated[
+    list[Path] | None,
+    typer.Option(
+        help="A folder or file that may be searched; repeatable.  \\[the current folder]",
+        show_default=False,
+    ),
+]
+
 
 @group.callback()
 @with_judging
@@ -29,13 +37,7 @@ def mcp(
     context: typer.Context,
     *,
     judging: Judging,
-    root: Annotated[
-        list[Path] | None,
-        typer.Option(
-            help="A folder or file that may be searched; repeatable.  \\[the current folder]",
-            show_default=False,
-        ),
-    ] = None,
+    root: Root = None,
     max_tokens: Annotated[
         int, typer.Option(min=LEAST_TOKENS, help="The most tokens an answer may have.")
     ] = 4_000,
@@ -94,13 +96,7 @@ def install(
             show_default=False,
         ),
     ],
-    root: Annotated[
-        list[Path] | None,
-        typer.Option(
-            help="A folder or file that may be searched; repeatable.  \\[the current folder]",
-            show_default=False,
-        ),
-    ] = None,
+    root: Root = None,
     only_print: Annotated[
         bool, typer.Option("--print", help="Show what to add by hand, and change nothing.")
     ] = False,
@@ -178,8 +174,9 @@ def _over_http(
     to_stderr()
     secret = settings().token
     token = secret.get_secret_value() if secret else None
-    listening = listen(Address.of(http), token)
-    address = Address(Address.of(http).host, listening.getsockname()[1])
+    wanted = Address.of(http)
+    listening = listen(wanted, token)
+    address = Address(wanted.host, listening.getsockname()[1])
     mcp = server(_desk(judging, root, max_tokens))
     known = ", token wanted" if token else ""
     print(

@@ -15,6 +15,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
 
+from rearank_agent.brief import printable, short
 from rearank_agent.passage import Fault, Ranked, Ranking, Usage
 from rearank_agent.policies import NAMES
 
@@ -107,33 +108,24 @@ def _cell(ranked: Ranked) -> Text:
     head = _end(passage.place or passage.id, _WIDTH)
     room = _WIDTH - len(head) - 1
     if passage.title and room > _SHORTEST:
-        head += f" {_short(passage.title, room)}"
+        head += f" {short(passage.title, room)}"
     cell = Text(head, "bold")
     said = ranked.evidence or passage.text
     cell.append(f"\n{_quoted(said, bool(ranked.evidence))}", "not bold")
     if ranked.rationale and ranked.rationale.lacks:
-        cell.append(f"\nlacks: {_short(', '.join(ranked.rationale.lacks), 50)}", "not bold dim")
+        cell.append(f"\nlacks: {short(', '.join(ranked.rationale.lacks), 50)}", "not bold dim")
     return cell
 
 
 def _quoted(said: str, evidence: bool) -> str:
-    short = _short(said, 150)
-    return f"“{short}”" if evidence else short
+    line = short(said, 150)
+    return f"“{line}”" if evidence else line
 
 
 def _end(text: str, most: int) -> str:
     """The end of a place tells more than its beginning: the file and its lines."""
-    line = _printable(text)
+    line = printable(text)
     return line if len(line) <= most else "…" + line[1 - most :]
-
-
-def _printable(text: str) -> str:
-    return "".join(c for c in " ".join(text.split()) if c.isprintable())
-
-
-def _short(text: str, most: int) -> str:
-    line = _printable(text)
-    return line if len(line) <= most else line[: most - 1].rstrip() + "…"
 
 
 @contextmanager
