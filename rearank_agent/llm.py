@@ -52,8 +52,6 @@ class LLM:
         InputError: a setting is out of its range, or effort is asked of a model not to think.
     """
 
-    blend = 0.0
-
     def __init__(
         self,
         model: Model | Callable[[], Model] | str,
@@ -95,6 +93,11 @@ class LLM:
     def scores(self) -> bool:
         """Scores on one scale compare across windows; orders do not."""
         return self.form == "scores"
+
+    @property
+    def blend(self) -> float:
+        """0.3 for scores, as simulated in docs/schedules.md; orders lose by being mixed."""
+        return 0.3 if self.scores else 0.0
 
     @cached_property
     def fingerprint(self) -> str:

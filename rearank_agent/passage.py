@@ -48,18 +48,26 @@ class Value:
         """
         kind = cls.__name__.lower()
         try:
-            data = json.loads(text)
-        except ValueError as error:
-            raise InputError(f"not the JSON of a {kind}: {error}") from None
-        if not isinstance(data, dict) or data.pop("kind", None) != kind:
-            raise InputError(f'not the JSON of a {kind}: it must hold "kind": "{kind}"')
-        if (version := data.pop("version", None)) != VERSION:
-            raise InputError(f"a {kind} of version {version}; this program reads {VERSION}")
-        try:
-            value: Self = _adapter(cls).validate_json(json.dumps(data), strict=True)
+            fields = _fields(text if isinstance(text, str) else text.decode(), kind)
+            value: Self = _adapter(cls).validate_json(fields, strict=True)
+        except InputError:
+            raise
         except ValueError as error:
             raise InputError(f"not the JSON of a {kind}: {error}") from None
         return value
+
+
+def _fields(text: str, kind: str) -> str:
+    """The JSON of a value's fields, without kind and version."""
+    head = f'{{"kind": "{kind}", "version": {VERSION}, '
+    if text.startswith(head):  # as we write it: it need not be read twice
+        return "{" + text[len(head) :]
+    data = json.loads(text)
+    if not isinstance(data, dict) or data.pop("kind", None) != kind:
+        raise InputError(f'not the JSON of a {kind}: it must hold "kind": "{kind}"')
+    if (version := data.pop("version", None)) != VERSION:
+        raise InputError(f"a {kind} of version {version}; this program reads {VERSION}")
+    return json.dumps(data)
 
 
 _adapters: dict[type[Value], TypeAdapter[Any]] = {}

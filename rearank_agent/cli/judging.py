@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from enum import StrEnum
-from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -18,7 +15,7 @@ if TYPE_CHECKING:
     from rearank_agent.policies import Policy
     from rearank_agent.reranker import Reranker
 
-_MODELS = "For models (vllm:NAME, openai:NAME, ...)"
+MODELS = "For models (vllm:NAME, openai:NAME, ...)"
 
 
 class Effort(StrEnum):
@@ -38,23 +35,14 @@ class Form(StrEnum):
 
 
 def _model(*names: str, help: str, **more: Any) -> Any:  # noqa: A002
-    shown: dict[str, Any] = {"rich_help_panel": _MODELS, "show_default": False}
+    shown: dict[str, Any] = {"rich_help_panel": MODELS, "show_default": False}
     return typer.Option(*names, help=help, **shown | more)
 
 
 @dataclass(frozen=True)
-class Judging:
-    """Who judges, how it is asked, and until when."""
+class Asking:
+    """How a policy is asked, and until when."""
 
-    policy: Annotated[
-        str | None,
-        typer.Option(
-            help="Who judges: embedded, lexical, first-stage, or a model as vllm:NAME, "
-            "openai:NAME, anthropic:NAME, ...  [REARANK_POLICY, else embedded]",
-            autocompletion=policies,
-            show_default=False,
-        ),
-    ] = None
     schedule: Annotated[
         str,
         typer.Option(
@@ -98,21 +86,6 @@ class Judging:
         bool, _model("--replay", help="Use kept replies alone; fail where there is none.")
     ] = False
 
-    def reranker(self) -> Reranker:
-        """A reranker as these options and the environment want it.
-
-        Raises:
-            InputError: options that do not go together.
-            SetupError: something is missing: a package, a key, a server's address.
-        """
-        from rearank_agent.reranker import Reranker
-        from rearank_agent.settings import settings
-
-        told = settings()
-        limit = told.deadline if self.deadline is None else self.deadline
-        judge = self.judge(self.policy or told.policy)
-        return Reranker(judge, schedule=self.schedule, deadline=limit)
-
     def judge(self, name: str) -> Policy:
         """The policy of a name, asked and kept as these options want it."""
         from rearank_agent.policies import policy
@@ -141,25 +114,31 @@ class Judging:
         return asking
 
 
-def with_judging(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command the options of `Judging`; it is called with their value as `judging`."""
-    hints = get_type_hints(Judging, include_extras=True)
-    own = inspect.signature(command, eval_str=True).parameters.values()
-    keyword = inspect.Parameter.KEYWORD_ONLY
-    shared = [
-        inspect.Parameter(f.name, keyword, default=f.default, annotation=hints[f.name])
-        for f in fields(Judging)
-    ]
-    named = {f.name for f in fields(Judging)}
+@dataclass(frozen=True)
+class Judging(Asking):
+    """Who judges, how it is asked, and until when."""
 
-    @wraps(command)
-    def run(**told: Any) -> None:
-        options = Judging(**{name: told.pop(name) for name in named})
-        command(judging=options, **told)
+    policy: Annotated[
+        str | None,
+        typer.Option(
+            help="Who judges: embedded, lexical, first-stage, or a model as vllm:NAME, "
+            "openai:NAME, anthropic:NAME, ...  [REARANK_POLICY, else embedded]",
+            autocompletion=policies,
+            show_default=False,
+        ),
+    ] = None
 
-    before = [p for p in own if p.default is p.empty and p.name != "judging"]
-    after = [p for p in own if p.default is not p.empty]
-    parameters = [p.replace(kind=keyword) for p in (*before, *after)]
-    run.__signature__ = inspect.Signature([*parameters, *shared])  # type: ignore[attr-defined]
-    run.__annotations__ = {}
-    return run
+    def reranker(self) -> Reranker:
+        """A reranker as these options and the environment want it.
+
+        Raises:
+            InputError: options that do not go together.
+            SetupError: something is missing: a package, a key, a server's address.
+        """
+        from rearank_agent.reranker import Reranker
+        from rearank_agent.settings import settings
+
+        told = settings()
+        limit = told.deadline if self.deadline is None else self.deadline
+        judge = self.judge(self.policy or told.policy)
+        return Reranker(judge, schedule=self.schedule, deadline=limit)

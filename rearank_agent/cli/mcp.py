@@ -11,7 +11,8 @@ import typer
 from mcp_server.install import Client
 from rearank_agent.brief import LEAST_TOKENS
 from rearank_agent.cli import app
-from rearank_agent.cli.judging import Judging, with_judging
+from rearank_agent.cli.judging import Judging
+from rearank_agent.cli.options import with_options
 
 if TYPE_CHECKING:
     from mcp_server.desk import Desk
@@ -32,11 +33,10 @@ Root = Annotated[
 
 
 @group.callback()
-@with_judging
+@with_options
 def mcp(
     context: typer.Context,
     *,
-    judging: Judging,
     root: Root = None,
     max_tokens: Annotated[
         int, typer.Option(min=LEAST_TOKENS, help="The most tokens an answer may have.")
@@ -67,6 +67,7 @@ def mcp(
             rich_help_panel=_HTTP,
         ),
     ] = None,
+    judging: Judging,
 ) -> None:
     """Serve MCP: tools for agents in desktop apps, IDEs and programs.
 

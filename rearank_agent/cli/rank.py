@@ -9,7 +9,8 @@ from typing import Annotated
 import typer
 
 from rearank_agent.cli import app
-from rearank_agent.cli.judging import Judging, with_judging
+from rearank_agent.cli.judging import Judging
+from rearank_agent.cli.options import with_options
 from rearank_agent.errors import InputError
 
 Query = Annotated[str, typer.Argument(help="What you want to know.", show_default=False)]
@@ -26,20 +27,20 @@ Json = Annotated[bool, typer.Option("--json", help="Give the whole Ranking as on
 
 
 @app.command()
-@with_judging
+@with_options
 def rerank(
     query: Query,
     file: Annotated[
         str, typer.Argument(help="Passages: JSON Lines (text; id, title, score) or plain lines.")
     ] = "-",
     *,
-    judging: Judging,
     instruction: Instruction = "",
     blend: Annotated[
         float, typer.Option(min=0, help="How much the given order counts: 0 not at all, 0.3 some.")
     ] = 0.0,
     top: Top = None,
     as_json: Json = False,
+    judging: Judging,
 ) -> None:
     """Put passages from a file or a pipe in order.
 
@@ -61,7 +62,7 @@ def rerank(
 
 
 @app.command()
-@with_judging
+@with_options
 def search(
     query: Query,
     paths: Annotated[
@@ -69,7 +70,6 @@ def search(
         typer.Argument(help="Folders or files.  \\[the current folder]", show_default=False),
     ] = None,
     *,
-    judging: Judging,
     instruction: Instruction = "",
     depth: Annotated[int, typer.Option(min=1, help="Passages BM25 hands to the policy.")] = 50,
     blend: Annotated[
@@ -78,6 +78,7 @@ def search(
     ] = None,
     top: Top = None,
     as_json: Json = False,
+    judging: Judging,
 ) -> None:
     """Search the files under folders, and put what is found in order.
 

@@ -1,0 +1,85 @@
+"""Collections by what a person calls them: a folder, an ir_datasets id, a set of the paper."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from rearank_agent.collection import Collection, read_folder
+from rearank_agent.errors import InputError
+
+__all__ = ["chosen", "collections"]
+
+
+def collections(names: Iterable[str]) -> list[Collection]:
+    """The collections of all names, each with a name of its own.
+
+    Args:
+        names: each a folder in BEIR's form (or a file with judgements in one), a BRIGHT folder
+            (or one of its examples files), an ir_datasets id, or `trec-dl` or `beir` for the
+            paper's sets.
+
+    Raises:
+        InputError: there is no such collection, it cannot be used, or it is named twice.
+        SetupError: a package is missing, or files that cannot be downloaded.
+    """
+    found = [collection for name in names for collection in _named(name)]
+    return _apart(found)
+
+
+def _named(name: str) -> list[Collection]:
+    from evals.bright import bright, is_bright
+
+    path = Path(name)
+    if path.exists():
+        return bright(path) if is_bright(path) else [read_folder(path)]
+    from evals.datasets import BEIR_MISSING, GROUPS, ir_dataset
+
+    found = [ir_dataset(one) for one in GROUPS.get(name, (name,))]
+    if name == "beir":
+        found[-1] = replace(found[-1], notes=(*found[-1].notes, BEIR_MISSING))
+    return found
+
+
+def _apart(found: Sequence[Collection]) -> list[Collection]:
+    """Equal names of different collections with the folder above in front."""
+    twice = {source for source, n in Counter(c.source for c in found).items() if n > 1}
+    if twice:
+        raise InputError(f"named twice: {', '.join(sorted(twice))}")
+    alike = {name for name, n in Counter(c.name for c in found).items() if n > 1}
+    return [
+        replace(c, name=f"{Path(c.source).resolve().parent.name}/{c.name}")
+        if c.name in alike
+        else c
+        for c in found
+    ]
+
+
+def chosen(collection: Collection, limit: int | None, wanted: Sequence[str] | None) -> Collection:
+    """The collection with some of its queries alone.
+
+    Args:
+        collection: to choose from.
+        limit: the first so many; None for all.
+        wanted: the ids of queries; None for all.
+
+    Raises:
+        InputError: an id is not that of a judged query.
+    """
+    ids = list(collection.queries)
+    if wanted is not None:
+        if unknown := [query for query in wanted if query not in collection.queries]:
+            few = ", ".join(unknown[:3])
+            raise InputError(
+                f"{collection.name} has no judged queries {few} ({len(unknown)} unknown in all)"
+            )
+        asked = set(wanted)
+        ids = [query for query in ids if query in asked]
+    ids = ids[:limit]
+    return replace(
+        collection,
+        queries={query: collection.queries[query] for query in ids},
+        qrels={query: collection.qrels[query] for query in ids},
+    )

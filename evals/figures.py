@@ -1,0 +1,66 @@
+"""How figures are written, the same in a terminal, a report and a plot.
+
+Measures are shown x100. What is not there is a dash, never a zero; a minus is U+2212, as wide
+as a plus, so that columns of differences stand in line.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+__all__ = ["NOTHING", "amount", "hundred", "p_value", "signed", "span"]
+
+NOTHING = "–"
+"""Where there is no figure."""
+
+_LEAST_P = 0.001
+_SMALL = 0.1
+
+
+def hundred(value: float | None, digits: int = 2) -> str:
+    """A measure, or a share, x100: 0.65547 is "65.55"."""
+    return NOTHING if value is None else _minus(f"{100 * value:.{digits}f}")
+
+
+def signed(value: float | None, digits: int = 2) -> str:
+    """A difference of measures x100 with its sign: "+14.97", "−2.10", "0.00"."""
+    if value is None:
+        return NOTHING
+    text = f"{100 * value:+.{digits}f}"
+    return _minus(text) if text.strip("+-0.") else text[1:]
+
+
+def span(interval: Sequence[float] | None, sign: bool = False) -> str:
+    """An interval of measures x100: "61.2 to 69.4"; with `sign`, of differences."""
+    if interval is None:
+        return NOTHING
+    write = signed if sign else hundred
+    return " to ".join(write(end, 1) for end in interval)
+
+
+def p_value(p: float | None) -> str:
+    """A probability to three places, without the zero that says nothing: "<.001", ".032"."""
+    if p is None:
+        return NOTHING
+    return "<.001" if p < _LEAST_P else f"{p:.3f}".removeprefix("0")
+
+
+def amount(value: float | None, digits: int | None = None) -> str:
+    """A count, or a mean of counts or seconds: "14,581", "21.3", "0.48", "0.0041".
+
+    Args:
+        value: of any size.
+        digits: behind the point, for a column that shall stand in line; None to see about three
+            figures of each.
+    """
+    if value is None:
+        return NOTHING
+    if digits is None:
+        digits = 0 if value == int(value) or abs(value) >= 100 else 1 if abs(value) >= 10 else 2
+        if 0 < abs(value) < _SMALL:
+            return _minus(f"{value:.2g}")
+    return _minus(f"{value:,.{digits}f}")
+
+
+def _minus(text: str) -> str:
+    return text.replace("-", "−")

@@ -1,0 +1,73 @@
+"""Official values, query by query: what ir_measures says, and nothing of our own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from statistics import fmean
+from typing import Any
+
+import ir_measures
+
+from rearank_agent.errors import InputError, SetupError
+from rearank_agent.trec import Qrels, Run
+
+__all__ = ["DEFAULT", "means", "measures", "per_query"]
+
+DEFAULT = ("nDCG@10", "RR@10", "R@100", "Judged@10")
+
+Values = Mapping[str, Mapping[str, float]]
+"""Measure to query to value."""
+
+
+def measures(names: Iterable[str]) -> list[Any]:
+    """The measures of these names, as ir_measures writes them: `nDCG@10`, `RR(rel=2)@10`.
+
+    Raises:
+        InputError: a name is not one of a measure.
+    """
+    found = []
+    for name in names:
+        try:
+            found.append(ir_measures.parse_measure(name))
+        except (NameError, ValueError, SyntaxError, TypeError) as error:
+            raise InputError(
+                f"no measure is called {name!r} ({error}); there are: {', '.join(DEFAULT)}, P@5, "
+                "AP, RR(rel=2)@10, ... (ir-measur.es)"
+            ) from None
+    return found
+
+
+def per_query(wanted: Sequence[Any], qrels: Qrels, run: Run) -> dict[str, dict[str, float]]:
+    """The value of every measure for every judged query; one that is not in the run has 0.
+
+    Args:
+        wanted: measures, as `measures` gives them.
+        qrels: of the queries that count.
+        run: passages of every query, best first.
+
+    Raises:
+        SetupError: something that a measure is computed with is missing.
+    """
+    falling = {
+        query: {passage: -float(rank) for rank, passage in enumerate(ids)}
+        for query, ids in run.items()
+        if query in qrels and ids
+    }
+    values = {str(measure): dict.fromkeys(qrels, 0.0) for measure in wanted}
+    if not falling:
+        return values
+    try:
+        for metric in ir_measures.iter_calc(wanted, _plain(qrels), falling):
+            values[str(metric.measure)][metric.query_id] = metric.value
+    except (RuntimeError, OSError, ValueError) as error:
+        raise SetupError(f"ir_measures cannot compute this: {error}") from None
+    return values
+
+
+def means(values: Values) -> dict[str, float]:
+    """The mean of every measure over the queries."""
+    return {measure: fmean(by_query.values()) for measure, by_query in values.items()}
+
+
+def _plain(qrels: Qrels) -> dict[str, dict[str, int]]:
+    return {query: dict(grades) for query, grades in qrels.items()}

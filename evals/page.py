@@ -1,0 +1,81 @@
+"""A report as one page of HTML that needs nothing else: no script, no font, no network.
+
+Whatever a collection or a model wrote is escaped; our own pictures alone are let through.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+from jinja2 import Environment, StrictUndefined, Template
+
+from evals import figures, plots, tables
+from evals.published import NOTE
+from evals.tables import Details, Report
+
+__all__ = ["page"]
+
+_OPEN = 4  # groups of wins and losses that stand open; more would bury what follows
+
+_HIDDEN = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\u202a-\u202e\u2066-\u2069]")
+
+
+def page(report: Report, details: Details) -> str:
+    """The whole document, from report.json and details.json as they were read."""
+    groups = _groups(report, details)
+    pictures = {axis: plots.tradeoff(report, details, axis) for axis in plots.AXES}
+    return _template().render(
+        report=report,
+        details=details,
+        measure=details["measures"][0],
+        bars=[plots.bars(report, details, collection) for collection in report],
+        tradeoffs=[picture for picture in pictures.values() if picture],
+        groups=groups,
+        unfolded=len(groups) <= _OPEN,
+        systems=tables.systems(report),
+        published_note=NOTE,
+    )
+
+
+@cache
+def _template() -> Template:
+    made = Environment(
+        autoescape=True,
+        undefined=StrictUndefined,
+        finalize=_shown,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    made.globals["tables"] = tables
+    made.filters |= {name: getattr(figures, name) for name in ("amount", "hundred", "signed")}
+    made.filters["pretty"] = _pretty
+    text = files("evals").joinpath("page.html.j2").read_text(encoding="utf-8")
+    return made.from_string(text)
+
+
+def _shown(value: Any) -> Any:
+    """Text without what would turn the letters round it; markup of ours as it is."""
+    return _HIDDEN.sub("", value) if type(value) is str else value
+
+
+def _pretty(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, indent=2)
+
+
+def _groups(report: Report, details: Details) -> list[dict[str, Any]]:
+    """The wins and losses of each system on each collection, where there are any."""
+    measure = details["measures"][0]
+    return [
+        {
+            "collection": collection,
+            "system": system,
+            "test": (said.get("against") or {}).get(measure),
+            "sides": {side: said[side] for side in ("wins", "losses") if said.get(side)},
+        }
+        for collection, system, said in tables.each(report, details)
+        if said.get("wins") or said.get("losses")
+    ]

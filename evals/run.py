@@ -1,0 +1,187 @@
+"""Every query of a collection through a reranker, a record each, and on again after a crash."""
+
+from __future__ import annotations
+
+import asyncio
+import platform
+import random
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from hashlib import sha256
+from importlib.metadata import version
+from typing import Any
+
+from evals.first_stage import FirstStage
+from evals.saved import Entry, Saved
+from rearank_agent.collection import Collection
+from rearank_agent.errors import PolicyError, RearankError
+from rearank_agent.passage import Fault, Passage, Ranking
+from rearank_agent.reranker import Reranker
+
+__all__ = ["System", "Trial", "run"]
+
+HOPELESS = 5  # queries in a row of which nothing came: the judge is gone, and asking is in vain
+_PACKAGES = (
+    "rearank-agent", "onnxruntime", "tokenizers", "numpy", "bm25s", "PyStemmer", "pydantic-ai-slim",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class System:
+    """A policy with a schedule and a blend.
+
+    Attributes:
+        name: the policy as it was asked for: "embedded", "vllm:NAME".
+        reranker: the policy and who it is shown.
+        blend: the weight of the first stage's rank.
+    """
+
+    name: str
+    reranker: Reranker
+    blend: float
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One system on one collection.
+
+    Attributes:
+        shuffle: 0 for candidates as the first stage has them, else the number of the shuffle.
+    """
+
+    system: System
+    collection: Collection
+    first: FirstStage
+    saved: Saved
+    shuffle: int = 0
+
+    @property
+    def entry(self) -> Entry:
+        """As the report names it."""
+        return Entry(self.collection.name, self.system.name, self.saved)
+
+    @property
+    def manifest(self) -> dict[str, Any]:
+        """All that the records depend on. Words and sampling stand in the policy's fingerprint."""
+        reranker, queries = self.system.reranker, "\n".join(self.collection.queries)
+        packages = {name: version(name) for name in _PACKAGES}
+        return {
+            "version": 1,
+            "collection": {
+                "source": self.collection.source,
+                "hash": self.collection.hash,
+                "queries": len(self.collection.queries),
+                "queries hash": sha256(queries.encode()).hexdigest(),
+                "instruction": self.collection.instruction,
+            },
+            "first stage": {
+                "name": self.first.name,
+                "hash": self.first.hash,
+                "depth": self.first.depth,
+                "shuffle": self.shuffle,
+            },
+            "system": {
+                "policy": reranker.policy.fingerprint,
+                "schedule": reranker.plan(self.first.depth).name,
+                "blend": self.system.blend,
+                "deadline": reranker.deadline,
+            },
+            "versions": {"python": platform.python_version(), **packages},
+        }
+
+    def candidates(self, query: str) -> list[Passage]:
+        """The passages of a query, in the order in which they are given."""
+        ids = list(self.first.lists.get(query, ()))
+        if self.shuffle:
+            random.Random(f"{self.shuffle} {query}").shuffle(ids)  # noqa: S311
+        return [self.collection.corpus[name] for name in ids]
+
+    async def ranking(self, query: str) -> Ranking:
+        """The ranking of a query; its `run` is the query's id."""
+        text, reranker = self.collection.queries[query], self.system.reranker
+        instruction = self.collection.instruction
+        candidates = self.candidates(query)
+        if not candidates:
+            nothing = (Fault("nothing", (), "the first stage has no candidates"),)
+            policy = reranker.policy.fingerprint
+            return Ranking(query, text, instruction, policy, "", (), faults=nothing)
+        ranking = await reranker.rerank(
+            text, candidates, instruction=instruction, blend=self.system.blend
+        )
+        return replace(ranking, run=query)
+
+
+async def run(trial: Trial, at_once: int, watch: Callable[[Ranking, bool], None]) -> list[str]:
+    """Rank every query that has no record yet, or whose record says that it failed.
+
+    Args:
+        trial: what is run, and where its records are kept.
+        at_once: queries on their way at the same time.
+        watch: told of every record, and whether it was there before.
+
+    Returns:
+        What was mended, for a person.
+
+    Raises:
+        InputError: the folder holds a run of something else, or a damaged record.
+        SetupError: a record cannot be written.
+        PolicyError: the judge failed on five queries in a row. All records stay.
+    """
+    saved, collection = trial.saved, trial.collection
+    saved.claim(trial.manifest)
+    mended = ["the last record was cut off; its query is asked again"] if saved.mend() else []
+    orders: dict[str, tuple[str, ...]] = {}
+    for ranking in saved.rankings():
+        if failed(ranking):
+            orders.pop(ranking.run, None)
+            continue
+        orders[ranking.run] = ranking.ids
+        watch(ranking, True)
+    todo = deque(query for query in collection.queries if query not in orders)
+    fruitless, good = 0, len(orders)
+
+    async def work() -> None:
+        nonlocal fruitless, good
+        while todo:
+            ranking = await trial.ranking(todo.popleft())
+            saved.append(ranking)
+            orders[ranking.run] = ranking.ids
+            watch(ranking, False)
+            good += not failed(ranking)
+            fruitless = fruitless + 1 if _fruitless(ranking) else 0
+            if fruitless == HOPELESS:
+                raise PolicyError(_gone(trial, ranking, good))
+
+    try:
+        async with asyncio.TaskGroup() as group:
+            for _ in range(at_once):
+                group.create_task(work())
+    except* RearankError as errors:
+        raise _first(errors) from None
+    saved.save_run({query: orders[query] for query in collection.queries}, trial.system.name)
+    return mended
+
+
+def failed(ranking: Ranking) -> bool:
+    """Whether a window of it failed."""
+    return any(fault.kind == "failed" for fault in ranking.faults)
+
+
+def _fruitless(ranking: Ranking) -> bool:
+    """Whether every window of it failed."""
+    steps = ranking.steps
+    return bool(steps) and all(any(f.kind == "failed" for f in s.reply.faults) for s in steps)
+
+
+def _gone(trial: Trial, ranking: Ranking, good: int) -> str:
+    why = next(fault.detail for fault in ranking.faults if fault.kind == "failed")
+    return (
+        f"{trial.system.name} failed on {HOPELESS} queries in a row ({why}); {good} of "
+        f"{len(trial.collection.queries)} are done, and the same command goes on from there"
+    )
+
+
+def _first(errors: BaseExceptionGroup[RearankError]) -> RearankError:
+    error = errors.exceptions[0]
+    return _first(error) if isinstance(error, BaseExceptionGroup) else error

@@ -1,0 +1,120 @@
+"""Runs and judgements as TREC writes them, and judgements as BEIR does.
+
+A *run* has the passages of every query, best first; *qrels* the grade of every judged passage.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+from rearank_agent.errors import InputError
+
+__all__ = ["Qrels", "Run", "qrels_text", "read_qrels", "read_run", "read_text", "run_text"]
+
+Run = Mapping[str, Sequence[str]]
+Qrels = Mapping[str, Mapping[str, int]]
+
+
+def read_text(path: Path) -> str:
+    """The text of a file.
+
+    Raises:
+        InputError: it cannot be read, or is not UTF-8.
+    """
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror or error}") from None
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path} is not UTF-8: {error.reason}") from None
+
+
+def read_run(path: Path) -> dict[str, tuple[str, ...]]:
+    """The run of a file of `query Q0 passage rank score tag`, by falling score.
+
+    Equal scores keep the order of the file.
+
+    Raises:
+        InputError: no lines, a line of another form, a passage twice for a query.
+    """
+    scored: dict[str, dict[str, float]] = {}
+    for where, fields in _rows(path):
+        if len(fields) != 6:
+            raise InputError(f"{where}: a run has 6 columns (query Q0 passage rank score tag)")
+        query, _, passage, _, score, _ = fields
+        passages = scored.setdefault(query, {})
+        if passage in passages:
+            raise InputError(f"{where}: the passage {passage!r} stands twice for query {query!r}")
+        passages[passage] = _number(score, where)
+    if not scored:
+        raise InputError(f"{path} holds no run: it is empty")
+    return {q: tuple(sorted(found, key=lambda p: -found[p])) for q, found in scored.items()}
+
+
+def run_text(run: Run, tag: str) -> str:
+    """The run as TREC writes it.
+
+    Scores fall by 1 from rank to rank, since trec_eval orders by score alone and equal ones by
+    the passages' names.
+    """
+    return "".join(
+        f"{query}\tQ0\t{passage}\t{rank}\t{len(passages) - rank + 1}\t{tag}\n"
+        for query, passages in run.items()
+        for rank, passage in enumerate(passages, 1)
+    )
+
+
+def read_qrels(path: Path) -> dict[str, dict[str, int]]:
+    """The grades of a file of `query 0 passage grade`, or of `query passage grade` as in BEIR.
+
+    A first line that has no number for a grade is a heading.
+
+    Raises:
+        InputError: no lines, a line of another form, two grades for one passage.
+    """
+    qrels: dict[str, dict[str, int]] = {}
+    for number, (where, fields) in enumerate(_rows(path)):
+        if len(fields) not in (3, 4):
+            raise InputError(f"{where}: judgements are query, passage, grade, or TREC's 4 columns")
+        query, passage, grade = fields[0], *fields[-2:]
+        if number == 0 and not grade.lstrip("+-").replace(".", "", 1).isdigit():
+            continue
+        value = _number(grade, where)
+        if value != int(value):
+            raise InputError(f"{where}: grades are whole numbers, not {grade}")
+        if qrels.setdefault(query, {}).setdefault(passage, int(value)) != value:
+            raise InputError(f"{where}: {passage!r} has another grade above for query {query!r}")
+    if not qrels:
+        raise InputError(f"{path} holds no judgements: it is empty")
+    return qrels
+
+
+def qrels_text(qrels: Qrels) -> str:
+    """The judgements as TREC writes them."""
+    return "".join(
+        f"{query}\t0\t{passage}\t{grade}\n"
+        for query, grades in qrels.items()
+        for passage, grade in grades.items()
+    )
+
+
+def _rows(path: Path) -> Iterator[tuple[str, list[str]]]:
+    """Where a line stands, and its columns; blank lines are passed over.
+
+    Tabs part the columns where there are any, since BEIR's names may hold spaces.
+    """
+    for number, line in enumerate(read_text(path).split("\n"), 1):
+        if line.strip():
+            fields = line.strip("\r").split("\t")
+            yield f"{path}, line {number}", fields if len(fields) > 2 else line.split()
+
+
+def _number(text: str, where: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        raise InputError(f"{where}: not a number: {text!r:.40}") from None
+    if value - value != 0:
+        raise InputError(f"{where}: not a finite number: {text!r:.40}")
+    return value
