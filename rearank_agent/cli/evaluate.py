@@ -18,10 +18,10 @@ from rearank_agent.cli import app
 from rearank_agent.cli.measuring import FIRST, Choosing, Measuring
 from rearank_agent.cli.options import with_options
 from rearank_agent.discretion import discreet
-from rearank_agent.errors import InputError, SetupError
+from rearank_agent.errors import SetupError
 
 if TYPE_CHECKING:
-    from evals.run import Trial
+    from evals.run import System, Trial
     from evals.saved import Entry
 
 _AT_ONCE = 16
@@ -105,28 +105,32 @@ def run(
     """
     _ready()
     from evals.measures import DEFAULT, measures
-    from evals.study import trials
 
     wanted = measures(measure or DEFAULT)
-    systems = judging.systems(blend)
-    if baseline not in (names := [system.name for system in systems]):
-        raise InputError(f"the baseline must be one of the systems: {', '.join(names)}")
     folder = out or _folder(collection)
-    planned = [
-        trial
-        for one, first in choosing.collections(collection)
-        for trial in trials(folder, one, first, systems, shuffle)
-    ]
-    partial = _run(planned, at_once)
-    _report(
-        folder, [trial.entry for trial in planned if not trial.shuffle], wanted, baseline, as_json
+    # No name is kept for the systems: their connections close before the report is made.
+    entries, partial = _run(
+        _planned(folder, collection, choosing, judging.systems(blend, baseline), shuffle), at_once
     )
+    _report(folder, entries, wanted, baseline, as_json)
     if partial:
         raise typer.Exit(3)
 
 
-def _run(planned: Sequence[Trial], at_once: int | None) -> bool:
-    """Run all trials; whether a query ended before its time."""
+def _planned(
+    folder: Path, names: list[str], choosing: Choosing, systems: list[System], shuffles: int
+) -> list[Trial]:
+    from evals.study import trials
+
+    return [
+        trial
+        for collection, first in choosing.collections(names)
+        for trial in trials(folder, collection, first, systems, shuffles)
+    ]
+
+
+def _run(planned: Sequence[Trial], at_once: int | None) -> tuple[list[Entry], bool]:
+    """Run all trials; what is left for the report, and whether a query ended before its time."""
     from evals.run import run
     from rearank_agent.cli.scores import Watch, progress
     from rearank_agent.reranker import run_sync
@@ -143,7 +147,7 @@ def _run(planned: Sequence[Trial], at_once: int | None) -> bool:
                 raise
             watch.end(mended)
             partial |= watch.partial > 0
-    return partial
+    return [trial.entry for trial in planned if not trial.shuffle], partial
 
 
 def _report(

@@ -66,8 +66,12 @@ class Measuring(Asking):
         beside = any(":" in other for other in self.policy or ())
         return policy(name) if beside and ":" not in name else super().judge(name)
 
-    def systems(self, blend: float | None) -> list[System]:
-        """The systems that are measured, the first stage before all."""
+    def systems(self, blend: float | None, baseline: str) -> list[System]:
+        """The systems that are measured, the first stage before all.
+
+        Raises:
+            InputError: a policy is named twice, or the baseline is none of them.
+        """
         from evals.run import System
         from rearank_agent.policies import policy
         from rearank_agent.reranker import Reranker
@@ -76,6 +80,8 @@ class Measuring(Asking):
         names = self.policy or [settings().policy]
         if twice := [name for name in names if names.count(name) > 1]:
             raise InputError(f"the policy {twice[0]} is named twice")
+        if baseline not in (known := dict.fromkeys([FIRST, *names])):
+            raise InputError(f"the baseline must be one of the systems: {', '.join(known)}")
         systems = [System(FIRST, Reranker(policy(FIRST)), 0.0)]
         for name in [name for name in names if name != FIRST]:
             judge = self.judge(name)
