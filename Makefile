@@ -34,6 +34,7 @@ figures: .venv/dev ## print the measured tables of docs/figures.md again
 	$(BIN)/python -m benchmarks.llm
 	$(BIN)/python -m benchmarks.mcp
 	$(BIN)/python -m benchmarks.agent
+	$(BIN)/python -m benchmarks.schedules
 
 clean: ## remove everything that was made
 	rm -rf .venv dist build runs .pytest_cache .mypy_cache .ruff_cache .hypothesis

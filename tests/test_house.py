@@ -3,6 +3,7 @@
 import ast
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -69,9 +70,14 @@ def name_of(path):
     return path.relative_to(ROOT).as_posix()
 
 
+@cache
+def parsed(path):
+    return ast.parse(path.read_text())
+
+
 def imports(path, module_level=False):
     """Every module a file imports; with `module_level`, only when it is imported itself."""
-    tree = ast.parse(path.read_text())
+    tree = parsed(path)
     nodes = tree.body if module_level else ast.walk(tree)
     for node in nodes:
         if isinstance(node, ast.Import):
@@ -90,7 +96,7 @@ def test_files_are_small():
 def test_functions_are_small():
     long = {}
     for path in FILES:
-        for node in ast.walk(ast.parse(path.read_text())):
+        for node in ast.walk(parsed(path)):
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
                 name = f"{name_of(path)}:{node.name}"
                 code = node.end_lineno - node.body[0].lineno + 1
@@ -105,7 +111,7 @@ def code_lines(path):
     """Lines with code on them: no blanks, comments or docstrings."""
     source = path.read_text()
     said = set()
-    for node in ast.walk(ast.parse(source)):
+    for node in ast.walk(parsed(path)):
         if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
             said |= set(range(node.lineno, node.end_lineno + 1))
     lines = enumerate(source.splitlines(), 1)

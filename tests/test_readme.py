@@ -86,7 +86,7 @@ def test_python_blocks_run(block, capsys):
 
 def test_make_demo_shows_what_readme_shows(checkout, monkeypatch):
     assert DEMO in shell(f"make -n demo -C '{ROOT}'", checkout).stdout
-    (shown,) = [text for kind, text in BLOCKS if kind == "text"]
+    shown = next(text for kind, text in BLOCKS if kind == "text")
     monkeypatch.chdir(checkout)
     code, seen = in_terminal(shlex.split(DEMO)[1:])
     assert code == 0

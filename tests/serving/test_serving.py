@@ -6,6 +6,7 @@ import re
 import subprocess
 import time
 import urllib.request
+from pathlib import Path
 
 from terminal import PROGRAM
 
@@ -115,6 +116,28 @@ def test_the_command_line(serving, tmp_path):
     )
     report = json.loads(checked.stdout)
     assert (report["model"], report["takes"]) == (str(serving.model), "4096 tokens")
+
+
+def test_eval_measures_it(serving, tmp_path):
+    harbour = Path(__file__).parents[2] / "examples/harbour"
+    out = tmp_path / "out"
+    how = ["--policy", "vllm:tiny", "--limit", "3", "--depth", "30", "--no-think"]
+    command = [PROGRAM, "eval", str(harbour), *how, "--out", str(out)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    report = json.loads((out / "report.json").read_text())["harbour"]
+    assert list(report) == ["first-stage", "vllm:tiny"]
+    assert 0 < report["vllm:tiny"]["nDCG@10"] < report["first-stage"]["nDCG@10"] + 0.3
+    details = json.loads((out / "details.json").read_text())
+    tiny = details["collections"]["harbour"]["systems"]["vllm:tiny"]
+    assert tiny["schedule"] == "sliding:20:10"
+    assert tiny["cost"]["turns"] == 2
+    assert tiny["cost"]["prompt_tokens"] > 1000
+    assert {fault["kind"] for fault in tiny["faults"]} <= {"missing", "repeated", "reasked", "cut"}
+    again = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert again.stdout == done.stdout
+    verified = subprocess.run([PROGRAM, "eval", "verify", str(out)], capture_output=True, text=True)
+    assert verified.returncode == 0, verified.stdout
 
 
 def running(serving):
