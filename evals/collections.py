@@ -78,8 +78,11 @@ def chosen(collection: Collection, limit: int | None, wanted: Sequence[str] | No
         asked = set(wanted)
         ids = [query for query in ids if query in asked]
     ids = ids[:limit]
+    part = len(ids) < len(collection.queries)
+    note = f"{len(ids):,} of the collection's {len(collection.queries):,} queries were chosen"
     return replace(
         collection,
+        notes=(*collection.notes, *([note] if part else [])),
         queries={query: collection.queries[query] for query in ids},
         qrels={query: collection.qrels[query] for query in ids},
     )

@@ -21,6 +21,7 @@ from rearank_agent.reranker import Reranker
 
 __all__ = ["System", "Trial", "run"]
 
+Watch = Callable[[Ranking, bool], None]
 HOPELESS = 5  # queries in a row of which nothing came: the judge is gone, and asking is in vain
 _PACKAGES = (
     "rearank-agent", "onnxruntime", "tokenizers", "numpy", "bm25s", "PyStemmer", "pydantic-ai-slim",
@@ -112,7 +113,7 @@ class Trial:
         return replace(ranking, run=query)
 
 
-async def run(trial: Trial, at_once: int, watch: Callable[[Ranking, bool], None]) -> list[str]:
+async def run(trial: Trial, at_once: int, watch: Watch) -> list[str]:
     """Rank every query that has no record yet, or whose record says that it failed.
 
     Args:
@@ -128,24 +129,38 @@ async def run(trial: Trial, at_once: int, watch: Callable[[Ranking, bool], None]
         SetupError: a record cannot be written.
         PolicyError: the judge failed on five queries in a row. All records stay.
     """
-    saved, collection = trial.saved, trial.collection
-    saved.claim(trial.manifest)
-    mended = ["the last record was cut off; its query is asked again"] if saved.mend() else []
-    orders: dict[str, tuple[str, ...]] = {}
-    for ranking in saved.rankings():
-        if failed(ranking):
-            orders.pop(ranking.run, None)
-            continue
-        orders[ranking.run] = ranking.ids
-        watch(ranking, True)
-    todo = deque(query for query in collection.queries if query not in orders)
+    trial.saved.claim(trial.manifest)
+    with trial.saved.alone():
+        cut = trial.saved.mend()
+        orders = _kept(trial, watch)
+        await _ask(trial, orders, at_once, watch)
+        run_ = {query: orders[query] for query in trial.collection.queries}
+        trial.saved.save_run(run_, trial.system.name)
+    return ["the last record was cut off; its query is asked again"] if cut else []
+
+
+def _kept(trial: Trial, watch: Watch) -> dict[str, tuple[str, ...]]:
+    """The orders of the records that need not be made again."""
+    orders = {}
+    for ranking in trial.saved.rankings():
+        if not failed(ranking):
+            orders[ranking.run] = ranking.ids
+            watch(ranking, True)
+    return orders
+
+
+async def _ask(
+    trial: Trial, orders: dict[str, tuple[str, ...]], at_once: int, watch: Watch
+) -> None:
+    """Rank the queries that have no order yet."""
+    todo = deque(query for query in trial.collection.queries if query not in orders)
     fruitless, good = 0, len(orders)
 
     async def work() -> None:
         nonlocal fruitless, good
         while todo:
             ranking = await trial.ranking(todo.popleft())
-            saved.append(ranking)
+            trial.saved.append(ranking)
             orders[ranking.run] = ranking.ids
             watch(ranking, False)
             good += not failed(ranking)
@@ -159,8 +174,6 @@ async def run(trial: Trial, at_once: int, watch: Callable[[Ranking, bool], None]
                 group.create_task(work())
     except* RearankError as errors:
         raise _first(errors) from None
-    saved.save_run({query: orders[query] for query in collection.queries}, trial.system.name)
-    return mended
 
 
 def failed(ranking: Ranking) -> bool:

@@ -14,6 +14,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,11 @@ from evals.files import unwritable, write
 from rearank_agent.errors import InputError
 from rearank_agent.passage import Ranking
 from rearank_agent.trec import read_run, run_text
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
 
 __all__ = ["Entry", "Saved", "claim", "named", "read_json"]
 
@@ -61,6 +67,21 @@ class Saved:
             SetupError: it cannot be written.
         """
         claim(self.manifest, manifest)
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Keep other programs from writing here at the same time, on systems that can.
+
+        Raises:
+            InputError: another one does.
+        """
+        with self.manifest.open("rb") as file:
+            if fcntl:
+                try:
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except OSError:
+                    raise InputError(f"another eval is at work in {self.folder}") from None
+            yield
 
     def mend(self) -> bool:
         """Cut off a last record that was not written whole; whether there was one.
@@ -166,14 +187,11 @@ def claim(path: Path, values: Mapping[str, Any]) -> None:
         write(path, json.dumps(values, indent=2, ensure_ascii=False) + "\n")
         return
     begun, now = _flat(read_json(path)), _flat(values)
-    odd = [
-        f"{key} was {begun.get(key)!r} and is {now.get(key)!r}"
-        for key in dict.fromkeys([*begun, *now])
-        if begun.get(key) != now.get(key)
-    ]
-    if odd:
+    keys = [key for key in dict.fromkeys([*begun, *now]) if begun.get(key) != now.get(key)]
+    if keys:
+        odd = "; ".join(_differs(key, begun.get(key), now.get(key)) for key in keys)
         raise InputError(
-            f"{path.parent} holds a run of something else: {'; '.join(odd)}. "
+            f"{path.parent} holds a run of something else: {odd}. "
             "Give another --out, or delete that folder"
         )
 
@@ -206,6 +224,15 @@ def _readable(line: bytes) -> bool:
     except InputError:
         return False
     return True
+
+
+def _differs(key: str, was: object, now: object) -> str:
+    """What was and what is; of long strings only the words that are not in both."""
+    if isinstance(was, str) and isinstance(now, str):
+        old, new = was.split(" "), now.split(" ")
+        was = " ".join(word for word in old if word not in new) or was
+        now = " ".join(word for word in new if word not in old) or now
+    return f"{key} was {was!r} and is {now!r}"
 
 
 def _flat(values: Mapping[str, Any], above: str = "") -> dict[str, Any]:

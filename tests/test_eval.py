@@ -66,6 +66,7 @@ def test_details_hold_all_else(run, tmp_path):
     about = told["collections"]["harbour"]
     assert (about["queries"], about["passages"], about["depth"]) == (4, 60, 100)
     assert about["published"] == []
+    assert about["notes"] == ["4 of the collection's 12 queries were chosen"]
     assert list(about["systems"]) == ["first-stage", "lexical", "embedded"]
     first, embedded = about["systems"]["first-stage"], about["systems"]["embedded"]
     assert (first["against"], first["wins"], first["shuffled"]) == (None, [], None)

@@ -16,7 +16,7 @@ from small import QUERIES, beir
 
 from evals.first_stage import first_stage
 from evals.run import System, run
-from evals.saved import Saved, named
+from evals.saved import Saved, claim, named
 from evals.study import trials
 from rearank_agent import Reranker
 from rearank_agent.collection import read_folder
@@ -248,6 +248,20 @@ def test_kill_9_loses_only_what_was_in_flight(tmp_path):
     asyncio.run(run(again, 2, seen))
     assert [q for q, old in seen if old] == kept
     assert len(again.saved.read_run()) == 12
+
+
+def test_what_differs_in_a_long_fingerprint_is_named_alone(tmp_path):
+    claim(tmp_path / "manifest.json", {"policy": "vllm:m order think cut=1200 seed=0"})
+    with pytest.raises(InputError, match="policy was 'cut=1200' and is 'cut=400'; new was None"):
+        claim(tmp_path / "manifest.json", {"policy": "vllm:m order think cut=400 seed=0", "new": 1})
+
+
+async def test_two_programs_do_not_write_to_one_folder(tmp_path):
+    (one,) = trial(tmp_path / "out", read_folder(beir(tmp_path / "fleas")))
+    one.saved.claim(one.manifest)
+    with one.saved.alone(), pytest.raises(InputError, match=r"another eval is at work in .*ours"):
+        await run(one, 1, Seen())
+    await run(one, 1, Seen())
 
 
 def test_names_of_folders_are_one_to_one():
