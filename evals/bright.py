@@ -127,7 +127,7 @@ def _set(folder: Path, name: str) -> Collection:
         hash=_hash([*documents, *examples]),
         excluded={query: ids for query, ids in excluded.items() if ids} or None,
     )
-    note = f"{corpus.repeated:,} documents have an id that stands above; the first counts"
+    note = f"documents whose id stands above, left out: {corpus.repeated:,}"
     return replace(collection, notes=(*collection.notes, note)) if corpus.repeated else collection
 
 

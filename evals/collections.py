@@ -44,17 +44,21 @@ def _named(name: str) -> list[Collection]:
 
 
 def _apart(found: Sequence[Collection]) -> list[Collection]:
-    """Equal names of different collections with the folder above in front."""
-    twice = {source for source, n in Counter(c.source for c in found).items() if n > 1}
-    if twice:
-        raise InputError(f"named twice: {', '.join(sorted(twice))}")
-    alike = {name for name, n in Counter(c.name for c in found).items() if n > 1}
-    return [
-        replace(c, name=f"{Path(c.source).resolve().parent.name}/{c.name}")
-        if c.name in alike
-        else c
-        for c in found
+    """Each with a name of its own: where names are equal, with the folders above in front."""
+    places = [
+        Path(c.source).resolve() if Path(c.source).exists() else Path(c.source) for c in found
     ]
+    if twice := [c.source for c, n in zip(found, map(places.count, places), strict=True) if n > 1]:
+        raise InputError(f"named twice: {', '.join(dict.fromkeys(twice))}")
+    names = [c.name for c in found]
+    for above in range(len(max(places, key=lambda place: len(place.parts)).parts)):
+        alike = {name for name, n in Counter(names).items() if n > 1}
+        if not alike:
+            break
+        for i, (place, name) in enumerate(zip(places, names, strict=True)):
+            if name in alike:
+                names[i] = f"{place.parents[above].name}/{name}"
+    return [replace(c, name=name) for c, name in zip(found, names, strict=True)]
 
 
 def chosen(collection: Collection, limit: int | None, wanted: Sequence[str] | None) -> Collection:

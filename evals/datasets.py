@@ -160,7 +160,7 @@ def _judgements(
         grades = qrels.setdefault(query, {})
         changed += grades.get(passage, grade) != grade
         grades[passage] = int(grade)
-    note = f"{changed:,} judgements contradict one above them; the last counts"
+    note = f"judgements that contradict one above them, the last counts: {changed:,}"
     return qrels, excluded, (note,) if changed else ()
 
 

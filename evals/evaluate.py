@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from evals.files import digest
+from evals.files import digest, read_json
 from evals.measures import means, per_query
 from evals.outcome import Outcome, case, outcome
 from evals.published import published
 from evals.robustness import robustness
-from evals.saved import Entry, read_json
+from evals.saved import Entry
 from evals.stats import against, interval, macro
 from rearank_agent.errors import InputError
 from rearank_agent.trec import Qrels, read_qrels
@@ -52,7 +52,10 @@ def evaluate(
     names = [str(measure) for measure in measures]
     by_collection: dict[str, dict[str, _Measured]] = {}
     for entry in entries:
-        by_collection.setdefault(entry.collection, {})[entry.system] = _measured(entry, measures)
+        systems = by_collection.setdefault(entry.collection, {})
+        if entry.system in systems:
+            raise InputError(f"{entry.collection} has two systems called {entry.system}")
+        systems[entry.system] = _measured(entry, measures)
     for name, systems in by_collection.items():
         _check(name, systems, baseline)
     report = {
@@ -120,11 +123,23 @@ def _collection(
     facts = ("source", "queries", "passages", "judgements", "first_stage", "depth", "instruction")
     return {
         **{fact: about[fact] for fact in facts},
-        "notes": about["notes"],
+        "notes": [*about["notes"], *_other_candidates(systems)],
         "perfect": _perfect(systems[baseline], measures),
         "published": [asdict(row) for row in published(about["name"])],
         "systems": rows,
     }
+
+
+def _other_candidates(systems: Mapping[str, _Measured]) -> Iterator[str]:
+    """A note where systems did not rerank the same candidates."""
+    found: dict[str, list[str]] = {}
+    for system, one in systems.items():
+        first = read_json(one.entry.saved.manifest)["first stage"]
+        told = f"{first['name']}, the first {first['depth']} ({first['hash'][:8]})"
+        found.setdefault(told, []).append(system)
+    if len(found) > 1:
+        for told, names in found.items():
+            yield f"candidates of {', '.join(names)}: {told}"
 
 
 def _perfect(one: _Measured, measures: Sequence[Any]) -> dict[str, float]:
@@ -138,20 +153,22 @@ def _perfect(one: _Measured, measures: Sequence[Any]) -> dict[str, float]:
 
 def _row(one: _Measured, measures: Sequence[Any]) -> dict[str, Any]:
     """What stands in the details of a system without its neighbours."""
-    system, found = read_json(one.entry.saved.manifest)["system"], one.outcome
-    mixed = system["blend"] and all(found.alone.values())
+    manifest, found = read_json(one.entry.saved.manifest), one.outcome
+    system = manifest["system"]
     return {
         "policy": found.policy,
         "schedule": system["schedule"],
         "blend": system["blend"],
         "intervals": {m: interval(list(v.values())) for m, v in one.values.items()},
-        "alone": means(per_query(measures, one.qrels, found.alone)) if mixed else None,
+        "alone": means(per_query(measures, one.qrels, found.alone))
+        if system["blend"] and found.scored
+        else None,
         "per_query": one.values,
-        "cost": found.cost,
+        "cost": found.cost | {"at_once": manifest["at once"]},
         "faults": found.fault_counts,
         "partial": sum(found.partial.values()),
         "rationale": found.rationale,
-        "shuffled": robustness(one.entry.saved, one.qrels, measures[0]),
+        "shuffled": robustness(one.entry.shuffled, one.qrels, measures[0]),
     }
 
 

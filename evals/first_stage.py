@@ -84,17 +84,24 @@ def first_stage(
             _kept(collection, depth, language or "english"),
         )
     asked = {q: lists[q] for q in collection.queries if q in lists}
-    known = {q: [p for p in ids if p in collection.corpus] for q, ids in asked.items()}
-    lost = sum(len(asked[q]) - len(known[q]) for q in asked)
+    barred = collection.excluded or {}
+    allowed = {q: [p for p in ids if p not in barred.get(q, ())] for q, ids in asked.items()}
+    known = {q: [p for p in ids if p in collection.corpus] for q, ids in allowed.items()}
     if not any(known.values()):
-        raise InputError(f"{name}: none of its passages is in the corpus of {collection.name}")
-    empty = sum(not known.get(q) for q in collection.queries)
+        raise InputError(f"{name}: no query has a candidate in the corpus of {collection.name}")
     counts = {
-        "candidates are not in the corpus; they are left out": lost,
-        "queries have no candidates; they count 0": empty,
+        "candidates that the collection excludes, left out": _size(asked) - _size(allowed),
+        "candidates that are not in the corpus, left out": _size(allowed) - _size(known),
+        "queries without candidates, counted as 0": sum(
+            not known.get(q) for q in collection.queries
+        ),
     }
-    notes = tuple(f"{count:,} {what}" for what, count in counts.items() if count)
+    notes = tuple(f"{what}: {count:,}" for what, count in counts.items() if count)
     return FirstStage(name, {q: tuple(ids[:depth]) for q, ids in known.items()}, depth, notes)
+
+
+def _size(lists: Run) -> int:
+    return sum(map(len, lists.values()))
 
 
 def _kept(collection: Collection, depth: int, language: str) -> Run:
@@ -127,13 +134,16 @@ def bm25(collection: Collection, depth: int, language: str = "english") -> dict[
     for name, passage in collection.corpus.items():  # once: a large corpus is slow to walk
         ids.append(name)
         texts.append(passage.content)
+    tokens = cut(texts)
+    if not any(tokens):  # of which bm25s can make no index
+        return {query: [] for query in collection.queries}
     index = bm25s.BM25(method="lucene", k1=0.9, b=0.4)
-    index.index(cut(texts), show_progress=False)
+    index.index(tokens, show_progress=False)
     asked = cut(list(collection.queries.values()))
     excluded = collection.excluded or {}
     lists = {}
-    for query, tokens in zip(collection.queries, asked, strict=True):
-        known = [token for token in tokens if token in index.vocab_dict]
+    for query, words_ in zip(collection.queries, asked, strict=True):
+        known = [token for token in words_ if token in index.vocab_dict]
         scores = index.get_scores(known) if known else np.zeros(len(ids))
         out = frozenset(excluded.get(query, ()))
         best = (ids[position] for position in _best(scores, depth + len(out)))

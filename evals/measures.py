@@ -8,7 +8,7 @@ from typing import Any
 
 import ir_measures
 
-from rearank_agent.errors import InputError, SetupError
+from rearank_agent.errors import InputError
 from rearank_agent.trec import Qrels, Run
 
 __all__ = ["DEFAULT", "means", "measures", "per_query"]
@@ -22,19 +22,26 @@ Values = Mapping[str, Mapping[str, float]]
 def measures(names: Iterable[str]) -> list[Any]:
     """The measures of these names, as ir_measures writes them: `nDCG@10`, `RR(rel=2)@10`.
 
+    Each is tried, since some need programs that are not there (perl), and some nothing has.
+
     Raises:
-        InputError: a name is not one of a measure.
+        InputError: a name is not one of a measure, or it cannot be computed here.
     """
-    found = []
-    for name in names:
-        try:
-            found.append(ir_measures.parse_measure(name))
-        except (NameError, ValueError, SyntaxError, TypeError) as error:
-            raise InputError(
-                f"no measure is called {name!r} ({error}); there are: {', '.join(DEFAULT)}, P@5, "
-                "AP, RR(rel=2)@10, ... (ir-measur.es)"
-            ) from None
-    return found
+    return [_measure(name) for name in names]
+
+
+def _measure(name: str) -> Any:
+    try:
+        measure = ir_measures.parse_measure(name)
+        if measure.params.get("cutoff", 1) < 1:
+            raise ValueError("it looks at no passage")
+        list(ir_measures.iter_calc([measure], {"1": {"a": 1}}, {"1": {"a": 1.0}}))
+    except Exception as error:  # whatever a provider raises
+        raise InputError(
+            f"no measure is called {name!r}, or it cannot be computed here ({error}); there are: "
+            f"{', '.join(DEFAULT)}, P@5, AP, RR(rel=2)@10, ... (ir-measur.es)"
+        ) from None
+    return measure
 
 
 def per_query(wanted: Sequence[Any], qrels: Qrels, run: Run) -> dict[str, dict[str, float]]:
@@ -44,9 +51,6 @@ def per_query(wanted: Sequence[Any], qrels: Qrels, run: Run) -> dict[str, dict[s
         wanted: measures, as `measures` gives them.
         qrels: of the queries that count.
         run: passages of every query, best first.
-
-    Raises:
-        SetupError: something that a measure is computed with is missing.
     """
     falling = {
         query: {passage: -float(rank) for rank, passage in enumerate(ids)}
@@ -56,11 +60,8 @@ def per_query(wanted: Sequence[Any], qrels: Qrels, run: Run) -> dict[str, dict[s
     values = {str(measure): dict.fromkeys(qrels, 0.0) for measure in wanted}
     if not falling:
         return values
-    try:
-        for metric in ir_measures.iter_calc(wanted, _plain(qrels), falling):
-            values[str(metric.measure)][metric.query_id] = metric.value
-    except (RuntimeError, OSError, ValueError) as error:
-        raise SetupError(f"ir_measures cannot compute this: {error}") from None
+    for metric in ir_measures.iter_calc(wanted, _plain(qrels), falling):
+        values[str(metric.measure)][metric.query_id] = metric.value
     return values
 
 
@@ -70,4 +71,5 @@ def means(values: Values) -> dict[str, float]:
 
 
 def _plain(qrels: Qrels) -> dict[str, dict[str, int]]:
-    return {query: dict(grades) for query, grades in qrels.items()}
+    """As ir_measures wants them; grades below -1, which mean the same, corrupt pytrec_eval."""
+    return {query: {p: max(grade, -1) for p, grade in of.items()} for query, of in qrels.items()}

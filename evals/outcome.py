@@ -25,7 +25,8 @@ class Outcome:
     Attributes:
         policy: who judged: its fingerprint.
         orders: the ranked passages of every query.
-        alone: the order by the policy's scores alone; empty unless every query has them.
+        alone: the orders by the policy's scores alone; where it gave none, as they are.
+        scored: whether it gave scores for any query.
         rationale: coverage, groundedness and agreement.
     """
 
@@ -33,6 +34,7 @@ class Outcome:
     schedule: str = ""
     orders: dict[str, tuple[str, ...]] = field(default_factory=dict)
     alone: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    scored: bool = False
     rationale: dict[str, float | None] = field(default_factory=dict)
     usages: dict[str, Usage] = field(default_factory=dict)
     faults: dict[str, tuple[Fault, ...]] = field(default_factory=dict)
@@ -44,7 +46,9 @@ class Outcome:
         self.policy = ranking.policy
         self.schedule = ranking.schedule or self.schedule
         self.orders[query] = ranking.ids
-        self.alone[query] = _alone(ranking) or ()
+        alone = _alone(ranking)
+        self.alone[query] = alone or ranking.ids
+        self.scored |= alone is not None
         self.usages[query] = ranking.usage
         self.faults[query] = ranking.faults
         self.partial[query] = ranking.partial
@@ -71,11 +75,16 @@ class Outcome:
                 )
                 entry["queries"] += 1
                 entry["times"] += len(alike)
-        return sorted(found.values(), key=lambda entry: (-entry["queries"], entry["kind"]))
+        return sorted(found.values(), key=_gravity)
+
+
+def _gravity(entry: dict[str, Any]) -> tuple[bool, int, str]:
+    """Most queries first; last what a policy without words says of every query."""
+    return entry["kind"] == "instruction", -entry["queries"], entry["kind"]
 
 
 def outcome(records: Iterable[Ranking]) -> Outcome:
-    """What the records come to; of several of one query the last one counts."""
+    """What the records come to."""
     found = Outcome()
 
     def noted() -> Iterator[Ranking]:

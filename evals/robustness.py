@@ -13,24 +13,18 @@ from evals.measures import means, per_query
 from evals.saved import Saved
 from rearank_agent.trec import Qrels, Run
 
-__all__ = ["robustness", "shuffles"]
+__all__ = ["robustness"]
 
 
-def shuffles(saved: Saved) -> list[Saved]:
-    """The folders of the same system on shuffled candidates."""
-    folders = sorted(saved.folder.glob("shuffle-*"), key=lambda path: int(path.name[8:]))
-    return [Saved(folder) for folder in folders]
-
-
-def robustness(saved: Saved, qrels: Qrels, measure: Any) -> dict[str, Any] | None:
+def robustness(shuffled: Sequence[Saved], qrels: Qrels, measure: Any) -> dict[str, Any] | None:
     """What repetitions with shuffled candidates differ by; None without any.
 
     Returns:
         `k`: how many; `means`: the measure of each; `spread`: their standard deviation, 0 for a
         policy that does not see the order; `correlation`: Kendall's tau-b between the orders of
-        two repetitions, the mean over pairs and queries, 1 for the same policy.
+        two repetitions, the mean over pairs and queries, 1 where all are the same.
     """
-    runs = [one.read_run() for one in shuffles(saved)]
+    runs = [one.read_run() for one in shuffled]
     if not runs:
         return None
     values = [means(per_query([measure], qrels, run))[str(measure)] for run in runs]

@@ -6,10 +6,11 @@ import asyncio
 import platform
 import random
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from importlib.metadata import version
+from itertools import takewhile
 from typing import Any
 
 from evals.first_stage import FirstStage
@@ -18,6 +19,7 @@ from rearank_agent.collection import Collection
 from rearank_agent.errors import PolicyError, RearankError
 from rearank_agent.passage import Fault, Passage, Ranking
 from rearank_agent.reranker import Reranker
+from rearank_agent.wrap import Cached
 
 __all__ = ["System", "Trial", "run"]
 
@@ -48,19 +50,20 @@ class Trial:
     """One system on one collection.
 
     Attributes:
+        entry: as the report names it, and where it is kept.
         shuffle: 0 for candidates as the first stage has them, else the number of the shuffle.
     """
 
     system: System
     collection: Collection
     first: FirstStage
-    saved: Saved
+    entry: Entry
     shuffle: int = 0
 
     @property
-    def entry(self) -> Entry:
-        """As the report names it."""
-        return Entry(self.collection.name, self.system.name, self.saved)
+    def saved(self) -> Saved:
+        """Where its records are kept."""
+        return self.entry.saved.shuffle(self.shuffle) if self.shuffle else self.entry.saved
 
     @property
     def manifest(self) -> dict[str, Any]:
@@ -70,7 +73,6 @@ class Trial:
         return {
             "version": 1,
             "collection": {
-                "source": self.collection.source,
                 "hash": self.collection.hash,
                 "queries": len(self.collection.queries),
                 "queries hash": sha256(queries.encode()).hexdigest(),
@@ -87,8 +89,9 @@ class Trial:
                 "schedule": reranker.plan(self.first.depth).name,
                 "blend": self.system.blend,
                 "deadline": reranker.deadline,
+                "kept replies": isinstance(reranker.policy, Cached),
             },
-            "versions": {"python": platform.python_version(), **packages},
+            "versions": {"python": ".".join(platform.python_version_tuple()[:2]), **packages},
         }
 
     def candidates(self, query: str) -> list[Passage]:
@@ -129,7 +132,7 @@ async def run(trial: Trial, at_once: int, watch: Watch) -> list[str]:
         SetupError: a record cannot be written.
         PolicyError: the judge failed on five queries in a row. All records stay.
     """
-    trial.saved.claim(trial.manifest)
+    trial.saved.claim(trial.manifest | {"at once": at_once})
     with trial.saved.alone():
         cut = trial.saved.mend()
         orders = _kept(trial, watch)
@@ -153,19 +156,21 @@ async def _ask(
     trial: Trial, orders: dict[str, tuple[str, ...]], at_once: int, watch: Watch
 ) -> None:
     """Rank the queries that have no order yet."""
-    todo = deque(query for query in trial.collection.queries if query not in orders)
-    fruitless, good = 0, len(orders)
+    queries = [query for query in trial.collection.queries if query not in orders]
+    todo, barren = deque(enumerate(queries)), [False] * len(queries)
+    good = len(orders)
 
     async def work() -> None:
-        nonlocal fruitless, good
+        nonlocal good
         while todo:
-            ranking = await trial.ranking(todo.popleft())
+            place, query = todo.popleft()
+            ranking = await trial.ranking(query)
             trial.saved.append(ranking)
-            orders[ranking.run] = ranking.ids
+            orders[query] = ranking.ids
             watch(ranking, False)
             good += not failed(ranking)
-            fruitless = fruitless + 1 if _fruitless(ranking) else 0
-            if fruitless == HOPELESS:
+            barren[place] = _fruitless(ranking)
+            if _in_a_row(barren, place) >= HOPELESS:
                 raise PolicyError(_gone(trial, ranking, good))
 
     try:
@@ -174,6 +179,17 @@ async def _ask(
                 group.create_task(work())
     except* RearankError as errors:
         raise _first(errors) from None
+
+
+def _in_a_row(barren: Sequence[bool], place: int) -> int:
+    """How many neighbours are barren, this one among them.
+
+    Neighbours in the collection: a judge that fails at once would else seem to fail in a row
+    while others are still at work.
+    """
+    after = sum(1 for _ in takewhile(bool, barren[place:]))
+    before = sum(1 for _ in takewhile(bool, reversed(barren[:place])))
+    return before + after if after else 0
 
 
 def failed(ranking: Ranking) -> bool:

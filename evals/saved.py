@@ -11,7 +11,6 @@ DIR/COLLECTION/SYSTEM/shuffle-1/       the same again for candidates in another 
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
@@ -20,7 +19,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from evals.files import unwritable, write
+from evals.files import claim, read_json, unwritable, write
 from rearank_agent.errors import InputError
 from rearank_agent.passage import Ranking
 from rearank_agent.trec import read_run, run_text
@@ -30,7 +29,7 @@ try:
 except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
-__all__ = ["Entry", "Saved", "claim", "named", "read_json"]
+__all__ = ["Entry", "Saved", "named"]
 
 
 def named(name: str) -> str:
@@ -43,6 +42,10 @@ class Saved:
     """The folder of one system on one collection."""
 
     folder: Path
+
+    def shuffle(self, number: int) -> Saved:
+        """The folder of the same system on candidates in another order."""
+        return Saved(self.folder / f"shuffle-{number}")
 
     @property
     def records(self) -> Path:
@@ -62,11 +65,16 @@ class Saved:
     def claim(self, manifest: Mapping[str, Any]) -> None:
         """Take the folder for a run that depends on this; one that was begun may go on.
 
+        How many queries are asked `at once` may change on the way.
+
         Raises:
-            InputError: the folder holds a run that depends on something else.
+            InputError: the folder holds a run that depends on something else, or on nobody
+                knows what.
             SetupError: it cannot be written.
         """
-        claim(self.manifest, manifest)
+        if self.records.exists() and not self.manifest.exists():
+            raise InputError(f"{self.folder} has records without a manifest; delete that folder")
+        claim(self.manifest, manifest, free={"at once"})
 
     @contextmanager
     def alone(self) -> Iterator[None]:
@@ -89,22 +97,24 @@ class Saved:
         Raises:
             SetupError: the file cannot be written.
         """
-        if not self.records.exists():
+        start, last = 0, b""
+        for line in self._lines():
+            start, last = start + len(last), line
+        if not last or (last.endswith(b"\n") and _readable(last)):
             return False
-        whole = self.records.read_bytes()
-        kept = whole[: whole.rfind(b"\n") + 1]
-        last = kept[kept.rfind(b"\n", 0, -1) + 1 :]
-        if last and not _readable(last):
-            kept = kept[: -len(last)]
-        if len(kept) < len(whole):
-            try:
-                os.truncate(self.records, len(kept))
-            except OSError as error:
-                raise unwritable(self.records, error) from None
-        return len(kept) < len(whole)
+        try:
+            os.truncate(self.records, start)
+        except OSError as error:
+            raise unwritable(self.records, error) from None
+        return True
+
+    def _lines(self) -> Iterator[bytes]:
+        if self.records.exists():
+            with self.records.open("rb") as file:
+                yield from file
 
     def rankings(self, queries: Collection[str] | None = None) -> Iterator[Ranking]:
-        """Every record; where a query was asked again there are several, the last one counts.
+        """The records; of several about one query, which was asked again, the last.
 
         Args:
             queries: those that are wanted; None for all.
@@ -112,13 +122,15 @@ class Saved:
         Raises:
             InputError: a record cannot be read.
         """
-        if not self.records.exists():
-            return
-        wanted = None if queries is None else tuple(_head(query) for query in queries)
-        with self.records.open("rb") as file:
-            for number, line in enumerate(file, 1):
-                if wanted is not None and not line.startswith(wanted):
-                    continue
+        last = {_head(line): number for number, line in enumerate(self._lines(), 1)}
+        if queries is not None:
+            wanted = [
+                _head(Ranking(query, "", "", "", "", ()).to_json().encode()) for query in queries
+            ]
+            last = {head: last[head] for head in wanted if head in last}
+        chosen = set(last.values())
+        for number, line in enumerate(self._lines(), 1):
+            if number in chosen:
                 try:
                     yield Ranking.from_json(line)
                 except InputError as error:
@@ -153,17 +165,35 @@ class Saved:
         write(self.run, run_text(run, tag))
 
     def read_run(self) -> dict[str, tuple[str, ...]]:
-        """The run as it was written; empty if no query had a candidate."""
+        """The run as it was written; empty if no query had a candidate.
+
+        Raises:
+            InputError: it was never finished, or is damaged.
+        """
+        if not self.run.exists():
+            raise InputError(
+                f"{self.run} is not there: the run was not finished, or it was deleted"
+            )
         return read_run(self.run) if self.run.stat().st_size else {}
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A system on a collection, as the report names them, and where its run lies."""
+    """A system on a collection, as the report names them, and where its run lies.
+
+    Attributes:
+        shuffles: how many repetitions with shuffled candidates belong to it.
+    """
 
     collection: str
     system: str
     saved: Saved
+    shuffles: int = 0
+
+    @property
+    def shuffled(self) -> list[Saved]:
+        """The folders of the repetitions."""
+        return [self.saved.shuffle(number) for number in range(1, self.shuffles + 1)]
 
     @property
     def about(self) -> dict[str, Any]:
@@ -176,46 +206,9 @@ class Entry:
         return self.saved.folder.parent / "qrels.txt"
 
 
-def claim(path: Path, values: Mapping[str, Any]) -> None:
-    """Write these values, or find that they are what was written before.
-
-    Raises:
-        InputError: other values stand there; the message says which.
-        SetupError: the file cannot be written.
-    """
-    if not path.exists():
-        write(path, json.dumps(values, indent=2, ensure_ascii=False) + "\n")
-        return
-    begun, now = _flat(read_json(path)), _flat(values)
-    keys = [key for key in dict.fromkeys([*begun, *now]) if begun.get(key) != now.get(key)]
-    if keys:
-        odd = "; ".join(_differs(key, begun.get(key), now.get(key)) for key in keys)
-        raise InputError(
-            f"{path.parent} holds a run of something else: {odd}. "
-            "Give another --out, or delete that folder"
-        )
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """The JSON object of a file.
-
-    Raises:
-        InputError: it cannot be read.
-    """
-    try:
-        found = json.loads(path.read_bytes())
-    except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror or error}") from None
-    except ValueError as error:
-        raise InputError(f"{path} is damaged: {error}") from None
-    if not isinstance(found, dict):
-        raise InputError(f"{path} is damaged: not a JSON object")
-    return found
-
-
-def _head(query: str) -> bytes:
-    """What the record of a query begins with."""
-    return Ranking(query, "", "", "", "", ()).to_json().partition(', "query"')[0].encode() + b","
+def _head(line: bytes) -> bytes:
+    """The beginning of a record, which names its query."""
+    return line.partition(b', "query": ')[0]
 
 
 def _readable(line: bytes) -> bool:
@@ -224,23 +217,3 @@ def _readable(line: bytes) -> bool:
     except InputError:
         return False
     return True
-
-
-def _differs(key: str, was: object, now: object) -> str:
-    """What was and what is; of long strings only the words that are not in both."""
-    if isinstance(was, str) and isinstance(now, str):
-        old, new = was.split(" "), now.split(" ")
-        was = " ".join(word for word in old if word not in new) or was
-        now = " ".join(word for word in new if word not in old) or now
-    return f"{key} was {was!r} and is {now!r}"
-
-
-def _flat(values: Mapping[str, Any], above: str = "") -> dict[str, Any]:
-    """Nested values by dotted names."""
-    flat: dict[str, Any] = {}
-    for name, value in values.items():
-        if isinstance(value, Mapping):
-            flat |= _flat(value, f"{above}{name}.")
-        else:
-            flat[f"{above}{name}"] = value
-    return flat

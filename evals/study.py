@@ -2,27 +2,29 @@
 
 from __future__ import annotations
 
-import json
+from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from evals.files import digest, write
-from evals.first_stage import FirstStage
+from evals.files import claim, digest, read_json, write
+from evals.first_stage import FirstStage as Candidates
 from evals.run import System, Trial
-from evals.saved import Entry, Saved, claim, named, read_json
+from evals.saved import Entry, Saved, named
 from rearank_agent.collection import Collection
 from rearank_agent.errors import InputError
+from rearank_agent.lexical import FirstStage
 from rearank_agent.trec import qrels_text
 
-__all__ = ["entries", "trials"]
+__all__ = ["entries", "entries_of", "trials"]
 
 
 def trials(
     folder: Path,
     collection: Collection,
-    first: FirstStage,
+    first: Candidates,
     systems: Sequence[System],
     shuffles: int = 0,
 ) -> Iterator[Trial]:
@@ -35,17 +37,18 @@ def trials(
         SetupError: it cannot be written.
     """
     here = folder / named(collection.name)
-    claim(here / "collection.json", _about(collection, first))
+    claim(here / "collection.json", _about(collection, first), free={"source"})
     write(here / "qrels.txt", qrels_text(collection.qrels))
     for number, system in enumerate(systems):
         saved = Saved(here / named(system.name))
-        yield Trial(system, collection, first, saved)
-        for shuffle in range(1, shuffles + 1 if number else 1):
-            again = Saved(saved.folder / f"shuffle-{shuffle}")
-            yield Trial(system, collection, first, again, shuffle)
+        again = shuffles if number else 0
+        entry = Entry(collection.name, system.name, saved, again)
+        yield Trial(system, collection, first, entry)
+        for shuffle in range(1, again + 1):
+            yield Trial(system, collection, first, entry, shuffle)
 
 
-def _about(collection: Collection, first: FirstStage) -> dict[str, Any]:
+def _about(collection: Collection, first: Candidates) -> dict[str, Any]:
     judged = qrels_text(collection.qrels)
     return {
         "name": collection.name,
@@ -65,39 +68,52 @@ def _about(collection: Collection, first: FirstStage) -> dict[str, Any]:
 def entries(folders: Sequence[Path]) -> list[Entry]:
     """All systems of several reports; one that stands in several has its folder beside its name.
 
+    Of the first stage one will do where its runs are equal.
+
     Raises:
         InputError: a folder holds no report.
     """
-    found = [entry for folder in dict.fromkeys(folders) for entry in _entries(folder)]
-    runs: dict[tuple[str, str], dict[str, Entry]] = {}
-    for entry in found:  # equal runs are one
-        same = runs.setdefault((entry.collection, entry.system), {})
-        same.setdefault(_content(entry.saved), entry)
-    several = {key[1] for key, same in runs.items() if len(same) > 1}
+    folders = list({folder.resolve(): folder for folder in folders}.values())
+    alone = len({folder.resolve().name for folder in folders}) == len(folders)
+    found = [
+        (entry, folder.resolve().name if alone else str(folder))
+        for folder in folders
+        for entry in entries_of(folder)
+    ]
+    runs: dict[tuple[str, ...], tuple[Entry, str]] = {}
+    for entry, at in found:
+        runs.setdefault((entry.collection, entry.system, _content(entry)), (entry, at))
+    kept = list(runs.values())
+    times = Counter((entry.collection, entry.system) for entry, _ in kept)
+    several = {system for (_, system), count in times.items() if count > 1}
     return [
-        Entry(name, _label(entry) if system in several else system, entry.saved)
-        for (name, system), same in runs.items()
-        for entry in same.values()
+        replace(entry, system=f"{entry.system} ({at})") if entry.system in several else entry
+        for entry, at in kept
     ]
 
 
-def _entries(folder: Path) -> Iterator[Entry]:
+def entries_of(folder: Path) -> list[Entry]:
+    """The systems of a report, as it names them.
+
+    Raises:
+        InputError: the folder holds no report.
+    """
     if not (folder / "report.json").is_file():
-        raise InputError(f"{folder} holds no report; make one with: rearank-agent eval --out")
+        raise InputError(f"{folder} holds no report; rearank-agent eval --out {folder} makes one")
     details = read_json(folder / "details.json")
-    for name, collection in details["collections"].items():
-        for system, one in collection["systems"].items():
-            yield Entry(name, system, Saved(folder / one["saved"]))
+    return [
+        Entry(name, system, Saved(folder / one["saved"]), (one["shuffled"] or {"k": 0})["k"])
+        for name, collection in details["collections"].items()
+        for system, one in collection["systems"].items()
+    ]
 
 
-def _content(saved: Saved) -> str:
-    """Of the system, its run and the judgements: where it is equal, all figures are."""
-    system = json.dumps(read_json(saved.manifest)["system"], sort_keys=True)
+def _content(entry: Entry) -> str:
+    """Of a first stage: its run and judgements, all that its figures rest on; else the folder."""
+    saved = entry.saved
+    if read_json(saved.manifest)["system"]["policy"] != FirstStage.fingerprint:
+        return str(saved.folder.resolve())
     try:
-        return digest(saved.run) + digest(saved.folder.parent / "qrels.txt") + system
+        return digest(saved.run) + digest(entry.qrels)
     except OSError as error:
         raise InputError(f"{saved.folder} is damaged: {error.strerror or error}") from None
-
-
-def _label(entry: Entry) -> str:
-    return f"{entry.system} ({entry.saved.folder.parent.parent.name})"

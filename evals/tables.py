@@ -151,10 +151,10 @@ def costs(report: Report, details: Details) -> Table:
         texts = [collection, system, said.get("schedule", ""), str(said.get("blend", ""))]
         texts += [amount(cost.get(part), 1) for part in ("calls", "turns", "hits")]
         texts += [amount(cost.get(f"{part}_tokens"), 0) for part in _TOKENS]
-        rows.append(_row([*texts, amount(cost.get("seconds"))]))
+        rows.append(_row([*texts, *(amount(cost.get(part)) for part in ("seconds", "at_once"))]))
     head = [*map(Cell, ("collection", "system", "schedule", "blend", "calls", "turns"))]
     head += [Cell("kept", "replies"), *(Cell(part, "tokens") for part in _TOKENS)]
-    return _table([*head, Cell("seconds", "median")], 3, rows)
+    return _table([*head, Cell("seconds", "median"), Cell("queries", "at once")], 3, rows)
 
 
 def faults(report: Report, details: Details) -> Table:

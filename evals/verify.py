@@ -7,9 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from evals.files import digest
+from evals.evaluate import evaluate
+from evals.files import digest, read_json
+from evals.markdown import markdown
 from evals.measures import means, measures, per_query
-from evals.saved import Saved, read_json
+from evals.saved import Entry
+from evals.study import entries_of
 from rearank_agent.errors import InputError
 from rearank_agent.metrics import ndcg
 from rearank_agent.trec import Qrels, Run, read_qrels
@@ -28,21 +31,51 @@ class Check:
 
 
 def verify(folder: Path) -> Iterator[Check]:
-    """Check hashes, that records and runs agree, that values come out again, and that our own
-    nDCG is ir_measures' on every query.
+    """Look at hashes; at records, runs and values; at our own nDCG, which must be ir_measures' on
+    every query; and whether the whole report comes out again.
 
     Raises:
-        InputError: there is no report, or a file of it cannot be read.
+        InputError: there is no report, or it cannot be read.
     """
     report, details = read_json(folder / "report.json"), read_json(folder / "details.json")
     try:
+        entries = entries_of(folder)
         yield from _hashes(folder, details["files"])
-        for name, systems in report.items():
-            for system, values in systems.items():
-                saved = Saved(folder / details["collections"][name]["systems"][system]["saved"])
-                yield from _values(f"{name}, {system}", saved, values)
+        for entry in entries:
+            yield from _values(entry, report[entry.collection][entry.system])
+        yield from _again(folder, entries, report, details)
     except (KeyError, TypeError, AttributeError) as error:
         raise InputError(f"{folder}: report.json and details.json do not fit: {error!r}") from None
+
+
+def _again(
+    folder: Path, entries: list[Entry], report: Any, details: dict[str, Any]
+) -> Iterator[Check]:
+    """Whether the report that can be made now is the one that is there."""
+    wanted = measures(details["measures"])
+    try:
+        made = evaluate(folder, entries, wanted, details["baseline"], details["command"])
+    except InputError as error:
+        yield Check(False, f"the report cannot be made again: {error}")
+        return
+    now = made[1] | {"date": details["date"]}
+    yield Check(_alike(made[0], report), "report.json comes out again")
+    odd = [name for name in now if not _alike(now[name], details.get(name))]
+    differs = f", but {', '.join(odd)}" if odd else ""
+    yield Check(not odd, f"details.json comes out again{differs}")
+    text = (folder / "report.md").read_text(encoding="utf-8")
+    yield Check(text == markdown(report, details), "report.md comes out again")
+
+
+def _alike(one: Any, two: Any) -> bool:
+    """Whether two values of JSON are equal, numbers but for rounding."""
+    if isinstance(one, dict) and isinstance(two, dict):
+        return one.keys() == two.keys() and all(_alike(one[key], two[key]) for key in one)
+    if isinstance(one, list | tuple) and isinstance(two, list | tuple):
+        return len(one) == len(two) and all(map(_alike, one, two))
+    if isinstance(one, float) and isinstance(two, int | float):
+        return abs(one - two) < _SAME
+    return bool(one == two)
 
 
 def _hashes(folder: Path, files: Mapping[str, str]) -> Iterator[Check]:
@@ -55,12 +88,19 @@ def _hashes(folder: Path, files: Mapping[str, str]) -> Iterator[Check]:
         same += ok
         if not ok:
             yield Check(False, f"{name} {said}")
-    yield Check(same == len(files), f"{same} of {len(files)} files have the hash they had")
+    yield Check(
+        bool(files) and same == len(files), f"{same} of {len(files)} files have the hash they had"
+    )
 
 
-def _values(what: str, saved: Saved, reported: Mapping[str, float]) -> Iterator[Check]:
-    qrels, run = read_qrels(saved.folder.parent / "qrels.txt"), saved.read_run()
-    orders = {ranking.run: ranking.ids for ranking in saved.rankings()}
+def _values(entry: Entry, reported: Mapping[str, float]) -> Iterator[Check]:
+    what = f"{entry.collection}, {entry.system}"
+    try:
+        qrels, run = read_qrels(entry.qrels), entry.saved.read_run()
+        orders = {ranking.run: ranking.ids for ranking in entry.saved.rankings()}
+    except InputError as error:
+        yield Check(False, f"{what}: {error}")
+        return
     odd = [q for q in qrels if orders.get(q, ()) != tuple(run.get(q, ()))]
     yield Check(not odd, f"{what}: {len(qrels) - len(odd)} of {len(qrels)} records give the run")
     values = per_query(measures(reported), qrels, run)

@@ -85,19 +85,16 @@ class Corpus(Mapping[str, Passage]):
         while line := self.data.readline():
             number += 1
             if line.strip():
-                name = _text(_row(line, where := f"{path}, line {number}"), "_id", where)
+                row = _row(line, where := f"{path}, line {number}")
+                name = _id(row, "_id", where)
                 if name in self._spans:
                     raise InputError(f"{where}: the id {name!r} stands twice")
+                _passage(row, name, where)
                 self._spans[name] = slice(start, start + len(line))
             start += len(line)
 
     def __getitem__(self, name: str) -> Passage:
-        row = json.loads(self.data[self._spans[name]])
-        where = f"{self.path}, passage {name!r}"
-        title = row.get("title") or ""
-        if not isinstance(title, str):
-            raise InputError(f"{where}: the title must be a string")
-        return Passage(name, _text(row, "text", where), title)
+        return _passage(json.loads(self.data[self._spans[name]]), name, str(self.path))
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._spans)
@@ -156,14 +153,14 @@ def matched(queries: Mapping[str, str], qrels: Qrels, corpus: Any, **rest: Any) 
     judged = {q: qrels[q] for q in kept}
     unseen = sum(passage not in corpus for grades in judged.values() for passage in grades)
     counts = {
-        "queries have no judgements; they are left out": sum(q not in qrels for q in queries),
-        "judged queries have no text; they are left out": len(qrels) - len(kept),
-        "queries have no relevant passage; every system gets 0 for them": sum(
+        "queries without judgements, left out": sum(q not in qrels for q in queries),
+        "judged queries without text, left out": len(qrels) - len(kept),
+        "queries without a relevant passage, 0 for every system": sum(
             max(grades.values()) <= 0 for grades in judged.values()
         ),
-        "judgements are of passages that are not in the corpus; they count in the ideal": unseen,
+        "judgements of passages that are not in the corpus, counted in the ideal": unseen,
     }
-    notes = tuple(f"{count:,} {what}" for what, count in counts.items() if count)
+    notes = tuple(f"{what}: {count:,}" for what, count in counts.items() if count)
     return Collection(queries=kept, qrels=judged, corpus=corpus, notes=notes, **rest)
 
 
@@ -187,7 +184,7 @@ def _lists(folder: Path) -> Path | None:
 def _queries(path: Path) -> dict[str, str]:
     queries: dict[str, str] = {}
     for where, row in _rows(path):
-        name = _text(row, "_id", where)
+        name = _id(row, "_id", where)
         if name in queries:
             raise InputError(f"{where}: the id {name!r} stands twice")
         queries[name] = _text(row, "text", where)
@@ -197,7 +194,7 @@ def _queries(path: Path) -> dict[str, str]:
 def _candidates(path: Path) -> dict[str, tuple[str, ...]]:
     lists: dict[str, tuple[str, ...]] = {}
     for where, row in _rows(path):
-        query, ids = _text(row, "query-id", where), row.get("corpus-ids")
+        query, ids = _id(row, "query-id", where), row.get("corpus-ids")
         if not isinstance(ids, list) or not all(isinstance(i, str) for i in ids):
             raise InputError(f'{where}: "corpus-ids" must be a list of strings')
         if query in lists or len(set(ids)) < len(ids):
@@ -222,6 +219,21 @@ def _row(line: str | bytes, where: str) -> dict[str, Any]:
     if not isinstance(row, dict):
         raise InputError(f"{where}: not a JSON object")
     return row
+
+
+def _passage(row: dict[str, Any], name: str, where: str) -> Passage:
+    try:
+        return Passage(name, _text(row, "text", where), row.get("title") or "")
+    except InputError as error:
+        raise InputError(f"{where}: {error}") from None
+
+
+def _id(row: dict[str, Any], name: str, where: str) -> str:
+    """An id that can stand in a run, which is lines of columns."""
+    found = _text(row, name, where)
+    if not found or any(letter in found for letter in "\t\r\n"):
+        raise InputError(f"{where}: {name} must be one line without tabs, not {found!r:.40}")
+    return found
 
 
 def _text(row: dict[str, Any], name: str, where: str) -> str:

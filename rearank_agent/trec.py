@@ -12,6 +12,8 @@ from rearank_agent.errors import InputError
 
 __all__ = ["Qrels", "Run", "qrels_text", "read_qrels", "read_run", "read_text", "run_text"]
 
+_HEADINGS = ("score", "grade", "relevance", "rel", "label", "judgement", "judgment")
+
 Run = Mapping[str, Sequence[str]]
 Qrels = Mapping[str, Mapping[str, int]]
 
@@ -68,7 +70,7 @@ def run_text(run: Run, tag: str) -> str:
 def read_qrels(path: Path) -> dict[str, dict[str, int]]:
     """The grades of a file of `query 0 passage grade`, or of `query passage grade` as in BEIR.
 
-    A first line that has no number for a grade is a heading.
+    A first line that ends in a word such as "score" is a heading.
 
     Raises:
         InputError: no lines, a line of another form, two grades for one passage.
@@ -78,7 +80,7 @@ def read_qrels(path: Path) -> dict[str, dict[str, int]]:
         if len(fields) not in (3, 4):
             raise InputError(f"{where}: judgements are query, passage, grade, or TREC's 4 columns")
         query, passage, grade = fields[0], *fields[-2:]
-        if number == 0 and not grade.lstrip("+-").replace(".", "", 1).isdigit():
+        if number == 0 and grade.lower() in _HEADINGS:
             continue
         value = _number(grade, where)
         if value != int(value):

@@ -103,9 +103,9 @@ def test_what_looks_odd_is_noted(tmp_path):
     assert [*found.corpus.values()] == [Passage("cats/0.txt", "a text"), Passage("b", "another")]
     assert set(found.queries) == {"0", "1", "3"}
     assert found.notes == (
-        "1 queries have no judgements; they are left out",
-        "3 judgements are of passages that are not in the corpus; they count in the ideal",
-        "1 documents have an id that stands above; the first counts",
+        "queries without judgements, left out: 1",
+        "judgements of passages that are not in the corpus, counted in the ideal: 3",
+        "documents whose id stands above, left out: 1",
     )
 
 

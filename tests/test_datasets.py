@@ -102,7 +102,7 @@ def test_a_set_of_beir(scifact):
     assert len(scifact.corpus) == 3
     assert (scifact.lists, scifact.excluded, scifact.instruction) == (None, None, "")
     assert scifact.notes == (
-        "1 judgements are of passages that are not in the corpus; they count in the ideal",
+        "judgements of passages that are not in the corpus, counted in the ideal: 1",
     )
 
 
@@ -224,7 +224,7 @@ def test_judgements_that_contradict_each_other(home):
     small(home, "own/twice", qrels=rows)
     found = ir_dataset("own/twice")
     assert found.qrels == {"1": {"a": 0, "b": 1}}
-    assert found.notes == ("1 judgements contradict one above them; the last counts",)
+    assert found.notes == ("judgements that contradict one above them, the last counts: 1",)
 
 
 @pytest.mark.parametrize(
@@ -347,10 +347,10 @@ def test_sets_that_need_a_licence(home, capfd):
     assert "\n" not in message
     out, err = capfd.readouterr()
     assert out == ""
-    assert [line for line in err.splitlines() if line.startswith("[")] == [
+    assert {line for line in err.splitlines() if line.startswith("[")} == {
         "[INFO] Please confirm you agree to the TREC data usage agreement found at "
         "<https://trec.nist.gov/data/cd45/index.html>"
-    ]
+    }
 
 
 def test_files_that_are_broken(home):

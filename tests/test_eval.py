@@ -117,8 +117,8 @@ def test_a_mismatch_is_refused_with_what_differs(run, tmp_path):
 def test_without_out_every_command_has_its_own_folder(run, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     beir(tmp_path / "fleas")
-    for blend in ("0", "1", "1"):
-        assert run("eval", "fleas", "--policy", "lexical", "--blend", blend)[0] == 0
+    for how in ("0",), ("1",), ("1", "--json", "--at-once", "3"):
+        assert run("eval", "fleas", "--policy", "lexical", "--blend", *how)[0] == 0
     assert len(list((tmp_path / "runs").glob("fleas-*"))) == 2
 
 
@@ -173,7 +173,7 @@ def test_a_run_of_another_first_stage(run, tmp_path):
     assert run("eval", str(beir(tmp_path / "fleas")), *how)[0] == 0
     about = details(out)["collections"]["fleas"]
     assert about["first_stage"] == "mine"
-    assert about["notes"][-1] == "1 queries have no candidates; they count 0"
+    assert about["notes"][-1] == "queries without candidates, counted as 0: 1"
     values_ = about["systems"]["first-stage"]["per_query"]["nDCG@10"]
     assert (values_["q1"], values_["q2"]) == (0.0, 0.0)
     best = 2 + 1 / log2(3) + 1 / log2(4)  # of q3: host has grade 2, rats and gone have 1
@@ -187,6 +187,8 @@ def test_a_run_of_another_first_stage(run, tmp_path):
         ((HARBOUR, "--policy", "nobody"), "no policy is called 'nobody'"),
         ((HARBOUR, "--policy", "lexical", "--policy", "lexical"), "lexical is named twice"),
         ((HARBOUR, "--measure", "Quality"), "no measure is called 'Quality'"),
+        ((HARBOUR, "--measure", "P@0"), "cannot be computed here (it looks at no passage)"),
+        ((HARBOUR, "--measure", "RBP"), "no measure is called 'RBP', or it cannot be computed"),
         ((HARBOUR, "--baseline", "lexical"), "must be one of the systems: first-stage, embedded"),
         ((HARBOUR, "--bm25", "klingon"), "no language 'klingon'"),
         ((HARBOUR, "--first-stage", "nowhere"), "nowhere cannot be read"),
@@ -255,9 +257,47 @@ def test_verify_finds_what_was_changed(run, tmp_path):
     assert bad[0] == "BAD  fleas/lexical/run.txt is not what it was"
     assert "2 of 3 records give the run" in bad[2]
     assert re.search(r"nDCG@10 0\.\d+, reported 0\.\d+", bad[3])
+    assert bad[-1] == "BAD  details.json comes out again, but collections, files"
+    written.unlink()
+    assert "run.txt is not there" in run("eval", "verify", str(out))[1]
     written.write_text(text)
-    (out / "fleas/lexical/manifest.json").unlink()
-    assert "manifest.json cannot be read" in run("eval", "verify", str(out))[1]
+    assert run("eval", "verify", str(out))[0] == 0
+
+
+def test_verify_finds_a_report_that_was_written_over(run, tmp_path):
+    out = tmp_path / "out"
+    folder = str(beir(tmp_path / "fleas"))
+    assert run("eval", folder, "--policy", "lexical", "--out", str(out))[0] == 0
+    told = details(out)
+    told["collections"]["fleas"]["systems"]["lexical"]["against"]["nDCG@10"]["p"] = 0.01
+    (out / "details.json").write_text(json.dumps(told))
+    said = run("eval", "verify", str(out))[1]
+    assert "BAD  details.json comes out again, but collections" in said
+    assert "BAD  report.md comes out again" in said
+    told["files"] = {}
+    (out / "details.json").write_text(json.dumps(told))
+    assert "BAD  0 of 0 files have the hash they had" in run("eval", "verify", str(out))[1]
+
+
+def test_shuffles_that_were_not_asked_for_do_not_count(run, tmp_path):
+    out = tmp_path / "out"
+    how = ("--policy", "lexical", "--out", str(out))
+    folder = str(beir(tmp_path / "fleas"))
+    assert run("eval", folder, *how, "--shuffle", "2")[0] == 0
+    assert details(out)["collections"]["fleas"]["systems"]["lexical"]["shuffled"]["k"] == 2
+    (out / "fleas/lexical/shuffle-2/run.txt").unlink()
+    assert run("eval", folder, *how)[0] == 0
+    assert details(out)["collections"]["fleas"]["systems"]["lexical"]["shuffled"] is None
+
+
+@pytest.mark.parametrize("grade", [-2, -1])
+def test_grades_below_zero_are_not_relevant(run, tmp_path, grade):
+    out = tmp_path / "out"
+    qrels = {q: {"jump": 2, "eggs": grade, "host": grade, "bees": -1} for q in QUERIES}
+    folder = str(beir(tmp_path / "fleas", qrels=qrels))
+    assert run("eval", folder, "--policy", "lexical", "--out", str(out))[0] == 0
+    code, said, _ = run("eval", "verify", str(out))
+    assert code == 0, said
 
 
 def test_compare_puts_systems_side_by_side(run, tmp_path, monkeypatch):
@@ -272,12 +312,37 @@ def test_compare_puts_systems_side_by_side(run, tmp_path, monkeypatch):
     assert list(report["fleas"]) == ["first-stage", "lexical (a)", "lexical (b)", "embedded"]
     assert report["fleas"]["lexical (a)"] == values(tmp_path / "a")["fleas"]["lexical"]
     assert run("eval", "verify", "runs/compared")[0] == 0
+    for away in "xy":
+        (tmp_path / away).mkdir()
+    (tmp_path / "a").rename(tmp_path / "x/run")
+    (tmp_path / "b").rename(tmp_path / "y/run")
+    assert run("eval", "compare", "x/run", "y/run", "c")[0] == 0
+    names = ["first-stage", "lexical (x/run)", "lexical (y/run)", "embedded"]
+    assert list(values(tmp_path / "runs/compared")["fleas"]) == names
     qrels = QRELS | {"q1": {"jump": 1}}
     beir(tmp_path / "fleas", qrels=qrels)
     assert run("eval", folder, "--policy", "lexical", "--out", "d")[0] == 0
-    code, _, err = run("eval", "compare", "a", "d")
+    code, _, err = run("eval", "compare", "x/run", "d")
     assert code == 2
     assert "other queries or judgements of fleas" in err
+
+
+def test_compare_says_where_candidates_differ(run, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    folder = str(beir(tmp_path / "fleas"))
+    for name, depth in (("a", "100"), ("b", "1")):
+        how = ("--policy", "lexical", "--depth", depth, "--out", name)
+        assert run("eval", folder, *how)[0] == 0
+    _, said, err = run("eval", "compare", "a", "b", "--baseline", "first-stage (a)")
+    said = " ".join(said.split())
+    assert "candidates of first-stage (a), lexical (a): BM25, english, the first 100" in said, err
+    assert "candidates of first-stage (b), lexical (b): BM25, english, the first 1 (" in said
+
+
+def test_without_the_extra_it_names_the_line_that_installs_it(run, monkeypatch):
+    monkeypatch.setattr("rearank_agent.cli.evaluate.find_spec", lambda name: None)
+    code, _, err = run("eval", HARBOUR)
+    assert (code, "pip install 'rearank-agent[eval]'" in err) == (1, True)
 
 
 def test_help_shows_all_three(run):

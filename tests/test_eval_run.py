@@ -14,9 +14,10 @@ import pytest
 from policies import Judge
 from small import QUERIES, beir
 
+from evals.files import claim
 from evals.first_stage import first_stage
 from evals.run import System, run
-from evals.saved import Saved, claim, named
+from evals.saved import Saved, named
 from evals.study import trials
 from rearank_agent import Reranker
 from rearank_agent.collection import read_folder
@@ -34,6 +35,15 @@ class EveryThird(Judge):
         if int(task.query.split()[-1]) % 3 == 0:
             raise ConnectionError("no answer")
         return await super().judge(task, window)
+
+
+class Uneven(EveryThird):
+    """Fails at once, and takes its time where it does not."""
+
+    async def judge(self, task, window):
+        reply = await super().judge(task, window)
+        await asyncio.sleep(0.05)
+        return reply
 
 
 class Gone(Judge):
@@ -118,6 +128,24 @@ async def test_a_record_damaged_in_the_middle_is_an_error_that_says_where(tmp_pa
         await run(one, 1, Seen())
 
 
+async def test_records_without_a_manifest_are_nobodys(tmp_path):
+    (one,) = trial(tmp_path / "out", read_folder(beir(tmp_path / "fleas")))
+    await run(one, 1, Seen())
+    one.saved.manifest.unlink()
+    with pytest.raises(InputError, match="has records without a manifest; delete that folder"):
+        await run(one, 1, Seen())
+
+
+async def test_a_collection_that_moved_is_the_same(tmp_path):
+    (one,) = trial(tmp_path / "out", read_folder(beir(tmp_path / "old/fleas")))
+    await run(one, 1, Seen())
+    (tmp_path / "old").rename(tmp_path / "new")
+    (again,) = trial(tmp_path / "out", read_folder(tmp_path / "new/fleas"))
+    seen = Seen()
+    await run(again, 2, seen)
+    assert all(kept for _, kept in seen)
+
+
 async def test_another_run_in_the_same_folder_is_refused_by_name(tmp_path):
     collection = read_folder(beir(tmp_path / "fleas"))
     (one,) = trial(tmp_path / "out", collection)
@@ -146,6 +174,12 @@ async def test_a_policy_that_fails_on_every_third_query(tmp_path):
     assert run_["q0"] == tuple(one.first.lists["q0"])
 
 
+async def test_failures_that_come_faster_than_answers_do_not_end_a_run(tmp_path):
+    (one,) = trial(tmp_path / "out", many(tmp_path / "fleas"), Uneven())
+    await run(one, 12, Seen())
+    assert len(one.saved.read_run()) == 12
+
+
 async def test_what_failed_is_asked_again_the_next_time(tmp_path):
     collection = many(tmp_path / "fleas")
     (one,) = trial(tmp_path / "out", collection, EveryThird())
@@ -156,6 +190,10 @@ async def test_what_failed_is_asked_again_the_next_time(tmp_path):
     assert [q for q, kept in seen if not kept] == ["q0", "q3", "q6", "q9"]
     assert again.saved.read_run()["q0"] != tuple(one.first.lists["q0"])
     assert len(records(again)) == 16, "the failures stay on record"
+    last = {ranking.run: ranking for ranking in again.saved.rankings()}
+    assert len(last) == len(list(again.saved.rankings())) == 12
+    assert not any(fault.kind == "failed" for ranking in last.values() for fault in ranking.faults)
+    assert [r.run for r in again.saved.rankings({"q3", "zz"})] == ["q3"]
 
 
 async def test_a_judge_that_is_gone_ends_the_run_and_all_is_kept(tmp_path):

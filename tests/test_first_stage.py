@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -72,22 +73,35 @@ def test_a_trec_run_is_reranked(tmp_path):
     assert first.name == "mine.run"
     assert first.lists == {"q1": ("cats", "jump"), "q2": ("bees",)}
     assert first.notes == (
-        "1 candidates are not in the corpus; they are left out",
-        "1 queries have no candidates; they count 0",
+        "candidates that are not in the corpus, left out: 1",
+        "queries without candidates, counted as 0: 1",
     )
     path.write_text("q1 Q0 unknown 1 9 x\n")
-    with pytest.raises(InputError, match="none of its passages is in the corpus of c"):
+    with pytest.raises(InputError, match=r"mine\.run: no query has a candidate in the corpus of c"):
         first_stage(read_folder(tmp_path / "c"), 100, run=path)
 
 
 def test_what_is_excluded_is_not_found(tmp_path):
-    from dataclasses import replace
-
     collection = read_folder(beir(tmp_path))
     barred = replace(collection, excluded={"q1": frozenset({"jump"})})
     assert bm25(collection, 2)["q1"][0] == "jump"
     assert "jump" not in bm25(barred, 2)["q1"]
     assert len(bm25(barred, 2)["q1"]) == 2
+
+
+def test_what_is_excluded_is_taken_out_of_given_lists(tmp_path):
+    lists = {"q1": ["jump", "host"], "q2": ["eggs"]}
+    barred = replace(read_folder(beir(tmp_path, lists=lists)), excluded={"q1": {"jump"}})
+    first = first_stage(barred, 100)
+    assert first.lists["q1"] == ("host",)
+    assert first.notes[0] == "candidates that the collection excludes, left out: 1"
+
+
+def test_a_corpus_of_stop_words_finds_nothing(tmp_path):
+    collection = read_folder(beir(tmp_path, corpus={"jump": "the of and", "host": "is it"}))
+    assert bm25(collection, 5) == {query: [] for query in QUERIES}
+    with pytest.raises(InputError, match="BM25, english: no query has a candidate"):
+        first_stage(collection, 5)
 
 
 def test_lists_are_kept_and_a_damaged_one_is_made_again(tmp_path, monkeypatch):
@@ -109,8 +123,11 @@ def test_collections_of_one_name_are_told_apart(tmp_path):
         beir(tmp_path / "train/fleas", corpus=CORPUS | {"x": "y"}),
     )
     assert [c.name for c in collections([str(one), str(two)])] == ["dev/fleas", "train/fleas"]
-    with pytest.raises(InputError, match="named twice"):
-        collections([str(one), str(one)])
+    for same in (one, one.parent / ".." / "dev" / "fleas"):
+        with pytest.raises(InputError, match="named twice"):
+            collections([str(one), str(same)])
+    far = beir(tmp_path / "x/dev/fleas"), beir(tmp_path / "y/dev/fleas")
+    assert [c.name for c in collections(map(str, far))] == ["x/dev/fleas", "y/dev/fleas"]
 
 
 def test_a_choice_of_queries(tmp_path):

@@ -278,10 +278,10 @@ What is called published is of the official test set and BM25's first 100 passag
 
 Means a query; seconds are the median query's.
 
-| collection | system      | schedule | blend | calls | turns | kept (replies) | prompt (tokens) | thought (tokens) | answer (tokens) | seconds (median) |
-| ---------- | ----------- | -------- | ----: | ----: | ----: | -------------: | --------------: | ---------------: | --------------: | ---------------: |
-| small      | first-stage | whole    |     0 |     – |     – |              – |               – |                – |               – |                0 |
-| small      | lexical     | whole    |   0.3 |   1.0 |   1.0 |            0.0 |           1,234 |                0 |               7 |           0.0041 |
+| collection | system      | schedule | blend | calls | turns | kept (replies) | prompt (tokens) | thought (tokens) | answer (tokens) | seconds (median) | queries (at once) |
+| ---------- | ----------- | -------- | ----: | ----: | ----: | -------------: | --------------: | ---------------: | --------------: | ---------------: | ----------------: |
+| small      | first-stage | whole    |     0 |     – |     – |              – |               – |                – |               – |                0 |                 – |
+| small      | lexical     | whole    |   0.3 |   1.0 |   1.0 |            0.0 |           1,234 |                0 |               7 |           0.0041 |                 – |
 
 ## Faults, beside quality
 

@@ -107,7 +107,8 @@ def run(
     from evals.measures import DEFAULT, measures
 
     wanted = measures(measure or DEFAULT)
-    folder = out or _folder(collection)
+    told = f"{collection} {judging} {blend} {choosing} {shuffle}"
+    folder = out or _folder(collection[0], told)
     # No name is kept for the systems: their connections close before the report is made.
     entries, partial = _run(
         _planned(folder, collection, choosing, judging.systems(blend, baseline), shuffle), at_once
@@ -221,7 +222,7 @@ def _command() -> str:
     return discreet(shlex.join(["rearank-agent", *sys.argv[1:]]))
 
 
-def _folder(names: list[str]) -> Path:
-    """A folder of its own for every command, so that the same one goes on in it."""
-    short = Path(names[0]).name or "eval"
-    return Path("runs") / f"{short}-{sha256(_command().encode()).hexdigest()[:8]}"
+def _folder(name: str, told: str) -> Path:
+    """A folder of its own for everything that is run, so that the same goes on in it."""
+    short = Path(name).resolve().name or "eval"
+    return Path("runs") / f"{short}-{sha256(told.encode()).hexdigest()[:8]}"
