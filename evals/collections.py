@@ -10,7 +10,7 @@ from pathlib import Path
 from rearank_agent.collection import Collection, read_folder
 from rearank_agent.errors import InputError
 
-__all__ = ["chosen", "collections"]
+__all__ = ["chosen", "collections", "remarks"]
 
 
 def collections(names: Iterable[str]) -> list[Collection]:
@@ -51,7 +51,7 @@ def _apart(found: Sequence[Collection]) -> list[Collection]:
     if twice := [c.source for c, n in zip(found, map(places.count, places), strict=True) if n > 1]:
         raise InputError(f"named twice: {', '.join(dict.fromkeys(twice))}")
     names = [c.name for c in found]
-    for above in range(len(max(places, key=lambda place: len(place.parts)).parts)):
+    for above in range(max((len(place.parts) for place in places), default=0)):
         alike = {name for name, n in Counter(names).items() if n > 1}
         if not alike:
             break
@@ -82,11 +82,28 @@ def chosen(collection: Collection, limit: int | None, wanted: Sequence[str] | No
         asked = set(wanted)
         ids = [query for query in ids if query in asked]
     ids = ids[:limit]
-    part = len(ids) < len(collection.queries)
-    note = f"{len(ids):,} of the collection's {len(collection.queries):,} queries were chosen"
+    if not ids:
+        raise InputError(f"no query of {collection.name} was chosen")
+    if part := len(ids) < len(collection.queries):
+        note = f"queries chosen: {len(ids):,} of {len(collection.queries):,}"
+        collection = replace(collection, notes=(*collection.notes, note))
     return replace(
         collection,
-        notes=(*collection.notes, *([note] if part else [])),
+        part=part,
         queries={query: collection.queries[query] for query in ids},
         qrels={query: collection.qrels[query] for query in ids},
     )
+
+
+def remarks(collection: Collection) -> list[str]:
+    """What a person should know of it: its notes, and what looks odd, with counts."""
+    judged = collection.qrels.values()
+    counts = {
+        "queries without a relevant passage, 0 for every system": sum(
+            max(grades.values()) <= 0 for grades in judged
+        ),
+        "judgements of passages that are not in the corpus, counted in the ideal": sum(
+            passage not in collection.corpus for grades in judged for passage in grades
+        ),
+    }
+    return [*collection.notes, *(f"{what}: {count:,}" for what, count in counts.items() if count)]

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from difflib import get_close_matches
 from hashlib import sha256
+from itertools import islice
 from typing import Any
 
 from rearank_agent.brief import printable, short
@@ -71,12 +72,15 @@ def ir_dataset(name: str) -> Collection:
         judged = [[q, sorted(grades.items())] for q, grades in sorted(qrels.items())]
         left_out = [[q, sorted(ids)] for q, ids in sorted(excluded.items())]
         known = [name, library.__version__, sorted(queries.items()), judged, left_out]
+        corpus = Stored(dataset)
+        for passage in islice(corpus.values(), 1):  # what cannot be read must be said here
+            corpus[passage.id]
         collection = matched(
             name=name,
             source=name,
             queries=queries,
             qrels=qrels,
-            corpus=Stored(dataset),
+            corpus=corpus,
             hash=sha256(json.dumps(known).encode()).hexdigest(),
             excluded=excluded or None,
         )
@@ -164,6 +168,13 @@ def _judgements(
     return qrels, excluded, (note,) if changed else ()
 
 
+def _reason(error: Exception) -> str:
+    said = f"{type(error).__name__}: {error}"
+    if "ConnectionError" in said or "download sources failed" in said:
+        return "its files are not here, and cannot be downloaded: there is no connection"
+    return short(said, 240)
+
+
 def _dataset(name: str, library: Any) -> Any:
     """What ir_datasets has under an id, if it has all that a ranking is measured with."""
     try:
@@ -229,7 +240,7 @@ def _loading(name: str, library: Any) -> Iterator[None]:
         told = [x for x in _said if str(home) in x and not x.startswith("Opening ")]
         where = told[-1] if told else f"it keeps its files in {home}"
         if not (told and isinstance(error, FileNotFoundError)):  # else what was told is the reason
-            where = f"{short(f'{type(error).__name__}: {error}', 240)}; {where}"
+            where = f"{_reason(error)}; {where}"
         raise SetupError(
             f"ir_datasets cannot load {name}: {where} (IR_DATASETS_HOME moves that)"
         ) from None

@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +75,9 @@ def evaluate(
             for name, systems in by_collection.items()
         },
         "macro": _macro(by_collection, names[0], baseline),
+        "versions": {
+            name: version(name) for name in ("ir-measures", "pytrec-eval-terrier", "scipy")
+        },
         "files": _files(folder, entries),
         "manifests": {
             f"{entry.collection}/{entry.system}": read_json(entry.saved.manifest)
@@ -120,12 +124,13 @@ def _collection(
             "against": beside and {measure: asdict(compared[measure][system]) for measure in names},
             **_cases(one, beside, names[0]),
         }
+    perfect = _perfect(systems[baseline], measures)
     facts = ("source", "queries", "passages", "judgements", "first_stage", "depth", "instruction")
     return {
         **{fact: about[fact] for fact in facts},
-        "notes": [*about["notes"], *_other_candidates(systems)],
-        "perfect": _perfect(systems[baseline], measures),
-        "published": [asdict(row) for row in published(about["name"])],
+        "notes": [*about["notes"], *_other_candidates(systems), *_out_of_reach(perfect)],
+        "perfect": perfect,
+        "published": [] if about["part"] else [asdict(row) for row in published(about["name"])],
         "systems": rows,
     }
 
@@ -140,6 +145,13 @@ def _other_candidates(systems: Mapping[str, _Measured]) -> Iterator[str]:
     if len(found) > 1:
         for told, names in found.items():
             yield f"candidates of {', '.join(names)}: {told}"
+
+
+def _out_of_reach(perfect: Mapping[str, float]) -> Iterator[str]:
+    """A note where even a perfect order has nothing: no grade is high enough, say."""
+    for measure, value in perfect.items():
+        if value == 0:
+            yield f"{measure} is 0 whatever the order: no candidate counts as relevant"
 
 
 def _perfect(one: _Measured, measures: Sequence[Any]) -> dict[str, float]:

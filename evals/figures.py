@@ -19,7 +19,10 @@ _SMALL = 0.1
 
 def hundred(value: float | None, digits: int = 2) -> str:
     """A measure, or a share, x100: 0.65547 is "65.55"."""
-    return NOTHING if value is None else _minus(f"{100 * value:.{digits}f}")
+    if value is None:
+        return NOTHING
+    text = f"{100 * value:.{digits}f}"
+    return _minus(text) if text.strip("-0.") else text.lstrip("-")
 
 
 def signed(value: float | None, digits: int = 2) -> str:

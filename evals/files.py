@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Collection, Mapping
+from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,8 @@ def write(path: Path, text: str) -> None:
         new.write_text(text, encoding="utf-8")
         new.replace(path)
     except OSError as error:
-        new.unlink(missing_ok=True)
+        with suppress(OSError):
+            new.unlink()
         raise unwritable(path, error) from None
 
 
@@ -96,6 +98,8 @@ def _differs(key: str, was: object, now: object) -> str:
         old, new = was.split(" "), now.split(" ")
         was = " ".join(word for word in old if word not in new) or was
         now = " ".join(word for word in new if word not in old) or now
+    if "hash" in key:
+        was, now = f"{was}"[:8], f"{now}"[:8]
     return f"{key} was {was!r} and is {now!r}"
 
 

@@ -87,6 +87,8 @@ def first_stage(
     barred = collection.excluded or {}
     allowed = {q: [p for p in ids if p not in barred.get(q, ())] for q, ids in asked.items()}
     known = {q: [p for p in ids if p in collection.corpus] for q, ids in allowed.items()}
+    if not asked:
+        raise InputError(f"{name}: none of its queries is one of {collection.name}")
     if not any(known.values()):
         raise InputError(f"{name}: no query has a candidate in the corpus of {collection.name}")
     counts = {

@@ -149,6 +149,7 @@ def _making(_: Report, details: Details) -> Iterator[str]:
         for manifest in (details.get("manifests") or {}).values()
         for name, version in (manifest.get("versions") or {}).items()
     }
+    versions |= {f"{name} {one}" for name, one in (details.get("versions") or {}).items()}
     if versions:
         lines.append(f"- versions: {', '.join(map(_safe, sorted(versions)))}")
     if lines:

@@ -24,7 +24,7 @@ from rearank_agent.wrap import Cached
 __all__ = ["System", "Trial", "run"]
 
 Watch = Callable[[Ranking, bool], None]
-HOPELESS = 5  # queries in a row of which nothing came: the judge is gone, and asking is in vain
+HOPELESS = 5  # queries in a row, or all, of which nothing came: the judge is gone
 _PACKAGES = (
     "rearank-agent", "onnxruntime", "tokenizers", "numpy", "bm25s", "PyStemmer", "pydantic-ai-slim",
 )  # fmt: skip
@@ -158,7 +158,7 @@ async def _ask(
     """Rank the queries that have no order yet."""
     queries = [query for query in trial.collection.queries if query not in orders]
     todo, barren = deque(enumerate(queries)), [False] * len(queries)
-    good = len(orders)
+    good, most = len(orders), min(HOPELESS, len(trial.collection.queries))
 
     async def work() -> None:
         nonlocal good
@@ -170,8 +170,8 @@ async def _ask(
             watch(ranking, False)
             good += not failed(ranking)
             barren[place] = _fruitless(ranking)
-            if _in_a_row(barren, place) >= HOPELESS:
-                raise PolicyError(_gone(trial, ranking, good))
+            if _in_a_row(barren, place) >= most:
+                raise PolicyError(_gone(trial, ranking, most, good))
 
     try:
         async with asyncio.TaskGroup() as group:
@@ -203,10 +203,10 @@ def _fruitless(ranking: Ranking) -> bool:
     return bool(steps) and all(any(f.kind == "failed" for f in s.reply.faults) for s in steps)
 
 
-def _gone(trial: Trial, ranking: Ranking, good: int) -> str:
+def _gone(trial: Trial, ranking: Ranking, row: int, good: int) -> str:
     why = next(fault.detail for fault in ranking.faults if fault.kind == "failed")
     return (
-        f"{trial.system.name} failed on {HOPELESS} queries in a row ({why}); {good} of "
+        f"{trial.system.name} failed on {row} queries in a row ({why}); {good} of "
         f"{len(trial.collection.queries)} are done, and the same command goes on from there"
     )
 

@@ -9,6 +9,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+from evals.collections import remarks
 from evals.files import claim, digest, read_json, write
 from evals.first_stage import FirstStage as Candidates
 from evals.run import System, Trial
@@ -53,15 +54,16 @@ def _about(collection: Collection, first: Candidates) -> dict[str, Any]:
     return {
         "name": collection.name,
         "source": collection.source,
-        "hash": collection.hash,
-        "judgements hash": sha256(judged.encode()).hexdigest(),
         "queries": len(collection.queries),
         "passages": len(collection.corpus),
         "judgements": judged.count("\n"),
         "first_stage": first.name,
         "depth": first.depth,
         "instruction": collection.instruction,
-        "notes": [*collection.notes, *first.notes],
+        "notes": [*remarks(collection), *first.notes],
+        "part": collection.part,
+        "hash": collection.hash,
+        "judgements hash": sha256(judged.encode()).hexdigest(),
     }
 
 
@@ -99,13 +101,16 @@ def entries_of(folder: Path) -> list[Entry]:
         InputError: the folder holds no report.
     """
     if not (folder / "report.json").is_file():
-        raise InputError(f"{folder} holds no report; rearank-agent eval --out {folder} makes one")
+        raise InputError(f"{folder} holds no report, or not yet: eval writes it when all is run")
     details = read_json(folder / "details.json")
-    return [
-        Entry(name, system, Saved(folder / one["saved"]), (one["shuffled"] or {"k": 0})["k"])
-        for name, collection in details["collections"].items()
-        for system, one in collection["systems"].items()
-    ]
+    try:
+        return [
+            Entry(name, system, Saved(folder / one["saved"]), (one["shuffled"] or {"k": 0})["k"])
+            for name, collection in details["collections"].items()
+            for system, one in collection["systems"].items()
+        ]
+    except (KeyError, TypeError, AttributeError) as error:
+        raise InputError(f"{folder / 'details.json'} is damaged: {error!r}") from None
 
 
 def _content(entry: Entry) -> str:

@@ -48,7 +48,8 @@ class Collection:
         listed: what the lists were read from.
         excluded: passages that must not be found for a query.
         instruction: one sentence on what relevant means here; may be empty.
-        notes: what was left out or looks odd, with counts, for a person.
+        notes: what was left out, with counts, for a person.
+        part: whether only some of its queries were chosen.
     """
 
     name: str
@@ -62,6 +63,7 @@ class Collection:
     excluded: Mapping[str, Ids[str]] | None = None
     instruction: str = ""
     notes: tuple[str, ...] = ()
+    part: bool = False
 
 
 class Corpus(Mapping[str, Passage]):
@@ -150,17 +152,12 @@ def matched(queries: Mapping[str, str], qrels: Qrels, corpus: Any, **rest: Any) 
     kept = {q: text for q, text in queries.items() if q in qrels and text.strip()}
     if not kept:
         raise InputError(f"{rest['source']}: no query has both a text and judgements")
-    judged = {q: qrels[q] for q in kept}
-    unseen = sum(passage not in corpus for grades in judged.values() for passage in grades)
     counts = {
         "queries without judgements, left out": sum(q not in qrels for q in queries),
         "judged queries without text, left out": len(qrels) - len(kept),
-        "queries without a relevant passage, 0 for every system": sum(
-            max(grades.values()) <= 0 for grades in judged.values()
-        ),
-        "judgements of passages that are not in the corpus, counted in the ideal": unseen,
     }
     notes = tuple(f"{what}: {count:,}" for what, count in counts.items() if count)
+    judged = {q: qrels[q] for q in kept}
     return Collection(queries=kept, qrels=judged, corpus=corpus, notes=notes, **rest)
 
 
@@ -178,7 +175,7 @@ def _judgements(folder: Path) -> Path:
 
 
 def _lists(folder: Path) -> Path | None:
-    return next((folder / name for name in LISTS if (folder / name).is_file()), None)
+    return next((folder / name for name in LISTS if (folder / name).exists()), None)
 
 
 def _queries(path: Path) -> dict[str, str]:
@@ -200,6 +197,8 @@ def _candidates(path: Path) -> dict[str, tuple[str, ...]]:
         if query in lists or len(set(ids)) < len(ids):
             raise InputError(f"{where}: the query {query!r} or one of its passages stands twice")
         lists[query] = tuple(ids)
+    if not lists:
+        raise InputError(f"{path} holds no lists; without the file BM25 makes them")
     return lists
 
 

@@ -13,6 +13,7 @@ from rearank_agent.errors import InputError
 __all__ = ["Qrels", "Run", "qrels_text", "read_qrels", "read_run", "read_text", "run_text"]
 
 _HEADINGS = ("score", "grade", "relevance", "rel", "label", "judgement", "judgment")
+_HIGHEST = 1_000_000
 
 Run = Mapping[str, Sequence[str]]
 Qrels = Mapping[str, Mapping[str, int]]
@@ -50,7 +51,7 @@ def read_run(path: Path) -> dict[str, tuple[str, ...]]:
             raise InputError(f"{where}: the passage {passage!r} stands twice for query {query!r}")
         passages[passage] = _number(score, where)
     if not scored:
-        raise InputError(f"{path} holds no run: it is empty")
+        raise InputError(f"{path} holds no run")
     return {q: tuple(sorted(found, key=lambda p: -found[p])) for q, found in scored.items()}
 
 
@@ -83,12 +84,12 @@ def read_qrels(path: Path) -> dict[str, dict[str, int]]:
         if number == 0 and grade.lower() in _HEADINGS:
             continue
         value = _number(grade, where)
-        if value != int(value):
-            raise InputError(f"{where}: grades are whole numbers, not {grade}")
+        if value != int(value) or abs(value) > _HIGHEST:
+            raise InputError(f"{where}: grades are whole numbers up to {_HIGHEST}, not {grade:.40}")
         if qrels.setdefault(query, {}).setdefault(passage, int(value)) != value:
             raise InputError(f"{where}: {passage!r} has another grade above for query {query!r}")
     if not qrels:
-        raise InputError(f"{path} holds no judgements: it is empty")
+        raise InputError(f"{path} holds no judgements")
     return qrels
 
 

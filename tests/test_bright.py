@@ -6,7 +6,7 @@ import pytest
 from pyarrow import parquet
 
 from evals.bright import SETS, bright, is_bright
-from evals.collections import collections
+from evals.collections import collections, remarks
 from rearank_agent.errors import InputError, SetupError
 from rearank_agent.passage import Passage
 
@@ -102,11 +102,11 @@ def test_what_looks_odd_is_noted(tmp_path):
     [found] = bright(tmp_path)
     assert [*found.corpus.values()] == [Passage("cats/0.txt", "a text"), Passage("b", "another")]
     assert set(found.queries) == {"0", "1", "3"}
-    assert found.notes == (
+    assert remarks(found) == [
         "queries without judgements, left out: 1",
-        "judgements of passages that are not in the corpus, counted in the ideal: 3",
         "documents whose id stands above, left out: 1",
-    )
+        "judgements of passages that are not in the corpus, counted in the ideal: 3",
+    ]
 
 
 def test_recognising_the_layout(tmp_path):

@@ -10,6 +10,7 @@ from collections import namedtuple
 
 import pytest
 
+from evals.collections import remarks
 from evals.datasets import BEIR_MISSING, GROUPS, Stored, ir_dataset
 from rearank_agent.errors import InputError, SetupError
 from rearank_agent.passage import Passage
@@ -101,9 +102,9 @@ def test_a_set_of_beir(scifact):
     assert [scifact.corpus[name] for name in ("9", "31", "4983")] == passages[::-1]
     assert len(scifact.corpus) == 3
     assert (scifact.lists, scifact.excluded, scifact.instruction) == (None, None, "")
-    assert scifact.notes == (
-        "judgements of passages that are not in the corpus, counted in the ideal: 1",
-    )
+    assert remarks(scifact) == [
+        "judgements of passages that are not in the corpus, counted in the ideal: 1"
+    ]
 
 
 def test_the_paper_s_trec_sets(trec_dl):
@@ -315,7 +316,8 @@ def test_without_a_network(home, capfd):
         ir_dataset("beir/trec-covid")
     place = home / "downloads/ce62140cb23feb9becf6270d0d1fe6d1"
     assert str(error.value).startswith(
-        "ir_datasets cannot load beir/trec-covid: ConnectionError: no way to https://"
+        "ir_datasets cannot load beir/trec-covid: its files are not here, and cannot be downloaded: "
+        "there is no connection; "
     )
     assert str(error.value).endswith(
         f"you can symlink it here to avoid downloading it again: {place} "

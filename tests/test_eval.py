@@ -9,6 +9,7 @@ import ir_measures
 import pytest
 from small import QRELS, QUERIES, beir
 from starlette.responses import JSONResponse
+from stub import backwards
 
 from rearank_agent.collection import read_folder
 
@@ -66,7 +67,7 @@ def test_details_hold_all_else(run, tmp_path):
     about = told["collections"]["harbour"]
     assert (about["queries"], about["passages"], about["depth"]) == (4, 60, 100)
     assert about["published"] == []
-    assert about["notes"] == ["4 of the collection's 12 queries were chosen"]
+    assert about["notes"] == ["queries chosen: 4 of 12"]
     assert list(about["systems"]) == ["first-stage", "lexical", "embedded"]
     first, embedded = about["systems"]["first-stage"], about["systems"]["embedded"]
     assert (first["against"], first["wins"], first["shuffled"]) == (None, [], None)
@@ -196,6 +197,8 @@ def test_a_run_of_another_first_stage(run, tmp_path):
         ((HARBOUR, "--queries", "nowhere"), "nowhere cannot be read"),
         (("compare", "nowhere"), "nowhere holds no report"),
         (("verify", "nowhere"), "cannot be read"),
+        ((HARBOUR, "--queries", "/dev/null"), "no query of harbour was chosen"),
+        ((HARBOUR, "--blend", "inf"), "the blend must be a number"),
     ],
 )
 def test_bad_input_is_one_clear_line(run, tmp_path, monkeypatch, args, said):
@@ -208,20 +211,38 @@ def test_bad_input_is_one_clear_line(run, tmp_path, monkeypatch, args, said):
 
 
 def test_a_policy_that_fails_is_in_the_mean_and_in_the_report(run, tmp_path, stub, monkeypatch):
-    stub.script = lambda body: JSONResponse({"error": {"message": "out of memory"}}, 400)
+    def fail(body):
+        asked = body["messages"][1]["content"]
+        refusal = JSONResponse({"error": {"message": "out of memory"}}, 400)
+        return refusal if QUERIES["q1"] in asked else backwards(body)
+
+    stub.script = fail
     monkeypatch.setenv("VLLM_BASE_URL", stub.url)
     out = tmp_path / "out"
     folder = str(beir(tmp_path / "fleas"))
     code, said, err = run("eval", folder, "--policy", "vllm:down", "--out", str(out))
     assert code == 3, err
     one = details(out)["collections"]["fleas"]["systems"]["vllm:down"]
-    assert (one["schedule"], one["partial"]) == ("sliding:20:10", 3)
-    assert (one["faults"][0]["kind"], one["faults"][0]["queries"]) == ("failed", 3)
+    assert (one["schedule"], one["partial"]) == ("sliding:20:10", 1)
+    assert (one["faults"][0]["kind"], one["faults"][0]["queries"]) == ("failed", 1)
     assert "out of memory" in one["faults"][0]["detail"]
-    report = values(out)["fleas"]
-    assert report["vllm:down"]["nDCG@10"] == report["first-stage"]["nDCG@10"]
-    assert "vllm:down: faults, in queries: failed in 3" in said
+    first = details(out)["collections"]["fleas"]["systems"]["first-stage"]["per_query"]
+    assert one["per_query"]["nDCG@10"]["q1"] == first["nDCG@10"]["q1"]
+    assert len(one["per_query"]["nDCG@10"]) == 3
+    assert "vllm:down: faults, in queries: failed in 1" in said
     assert "out of memory" in (out / "report.md").read_text()
+
+
+def test_a_policy_that_always_fails_has_no_figure(run, tmp_path, stub, monkeypatch):
+    stub.script = lambda body: JSONResponse({"error": {"message": "out of memory"}}, 400)
+    monkeypatch.setenv("VLLM_BASE_URL", stub.url)
+    folder = str(beir(tmp_path / "fleas"))
+    out = tmp_path / "out"
+    code, said, err = run("eval", folder, "--policy", "vllm:down", "--out", str(out))
+    assert (code, said) == (1, "")
+    assert "vllm:down failed on 3 queries in a row" in err
+    assert "0 of 3 are done, and the same command goes on from there" in err
+    assert not (out / "report.json").exists()
 
 
 def test_a_model_is_measured_with_its_costs_and_its_reasons(run, tmp_path, stub, monkeypatch):
@@ -257,7 +278,8 @@ def test_verify_finds_what_was_changed(run, tmp_path):
     assert bad[0] == "BAD  fleas/lexical/run.txt is not what it was"
     assert "2 of 3 records give the run" in bad[2]
     assert re.search(r"nDCG@10 0\.\d+, reported 0\.\d+", bad[3])
-    assert bad[-1] == "BAD  details.json comes out again, but collections, files"
+    assert "BAD  details.json comes out again, but collections, files" in bad
+    assert "BAD  report.html comes out again" in bad
     written.unlink()
     assert "run.txt is not there" in run("eval", "verify", str(out))[1]
     written.write_text(text)
@@ -273,7 +295,12 @@ def test_verify_finds_a_report_that_was_written_over(run, tmp_path):
     (out / "details.json").write_text(json.dumps(told))
     said = run("eval", "verify", str(out))[1]
     assert "BAD  details.json comes out again, but collections" in said
-    assert "BAD  report.md comes out again" in said
+    assert "BAD  report.md comes out again" not in said, "it is made of the true details"
+    (out / "report.md").write_text("better")
+    assert "BAD  report.md comes out again" in run("eval", "verify", str(out))[1]
+    written = (out / "report.html").read_text()
+    (out / "report.html").write_text(written.replace("lexical", "best"))
+    assert "BAD  report.html comes out again" in run("eval", "verify", str(out))[1]
     told["files"] = {}
     (out / "details.json").write_text(json.dumps(told))
     assert "BAD  0 of 0 files have the hash they had" in run("eval", "verify", str(out))[1]
@@ -308,17 +335,19 @@ def test_compare_puts_systems_side_by_side(run, tmp_path, monkeypatch):
         assert run("eval", folder, *policy, "--out", name)[0] == 0
     code, _, err = run("eval", "compare", "a", "b", "c", "--baseline", "lexical (a)")
     assert code == 0, err
-    report = values(tmp_path / "runs/compared")
+    (compared,) = (tmp_path / "runs").iterdir()
+    report = values(compared)
     assert list(report["fleas"]) == ["first-stage", "lexical (a)", "lexical (b)", "embedded"]
     assert report["fleas"]["lexical (a)"] == values(tmp_path / "a")["fleas"]["lexical"]
-    assert run("eval", "verify", "runs/compared")[0] == 0
+    assert run("eval", "verify", str(compared))[0] == 0
+    assert run("eval", "compare", "a", "b", "--out", "a")[0] == 2
     for away in "xy":
         (tmp_path / away).mkdir()
     (tmp_path / "a").rename(tmp_path / "x/run")
     (tmp_path / "b").rename(tmp_path / "y/run")
-    assert run("eval", "compare", "x/run", "y/run", "c")[0] == 0
+    assert run("eval", "compare", "x/run", "y/run", "c", "--out", "all")[0] == 0
     names = ["first-stage", "lexical (x/run)", "lexical (y/run)", "embedded"]
-    assert list(values(tmp_path / "runs/compared")["fleas"]) == names
+    assert list(values(tmp_path / "all")["fleas"]) == names
     qrels = QRELS | {"q1": {"jump": 1}}
     beir(tmp_path / "fleas", qrels=qrels)
     assert run("eval", folder, "--policy", "lexical", "--out", "d")[0] == 0
@@ -343,6 +372,27 @@ def test_without_the_extra_it_names_the_line_that_installs_it(run, monkeypatch):
     monkeypatch.setattr("rearank_agent.cli.evaluate.find_spec", lambda name: None)
     code, _, err = run("eval", HARBOUR)
     assert (code, "pip install 'rearank-agent[eval]'" in err) == (1, True)
+
+
+def test_out_is_a_file(run, tmp_path):
+    (tmp_path / "file").write_text("")
+    code, _, err = run("eval", HARBOUR, "--policy", "lexical", "--out", str(tmp_path / "file"))
+    assert code == 1
+    assert re.search(r"collection\.json cannot be written: ", err)
+    assert "Traceback" not in err
+
+
+def test_a_measure_that_nothing_reaches_is_noted(run, tmp_path):
+    folder = str(beir(tmp_path / "fleas", qrels={q: {"jump": 1} for q in QUERIES}))
+    how = ("--policy", "lexical", "--measure", "AP(rel=2)", "--out", str(tmp_path / "out"))
+    assert "AP(rel=2) is 0 whatever the order" in run("eval", folder, *how)[1]
+
+
+def test_names_are_shown_as_they_are(run, tmp_path):
+    folder = str(beir(tmp_path / "[red]x:y:"))
+    code, said, err = run("eval", folder, "--policy", "lexical", "--out", str(tmp_path / "out"))
+    assert code == 0, err
+    assert said.startswith("[red]x:y:: 3 queries")
 
 
 def test_help_shows_all_three(run):

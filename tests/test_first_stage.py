@@ -4,11 +4,12 @@ from pathlib import Path
 import pytest
 from small import CORPUS, QUERIES, beir
 
-from evals.collections import chosen, collections
+from evals.collections import chosen, collections, remarks
 from evals.first_stage import bm25, first_stage
 from rearank_agent.collection import read_folder
 from rearank_agent.errors import InputError
 
+GONE = "judgements of passages that are not in the corpus, counted in the ideal: 1"
 EXAMPLE = Path(__file__).parent.parent / "examples/harbour"
 
 
@@ -76,6 +77,9 @@ def test_a_trec_run_is_reranked(tmp_path):
         "candidates that are not in the corpus, left out: 1",
         "queries without candidates, counted as 0: 1",
     )
+    path.write_text("zz Q0 cats 1 9 x\n")
+    with pytest.raises(InputError, match=r"mine\.run: none of its queries is one of c"):
+        first_stage(read_folder(tmp_path / "c"), 100, run=path)
     path.write_text("q1 Q0 unknown 1 9 x\n")
     with pytest.raises(InputError, match=r"mine\.run: no query has a candidate in the corpus of c"):
         first_stage(read_folder(tmp_path / "c"), 100, run=path)
@@ -130,6 +134,15 @@ def test_collections_of_one_name_are_told_apart(tmp_path):
     assert [c.name for c in collections(map(str, far))] == ["x/dev/fleas", "y/dev/fleas"]
 
 
+def test_a_query_without_a_relevant_passage_is_remarked(tmp_path):
+    qrels = {"q1": {"jump": 0}, "q2": {"eggs": 1}}
+    collection = read_folder(beir(tmp_path, qrels=qrels))
+    assert remarks(collection) == [
+        "queries without judgements, left out: 1",
+        "queries without a relevant passage, 0 for every system: 1",
+    ]
+
+
 def test_a_choice_of_queries(tmp_path):
     collection = read_folder(beir(tmp_path))
     few = chosen(collection, 2, None)
@@ -137,5 +150,11 @@ def test_a_choice_of_queries(tmp_path):
     assert list(chosen(collection, None, ["q3", "q1"]).queries) == ["q1", "q3"]
     assert list(chosen(collection, 1, ["q3"]).queries) == ["q3"]
     assert chosen(collection, None, None).queries == QUERIES
+    assert few.part
+    assert few.notes[-1] == "queries chosen: 2 of 3"
+    assert remarks(collection) == [GONE]
+    assert remarks(few) == ["queries chosen: 2 of 3"], "what is counted is of these queries"
+    with pytest.raises(InputError, match=r"no query of .* was chosen"):
+        chosen(collection, None, [])
     with pytest.raises(InputError, match=r"no judged queries zz \(1 unknown in all\)"):
         chosen(collection, None, ["q1", "zz"])

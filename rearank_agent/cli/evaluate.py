@@ -18,7 +18,7 @@ from rearank_agent.cli import app
 from rearank_agent.cli.measuring import FIRST, Choosing, Measuring
 from rearank_agent.cli.options import with_options
 from rearank_agent.discretion import discreet
-from rearank_agent.errors import SetupError
+from rearank_agent.errors import InputError, SetupError
 
 if TYPE_CHECKING:
     from evals.run import System, Trial
@@ -177,8 +177,11 @@ def compare(
     baseline: Baseline = FIRST,
     measure: Measures = None,
     out: Annotated[
-        Path, typer.Option(help="Where the report of all goes.", show_default=True)
-    ] = Path("runs/compared"),
+        Path | None,
+        typer.Option(
+            help="Where the report of all goes.  \\[runs/compared-HASH]", show_default=False
+        ),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Put the systems of several evaluations side by side.
@@ -191,6 +194,9 @@ def compare(
     from evals.measures import DEFAULT, measures
     from evals.study import entries
 
+    out = out or _folder("compared", str(folders))
+    if any(out.resolve() == folder.resolve() for folder in folders):
+        raise InputError(f"{out} holds one of those that are compared; give another --out")
     _report(out, entries(folders), measures(measure or DEFAULT), baseline, as_json)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -77,6 +78,8 @@ class Measuring(Asking):
         from rearank_agent.reranker import Reranker
         from rearank_agent.settings import settings
 
+        if blend is not None and not blend < inf:
+            raise InputError(f"the blend must be a number, 0 or more: {blend}")
         names = self.policy or [settings().policy]
         if twice := [name for name in names if names.count(name) > 1]:
             raise InputError(f"the policy {twice[0]} is named twice")

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from rearank_agent.passage import Ranking
 
 _DEPTH = 10  # of the running nDCG
-_EVERY = 30.0  # seconds between lines where there is no terminal
+_NAME = 14  # characters of a name beside a bar
+_EVERY = 10.0  # seconds between lines where there is no terminal
 
 
 class Watch:
@@ -30,19 +31,21 @@ class Watch:
     def __init__(self, trial: Trial, show: Progress | None) -> None:
         self.trial, self.show = trial, show
         shuffled = f", shuffle {trial.shuffle}" if trial.shuffle else ""
-        self.title = f"{trial.collection.name}, {trial.system.name}{shuffled}"
+        names = trial.collection.name, trial.system.name
+        self.title = f"{names[0]}, {names[1]}{shuffled}"
+        brief = ", ".join(map(_brief, names)) + shuffled
         self.values: list[float] = []
         self.faults = self.partial = self.new = 0
         self.started = self.told = time.monotonic()
         self.total = len(trial.collection.queries)
-        self.bar = show.add_task(self.title, total=self.total, said="") if show else None
+        self.bar = show.add_task(brief, total=self.total, said="") if show else None
 
     def __call__(self, ranking: Ranking, kept: bool) -> None:
         """Take a record in, and tell of it."""
         grades = self.trial.collection.qrels[ranking.run]
         gains = [grades.get(name, 0) for name in ranking.ids]
         self.values.append(ndcg(gains, list(grades.values()), _DEPTH))
-        self.faults += len(ranking.faults)
+        self.faults += sum(fault.kind != "instruction" for fault in ranking.faults)
         self.partial += ranking.partial
         self.new += not kept
         if self.show and self.bar is not None:
@@ -56,7 +59,7 @@ class Watch:
         """Speed, running nDCG and faults."""
         mean = f"nDCG@10 {100 * fmean(self.values):.2f}" if self.values else ""
         speed = self.new / max(time.monotonic() - self.started, 1e-3)
-        faults = f"{self.faults} faults" if self.faults else ""
+        faults = f"faults: {self.faults}" if self.faults else ""
         return ", ".join(filter(None, (mean, f"{speed:.1f}/s" if self.new else "", faults)))
 
     def line(self) -> None:
@@ -78,7 +81,7 @@ class Watch:
 
     def _print(self, text: str) -> None:
         if self.show:
-            self.show.console.print(text, markup=False, highlight=False)
+            self.show.console.print(Text(text))
         else:
             print(text, file=sys.stderr, flush=True)
 
@@ -90,18 +93,24 @@ def progress() -> Iterator[Progress | None]:
         yield None
         return
     columns = (
-        TextColumn("{task.description}"), BarColumn(bar_width=12), MofNCompleteColumn(),
-        TextColumn("{task.fields[said]}", style="dim"), TimeRemainingColumn(),
+        TextColumn("{task.description}", markup=False), BarColumn(bar_width=None),
+        MofNCompleteColumn(), TextColumn("{task.fields[said]}", style="dim"),
+        TimeRemainingColumn(compact=True),
     )  # fmt: skip
-    with Progress(*columns, console=Console(stderr=True)) as bars:
+    with Progress(*columns, console=Console(stderr=True, emoji=False)) as bars:
         yield bars
+
+
+def _brief(name: str) -> str:
+    """A name that leaves room for a bar: its beginning and its end."""
+    return name if len(name) <= _NAME else f"{name[: _NAME // 2 - 1]}…{name[-_NAME // 2 :]}"
 
 
 def show(report: dict[str, Any], details: dict[str, Any]) -> None:
     """Print a table of the headline measure for every collection."""
     from evals.figures import hundred
 
-    console = Console(highlight=False)
+    console = Console(highlight=False, markup=False, emoji=False)
     for name, systems in report.items():
         about = details["collections"][name]
         head = f"{name}: {about['queries']} queries, {about['first_stage']}"
@@ -151,7 +160,14 @@ def _notes(about: dict[str, Any], baseline: str) -> Iterator[str]:
     ):
         yield f"{about['queries']} queries are few: a difference must be large to mean something"
     yield from about["notes"]
+    deaf = [s for s, one in about["systems"].items() if _has(one, "instruction")]
+    if deaf:
+        yield f"cannot follow the collection's instruction: {', '.join(deaf)}"
     for system, one in about["systems"].items():
-        if faults := one["faults"]:
+        if faults := [fault for fault in one["faults"] if fault["kind"] != "instruction"]:
             counts = ", ".join(f"{fault['kind']} in {fault['queries']}" for fault in faults)
             yield f"{system}: faults, in queries: {counts}"
+
+
+def _has(one: dict[str, Any], kind: str) -> bool:
+    return any(fault["kind"] == kind for fault in one["faults"])
