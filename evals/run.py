@@ -136,7 +136,10 @@ async def run(trial: Trial, at_once: int, watch: Watch) -> list[str]:
     with trial.saved.alone():
         cut = trial.saved.mend()
         orders = _kept(trial, watch)
-        await _ask(trial, orders, at_once, watch)
+        try:
+            await _ask(trial, orders, at_once, watch)
+        finally:
+            await _close(trial.system.reranker.policy)
         run_ = {query: orders[query] for query in trial.collection.queries}
         trial.saved.save_run(run_, trial.system.name)
     return ["the last record was cut off; its query is asked again"] if cut else []
@@ -190,6 +193,14 @@ def _in_a_row(barren: Sequence[bool], place: int) -> int:
     after = sum(1 for _ in takewhile(bool, barren[place:]))
     before = sum(1 for _ in takewhile(bool, reversed(barren[:place])))
     return before + after if after else 0
+
+
+async def _close(policy: Any) -> None:
+    """Close the connections of a model, also of one that others wrap."""
+    while inner := getattr(policy, "policy", None):
+        policy = inner
+    if chat := getattr(policy, "chat", None):
+        await chat.close()
 
 
 def failed(ranking: Ranking) -> bool:

@@ -109,7 +109,6 @@ def run(
     wanted = measures(measure or DEFAULT)
     told = f"{collection} {judging} {blend} {choosing} {shuffle}"
     folder = out or _folder(collection[0], told)
-    # No name is kept for the systems: their connections close before the report is made.
     entries, partial = _run(
         _planned(folder, collection, choosing, judging.systems(blend, baseline), shuffle), at_once
     )
