@@ -11,12 +11,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
-from hashlib import file_digest, sha256
 from pathlib import Path
 from typing import Any
 
-from rearank_agent.collection import Collection, matched
+from rearank_agent.collection import Collection, counted, matched
 from rearank_agent.errors import InputError, SetupError
+from rearank_agent.files import digest_of
 from rearank_agent.passage import Passage
 
 __all__ = ["SETS", "Documents", "bright", "is_bright"]
@@ -124,11 +124,11 @@ def _set(folder: Path, name: str) -> Collection:
         queries=queries,
         qrels=qrels,
         corpus=corpus,
-        hash=_hash([*documents, *examples]),
+        hash=digest_of([*documents, *examples]),
         excluded={query: ids for query, ids in excluded.items() if ids} or None,
     )
-    note = f"documents whose id stands above, left out: {corpus.repeated:,}"
-    return replace(collection, notes=(*collection.notes, note)) if corpus.repeated else collection
+    repeated = counted({"documents whose id stands above, left out": corpus.repeated})
+    return replace(collection, notes=(*collection.notes, *repeated))
 
 
 def _files(folder: Path, name: str) -> list[Path]:
@@ -179,12 +179,3 @@ def _strings(value: object, where: str) -> list[str]:
     if not isinstance(value, list):
         raise InputError(f"{where} must be a list of strings, not {value!r:.40}")
     return [_string(one, where) for one in value]
-
-
-def _hash(files: Sequence[Path]) -> str:
-    """Of the content of all files, in this order."""
-    whole = sha256()
-    for path in files:
-        with path.open("rb") as file:
-            whole.update(file_digest(file, "sha256").digest())
-    return whole.hexdigest()

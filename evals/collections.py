@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from rearank_agent.collection import Collection, read_folder
+from rearank_agent.collection import Collection, counted, read_folder
 from rearank_agent.errors import InputError
 
 __all__ = ["chosen", "collections", "remarks"]
@@ -106,4 +106,4 @@ def remarks(collection: Collection) -> list[str]:
             passage not in collection.corpus for grades in judged for passage in grades
         ),
     }
-    return [*collection.notes, *(f"{what}: {count:,}" for what, count in counts.items() if count)]
+    return [*collection.notes, *counted(counts)]

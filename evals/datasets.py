@@ -15,7 +15,7 @@ from itertools import islice
 from typing import Any
 
 from rearank_agent.brief import printable, short
-from rearank_agent.collection import Collection, matched
+from rearank_agent.collection import Collection, counted, matched
 from rearank_agent.errors import InputError, RearankError, SetupError
 from rearank_agent.passage import Passage
 
@@ -164,8 +164,8 @@ def _judgements(
         grades = qrels.setdefault(query, {})
         changed += grades.get(passage, grade) != grade
         grades[passage] = int(grade)
-    note = f"judgements that contradict one above them, the last counts: {changed:,}"
-    return qrels, excluded, (note,) if changed else ()
+    notes = counted({"judgements that contradict one above them, the last counts": changed})
+    return qrels, excluded, notes
 
 
 def _reason(error: Exception) -> str:

@@ -10,7 +10,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from evals.files import digest, read_json
+from evals.files import read_json
 from evals.measures import means, per_query
 from evals.outcome import Outcome, case, outcome
 from evals.published import published
@@ -18,6 +18,7 @@ from evals.robustness import robustness
 from evals.saved import Entry
 from evals.stats import against, interval, macro
 from rearank_agent.errors import InputError
+from rearank_agent.files import digest
 from rearank_agent.trec import Qrels, read_qrels
 
 __all__ = ["Report", "evaluate", "seen_from"]
@@ -52,11 +53,12 @@ def evaluate(
     """
     names = [str(measure) for measure in measures]
     by_collection: dict[str, dict[str, _Measured]] = {}
+    judged = {path: read_qrels(path) for path in {entry.qrels for entry in entries}}
     for entry in entries:
         systems = by_collection.setdefault(entry.collection, {})
         if entry.system in systems:
             raise InputError(f"{entry.collection} has two systems called {entry.system}")
-        systems[entry.system] = _measured(entry, measures)
+        systems[entry.system] = _measured(entry, judged[entry.qrels], measures)
     for name, systems in by_collection.items():
         _check(name, systems, baseline)
     report = {
@@ -87,8 +89,7 @@ def evaluate(
     return report, details
 
 
-def _measured(entry: Entry, measures: Sequence[Any]) -> _Measured:
-    qrels = read_qrels(entry.qrels)
+def _measured(entry: Entry, qrels: Qrels, measures: Sequence[Any]) -> _Measured:
     values = per_query(measures, qrels, entry.saved.read_run())
     return _Measured(entry, qrels, values, outcome(entry.saved.rankings()))
 
@@ -110,7 +111,10 @@ def _check(name: str, systems: Mapping[str, _Measured], baseline: str) -> None:
 def _collection(
     folder: Path, systems: Mapping[str, _Measured], measures: Sequence[Any], baseline: str
 ) -> dict[str, Any]:
-    about, names = systems[baseline].entry.about, [str(measure) for measure in measures]
+    about, names = (
+        read_json(systems[baseline].entry.collection_file),
+        [str(measure) for measure in measures],
+    )
     compared = {
         measure: against({s: one.values[measure] for s, one in systems.items()}, baseline)
         for measure in names
@@ -219,13 +223,13 @@ def _macro(
 
 def _files(folder: Path, entries: Sequence[Entry]) -> dict[str, str]:
     """The hash of every file the report rests on."""
-    found = {}
-    for entry in entries:
-        beside = [entry.qrels, entry.saved.folder.parent / "collection.json"]
-        for path in [*beside, *sorted(entry.saved.folder.rglob("*"))]:
-            if path.is_file():
-                found[seen_from(folder, path)] = digest(path)
-    return found
+    paths = dict.fromkeys(
+        path
+        for entry in entries
+        for path in (entry.qrels, entry.collection_file, *sorted(entry.saved.folder.rglob("*")))
+        if path.is_file()
+    )
+    return {seen_from(folder, path): digest(path) for path in paths}
 
 
 def seen_from(folder: Path, path: Path) -> str:

@@ -1,4 +1,4 @@
-"""How figures are written, the same in a terminal, a report and a plot.
+"""How figures and names are written, the same in a terminal, a report and a plot.
 
 Measures are shown x100. What is not there is a dash, never a zero; a minus is U+2212, as wide
 as a plus, so that columns of differences stand in line.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-__all__ = ["NOTHING", "amount", "hundred", "p_value", "signed", "span"]
+__all__ = ["NOTHING", "amount", "brief", "hundred", "p_value", "signed", "span"]
 
 NOTHING = "–"
 """Where there is no figure."""
@@ -63,6 +63,12 @@ def amount(value: float | None, digits: int | None = None) -> str:
         if 0 < abs(value) < _SMALL:
             return _minus(f"{value:.2g}")
     return _minus(f"{value:,.{digits}f}")
+
+
+def brief(name: str, most: int) -> str:
+    """A name in so many characters; those that begin alike are often told apart by their ends."""
+    half = most // 2
+    return name if len(name) <= most else f"{name[: half - 1]}…{name[-half:]}"
 
 
 def _minus(text: str) -> str:

@@ -9,19 +9,19 @@ import json
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
 
 import bm25s
-import numpy as np
-from numpy.typing import NDArray
 from Stemmer import Stemmer, algorithms
 
-from evals.files import write
-from rearank_agent.collection import Collection
+from rearank_agent.collection import Collection, counted
 from rearank_agent.errors import InputError, SetupError
 from rearank_agent.evidence import words
+from rearank_agent.files import write
+from rearank_agent.lexical import best
+from rearank_agent.lexical import bm25 as index_of
 from rearank_agent.settings import cache_folder
 from rearank_agent.trec import Run, read_run
 
@@ -50,7 +50,7 @@ class FirstStage:
     depth: int
     notes: tuple[str, ...] = ()
 
-    @property
+    @cached_property
     def hash(self) -> str:
         """Of all lists."""
         return sha256(
@@ -98,8 +98,8 @@ def first_stage(
             not known.get(q) for q in collection.queries
         ),
     }
-    notes = tuple(f"{what}: {count:,}" for what, count in counts.items() if count)
-    return FirstStage(name, {q: tuple(ids[:depth]) for q, ids in known.items()}, depth, notes)
+    cut = {q: tuple(ids[:depth]) for q, ids in known.items()}
+    return FirstStage(name, cut, depth, counted(counts))
 
 
 def _size(lists: Run) -> int:
@@ -139,27 +139,15 @@ def bm25(collection: Collection, depth: int, language: str = "english") -> dict[
     tokens = cut(texts)
     if not any(tokens):  # of which bm25s can make no index
         return {query: [] for query in collection.queries}
-    index = bm25s.BM25(method="lucene", k1=0.9, b=0.4)
-    index.index(tokens, show_progress=False)
+    index = index_of(tokens)
     asked = cut(list(collection.queries.values()))
     excluded = collection.excluded or {}
     lists = {}
     for query, words_ in zip(collection.queries, asked, strict=True):
-        known = [token for token in words_ if token in index.vocab_dict]
-        scores = index.get_scores(known) if known else np.zeros(len(ids))
         out = frozenset(excluded.get(query, ()))
-        best = (ids[position] for position in _best(scores, depth + len(out)))
-        lists[query] = [passage for passage in best if passage not in out][:depth]
+        found = [ids[position] for position, _ in best(index, words_, depth + len(out))]
+        lists[query] = [passage for passage in found if passage not in out][:depth]
     return lists
-
-
-def _best(scores: NDArray[Any], depth: int) -> NDArray[np.intp]:
-    """The positions of the highest scores above 0, from high to low, then in order."""
-    hits = np.flatnonzero(scores > 0)
-    if len(hits) > depth:
-        least = np.partition(scores[hits], len(hits) - depth)[len(hits) - depth]
-        hits = hits[scores[hits] >= least]
-    return hits[np.argsort(-scores[hits], kind="stable")[:depth]]
 
 
 def _cutter(language: str) -> Callable[[list[str]], list[list[str]]]:

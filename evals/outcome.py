@@ -8,6 +8,7 @@ from statistics import fmean, median
 from typing import Any
 
 from evals.rationale import rationale_measures
+from rearank_agent.blend import own_scores
 from rearank_agent.passage import Fault, Ranking, Usage
 from rearank_agent.policies import best_first
 from rearank_agent.trec import Qrels
@@ -31,7 +32,6 @@ class Outcome:
     """
 
     policy: str = ""
-    schedule: str = ""
     orders: dict[str, tuple[str, ...]] = field(default_factory=dict)
     alone: dict[str, tuple[str, ...]] = field(default_factory=dict)
     scored: bool = False
@@ -44,7 +44,6 @@ class Outcome:
         """Take a record in."""
         query = ranking.run
         self.policy = ranking.policy
-        self.schedule = ranking.schedule or self.schedule
         self.orders[query] = ranking.ids
         alone = _alone(ranking)
         self.alone[query] = alone or ranking.ids
@@ -99,13 +98,8 @@ def outcome(records: Iterable[Ranking]) -> Outcome:
 def _alone(ranking: Ranking) -> tuple[str, ...] | None:
     """The passages by the policy's own scores, without the blend; None without scores."""
     ids = {ranked.was - 1: ranked.id for ranked in ranking.passages}
-    scores: dict[int, float] = {}
-    for step in ranking.steps:
-        scores.update(zip(step.window, step.reply.scores or (), strict=False))
-    if not ids or len(scores) < len(ids):
-        return None
-    order = best_first([scores[position] for position in range(len(ids))])
-    return tuple(ids[position] for position in order)
+    scores = own_scores(ranking.steps, len(ids))
+    return tuple(ids[position] for position in best_first(scores)) if scores else None
 
 
 def case(ranking: Ranking, grades: Qrels, value: float, baseline: float) -> dict[str, Any]:

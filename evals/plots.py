@@ -22,7 +22,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 
-from evals.figures import amount, hundred, span
+from evals.figures import amount, brief, hundred, span
 from evals.tables import Details, Report, about, systems
 from rearank_agent.brief import printable
 
@@ -121,7 +121,7 @@ def tradeoff(report: Report, details: Details, axis: str) -> str | None:
             axes.plot(point.cost, 100 * point.value, **look)
             y = -(0.6 + _ROW * row) / high
             axes.plot(-0.04, y + 0.015, transform=axes.transAxes, clip_on=False, **look)
-            axes.text(0, y, _name(point.system), transform=axes.transAxes)
+            axes.text(0, y, brief(printable(point.system), _NAME), transform=axes.transAxes)
             said = f"{hundred(point.value)} at {amount(point.cost)}"
             axes.text(1, y, said, transform=axes.transAxes, ha="right")
         _scale(axes, [point.cost for point in points])
@@ -160,7 +160,7 @@ def _bar(
     if alone is not None:
         axes.plot(100 * alone, y, "d", color=_PAPER, markeredgecolor=_INK, markersize=5.5)
     across = axes.get_yaxis_transform()
-    axes.text(0, y - 0.28, _name(name), transform=across)
+    axes.text(0, y - 0.28, brief(printable(name), _NAME), transform=across)
     figures = f"{hundred(value)}\u2003{span(ends)}" if ends else hundred(value)
     axes.text(1, y - 0.28, figures, transform=across, ha="right")
     return max(value, alone or 0, *(ends or ()))
@@ -173,13 +173,6 @@ def _look(report: Report, details: Details, system: str) -> tuple[str, str]:
         return _BASELINE
     i = [name for name in systems(report) if name != baseline].index(system)
     return _COLOURS[i % len(_COLOURS)], _MARKS[(i + i // len(_COLOURS)) % len(_MARKS)]
-
-
-def _name(system: str) -> str:
-    """The name on one short line; names that begin alike are often told apart by their ends."""
-    name = printable(system)
-    half = _NAME // 2
-    return name if len(name) <= _NAME else f"{name[: half - 1]}…{name[-half:]}"
 
 
 def _scale(axes: Axes, costs: Sequence[float]) -> None:

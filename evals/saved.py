@@ -19,8 +19,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from evals.files import claim, read_json, unwritable, write
+from evals.files import claim
 from rearank_agent.errors import InputError
+from rearank_agent.files import unwritable, write
 from rearank_agent.passage import Ranking
 from rearank_agent.trec import read_run, run_text
 
@@ -196,9 +197,9 @@ class Entry:
         return [self.saved.shuffle(number) for number in range(1, self.shuffles + 1)]
 
     @property
-    def about(self) -> dict[str, Any]:
-        """What the collection's own file says."""
-        return read_json(self.saved.folder.parent / "collection.json")
+    def collection_file(self) -> Path:
+        """What was measured on."""
+        return self.saved.folder.parent / "collection.json"
 
     @property
     def qrels(self) -> Path:

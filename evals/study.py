@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from evals.collections import remarks
-from evals.files import claim, digest, read_json, write
+from evals.files import claim, read_json
 from evals.first_stage import FirstStage as Candidates
 from evals.run import System, Trial
 from evals.saved import Entry, Saved, named
 from rearank_agent.collection import Collection
 from rearank_agent.errors import InputError
+from rearank_agent.files import digest, write
 from rearank_agent.lexical import FirstStage
 from rearank_agent.trec import qrels_text
 
@@ -38,8 +39,9 @@ def trials(
         SetupError: it cannot be written.
     """
     here = folder / named(collection.name)
-    claim(here / "collection.json", _about(collection, first), free={"source"})
-    write(here / "qrels.txt", qrels_text(collection.qrels))
+    judged = qrels_text(collection.qrels)
+    claim(here / "collection.json", _about(collection, first, judged), free={"source"})
+    write(here / "qrels.txt", judged)
     for number, system in enumerate(systems):
         saved = Saved(here / named(system.name))
         again = shuffles if number else 0
@@ -49,8 +51,7 @@ def trials(
             yield Trial(system, collection, first, entry, shuffle)
 
 
-def _about(collection: Collection, first: Candidates) -> dict[str, Any]:
-    judged = qrels_text(collection.qrels)
+def _about(collection: Collection, first: Candidates, judged: str) -> dict[str, Any]:
     return {
         "name": collection.name,
         "source": collection.source,

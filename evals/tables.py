@@ -1,4 +1,4 @@
-"""What a report says, as tables: the same rows for a terminal, for Markdown and for a page.
+"""What a report says, as tables: the same rows for Markdown and for a page.
 
 `report` is report.json and `details` is details.json, both as they were read. Each function
 gives one table; without rows there was nothing to say.

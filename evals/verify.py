@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from evals.evaluate import evaluate
-from evals.files import digest, read_json
+from evals.files import read_json
 from evals.markdown import markdown
 from evals.measures import means, measures, per_query
 from evals.page import page
 from evals.saved import Entry
 from evals.study import entries_of
 from rearank_agent.errors import InputError
+from rearank_agent.files import digest
 from rearank_agent.metrics import ndcg
 from rearank_agent.trec import Qrels, Run, read_qrels
 

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from evals.evaluate import Report
-from evals.files import write
 from evals.markdown import markdown
 from evals.page import page
+from rearank_agent.files import write
 
 __all__ = ["write_report"]
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from statistics import fmean, pstdev
 
-from rearank_agent.passage import Window
+from rearank_agent.passage import Step, Window
 
-__all__ = ["ordered", "z_scores"]
+__all__ = ["ordered", "own_scores", "z_scores"]
 
 
 def ordered(
@@ -25,6 +25,14 @@ def ordered(
     if scores is None:
         return order, None
     return tuple(sorted(order, key=lambda position: -scores[position])), scores
+
+
+def own_scores(steps: Iterable[Step], n: int) -> list[float] | None:
+    """The latest score of every one of n positions; None unless all have one."""
+    scores: dict[int, float] = {}
+    for step in steps:
+        scores.update(zip(step.window, step.reply.scores or (), strict=False))
+    return [scores[position] for position in range(n)] if len(scores) == n else None
 
 
 def z_scores(values: Sequence[float]) -> list[float]:

@@ -19,15 +19,15 @@ import mmap
 from collections.abc import Collection as Ids
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 from rearank_agent.errors import InputError
+from rearank_agent.files import digest_of
 from rearank_agent.passage import Passage
 from rearank_agent.trec import Qrels, Run, read_qrels, read_text
 
-__all__ = ["Collection", "Corpus", "folder_of", "matched", "read_folder"]
+__all__ = ["Collection", "Corpus", "counted", "folder_of", "matched", "read_folder"]
 
 CORPUS = "corpus.jsonl"
 LISTS = ("candidates.jsonl", "bm25_top100.jsonl")
@@ -126,17 +126,17 @@ def read_folder(path: Path) -> Collection:
     if (folder := folder_of(path)) is None:
         raise InputError(f"{path} is no collection: there is no {CORPUS}")
     judged = path if path.is_file() else _judgements(folder)
-    texts, lists = folder / "queries.jsonl", _lists(folder)
+    passages, texts, lists = folder / CORPUS, folder / "queries.jsonl", _lists(folder)
     told = folder / "instruction.txt"
-    used = [texts, judged, *([lists] if lists else []), *([told] if told.is_file() else [])]
-    corpus, collection = Corpus(folder / CORPUS), folder.resolve().name
+    beside = [*([lists] if lists else []), *([told] if told.is_file() else [])]
+    collection = folder.resolve().name
     return matched(
         name=collection if path == folder else f"{collection}/{judged.stem}",
         source=str(path),
         queries=_queries(texts),
         qrels=read_qrels(judged),
-        corpus=corpus,
-        hash=_hash(corpus, used),
+        corpus=Corpus(passages),
+        hash=digest_of([passages, texts, judged, *beside]),
         lists=_candidates(lists) if lists else None,
         listed=lists.name if lists else "",
         instruction=" ".join(read_text(told).split()) if told.is_file() else "",
@@ -156,9 +156,13 @@ def matched(queries: Mapping[str, str], qrels: Qrels, corpus: Any, **rest: Any) 
         "queries without judgements, left out": sum(q not in qrels for q in queries),
         "judged queries without text, left out": len(qrels) - len(kept),
     }
-    notes = tuple(f"{what}: {count:,}" for what, count in counts.items() if count)
     judged = {q: qrels[q] for q in kept}
-    return Collection(queries=kept, qrels=judged, corpus=corpus, notes=notes, **rest)
+    return Collection(queries=kept, qrels=judged, corpus=corpus, notes=counted(counts), **rest)
+
+
+def counted(counts: Mapping[str, int]) -> tuple[str, ...]:
+    """What there is any of, and how much, as notes."""
+    return tuple(f"{what}: {count:,}" for what, count in counts.items() if count)
 
 
 def _judgements(folder: Path) -> Path:
@@ -239,11 +243,3 @@ def _text(row: dict[str, Any], name: str, where: str) -> str:
     if not isinstance(text := row.get(name), str):
         raise InputError(f'{where}: "{name}" must be a string, not {text!r:.40}')
     return text
-
-
-def _hash(corpus: Corpus, files: list[Path]) -> str:
-    """Of the content of all files, in this order."""
-    whole = sha256(sha256(corpus.data).digest())
-    for path in files:
-        whole.update(sha256(path.read_bytes()).digest())
-    return whole.hexdigest()

@@ -9,19 +9,43 @@ from weakref import WeakKeyDictionary
 
 import bm25s
 import numpy as np
+from numpy.typing import NDArray
 
 from rearank_agent.evidence import Terms, Tokenizer, content, sentences, words
 from rearank_agent.passage import Passage, Quote, Rationale, Reply, Task, Usage, Window
 from rearank_agent.policies import best_first, no_instruction
 
-__all__ = ["FirstStage", "Lexical", "bm25"]
+__all__ = ["FirstStage", "Lexical", "best", "bm25"]
 
 
-def bm25(texts: Sequence[Sequence[str]]) -> bm25s.BM25:
+def bm25(texts: list[list[str]]) -> bm25s.BM25:
     """A BM25 index over texts cut into tokens: Lucene's form, k1 0.9, b 0.4 as in TREC runs."""
     index = bm25s.BM25(method="lucene", k1=0.9, b=0.4)
-    index.index([list(tokens) for tokens in texts], show_progress=False)
+    index.index(texts, show_progress=False)
     return index
+
+
+def best(
+    index: bm25s.BM25, tokens: Sequence[str], depth: int, wanted: NDArray[np.bool_] | None = None
+) -> list[tuple[int, float]]:
+    """Positions and BM25 scores, best first, equal ones in order; only scores above 0.
+
+    Args:
+        index: of texts.
+        tokens: of a query.
+        depth: the most that are given.
+        wanted: whether a text may be given, for each; None for all.
+    """
+    known = [token for token in tokens if token in index.vocab_dict]
+    if not known:
+        return []
+    scores = index.get_scores(known)
+    hits = np.flatnonzero(scores > 0 if wanted is None else (scores > 0) & wanted)
+    if len(hits) > depth:  # to sort all of a large corpus would take longer than to score it
+        least = np.partition(scores[hits], len(hits) - depth)[len(hits) - depth]
+        hits = hits[scores[hits] >= least]
+    first = hits[np.argsort(-scores[hits], kind="stable")[:depth]]
+    return [(int(position), float(scores[position])) for position in first]
 
 
 @dataclass(frozen=True)
@@ -77,7 +101,7 @@ class Lexical:
         tokens = tuple(tuple(content(p.content, self.tokenizer)) for p in task.candidates)
         known = set().union(*tokens)
         asked = [token for token in terms.tokens if token in known]
-        scores = bm25(tokens).get_scores(asked) if asked else np.zeros(len(tokens))
+        scores = bm25([*map(list, tokens)]).get_scores(asked) if asked else np.zeros(len(tokens))
         return _Scored(terms, tokens, tuple(float(score) for score in scores))
 
     def _rationale(self, passage: Passage, terms: Terms, tokens: Sequence[str]) -> Rationale:

@@ -12,7 +12,7 @@ from statistics import median
 from time import perf_counter
 from typing import TypeVar
 
-from rearank_agent.blend import ordered
+from rearank_agent.blend import ordered, own_scores
 from rearank_agent.discretion import discreet
 from rearank_agent.limits import UNTIL
 from rearank_agent.passage import Fault, Ranked, Ranking, Reply, Step, Task, Usage, Window
@@ -142,7 +142,7 @@ class Request:
 
     def ranking(self, blend: float) -> Ranking:
         """What it has come to."""
-        scores = self._scores()
+        scores = own_scores(self.steps, len(self.order)) if self.policy.scores else None
         order, values = ordered(self.order, scores, blend)
         rationales = self._latest(lambda reply: reply.rationales)
         confidence = self._latest(lambda reply: reply.confidence)
@@ -173,16 +173,6 @@ class Request:
             partial=any(fault.kind in ("deadline", "failed") for fault in faults),
             usage=replace(usage, turns=self.turns, seconds=self.seconds),
         )
-
-    def _scores(self) -> list[float] | None:
-        """One comparable score a passage; None unless every passage has one."""
-        if not self.policy.scores:
-            return None
-        scores: dict[int, float] = {}
-        for step in self.steps:
-            scores.update(zip(step.window, step.reply.scores or (), strict=False))
-        every = [scores.get(position, math.nan) for position in range(len(self.order))]
-        return None if any(map(math.isnan, every)) else every
 
     def _latest(self, said: Callable[[Reply], Sequence[T]]) -> dict[int, T]:
         """What the latest reply about each position said."""

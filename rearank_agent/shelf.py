@@ -17,7 +17,7 @@ import bm25s
 import numpy as np
 
 from rearank_agent.folder import File
-from rearank_agent.lexical import bm25
+from rearank_agent.lexical import best, bm25
 from rearank_agent.reading import Note
 
 __all__ = ["Held", "Shelf"]
@@ -71,14 +71,10 @@ class Shelf:
         self, tokens: Sequence[str], depth: int, wanted: Callable[[File], bool]
     ) -> list[tuple[int, float]]:
         """Positions and BM25 scores in wanted files, best first, then in order; only above 0."""
-        known = [token for token in tokens if self.index and token in self.index.vocab_dict]
-        if self.index is None or not known:
+        if self.index is None:
             return []
-        scores = self.index.get_scores(known)
         here = np.repeat([wanted(one.file) for one in self.held], [len(o.lines) for o in self.held])
-        hits = np.flatnonzero((scores > 0) & here)
-        best = hits[np.argsort(-scores[hits], kind="stable")[:depth]]
-        return [(int(position), float(scores[position])) for position in best]
+        return best(self.index, tokens, depth, here)
 
     @classmethod
     def load(cls, path: Path) -> tuple[Shelf, list[Note]]:

@@ -24,8 +24,8 @@ MOST_LINES_OF_COLLECTIONS = 300
 SHELL_FILES = ("answer", "brief", "find", "listlike", "serve", "tool", "wrapper")
 # The first stage over files: on top of the core, and nothing of the core knows it.
 SEARCH = ("cutting", "folder", "library", "reading", "shelf", "webpage")
-# What is measured and trained on: on top of the core too.
-COLLECTIONS = ("collection", "trec")
+# What is measured and trained on, and how it is kept: on top of the core too.
+COLLECTIONS = ("collection", "files", "trec")
 LONG_FILES = {
     "rearank_agent/passage.py": (350, "the values are one page, read together"),
     "rearank_agent/listwise.py": (320, "what we say and what we accept stand side by side"),

@@ -7,7 +7,6 @@ Needs the extra `export`. The same command with the same versions writes the sam
 
 from __future__ import annotations
 
-import hashlib
 import json
 import tempfile
 from importlib.metadata import version
@@ -17,6 +16,7 @@ from typing import Annotated, Any
 import typer
 
 from rearank_agent.errors import SetupError
+from rearank_agent.files import digest
 
 __all__ = ["export"]
 
@@ -66,7 +66,7 @@ def export(
         "base": name,
         "max_tokens": max_tokens,
         "blend": blend,
-        "sha256": {file.name: _sha256(file) for file in (weights, out / "tokenizer.json")},
+        "sha256": {file.name: digest(file) for file in (weights, out / "tokenizer.json")},
         "least_cosine_with_float32": round(agreement, 3),
         "opset": OPSET,
         "quantisation": QUANTISATION,
@@ -164,10 +164,6 @@ def _agreement(model: Any, tokenizer: Any, weights: Path, max_tokens: int) -> fl
         cosine = exact @ ours / np.linalg.norm(exact) / np.linalg.norm(ours)
         least = min(least, float(cosine))
     return least
-
-
-def _sha256(file: Path) -> str:
-    return hashlib.sha256(file.read_bytes()).hexdigest()
 
 
 if __name__ == "__main__":

@@ -12,9 +12,8 @@ rows give the same bytes. `augment.py` makes them.
 from __future__ import annotations
 
 import json
-import os
 import platform
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from hashlib import sha256
 from itertools import groupby
@@ -22,7 +21,8 @@ from pathlib import Path
 from typing import Any
 
 from rearank_agent import __version__
-from rearank_agent.errors import InputError, SetupError
+from rearank_agent.errors import InputError
+from rearank_agent.files import unwritable, write
 from rearank_agent.metrics import ndcg
 from rearank_agent.passage import Passage
 
@@ -109,7 +109,7 @@ def write_rows(folder: Path, rows: Rows) -> dict[str, Any]:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / _MANIFEST).unlink(missing_ok=True)
     except OSError as error:
-        raise _unwritable(folder, error) from None
+        raise unwritable(folder, error) from None
     parts = (
         (asdict(query) for query, _ in groupby(rows.rows, key=lambda row: row.query)),
         (_passage(collection, passage) for (collection, _), passage in rows.passages.items()),
@@ -120,12 +120,12 @@ def write_rows(folder: Path, rows: Rows) -> dict[str, Any]:
         "version": _VERSION,
         **rows.made,
         "files": {
-            name: _write(folder / name, (f"{_json(one)}\n" for one in part))
+            name: write(folder / name, (f"{_json(one)}\n" for one in part))
             for name, part in zip(_FILES, parts, strict=True)
         },
         "versions": {"rearank-agent": __version__, "python": platform.python_version()},
     }
-    _write(folder / _MANIFEST, [f"{_json(manifest, indent=2)}\n"])
+    write(folder / _MANIFEST, f"{_json(manifest, indent=2)}\n")
     return manifest
 
 
@@ -141,25 +141,6 @@ def _row(row: Row) -> dict[str, Any]:
 
 def _json(values: Mapping[str, Any], indent: int | None = None) -> str:
     return json.dumps(values, ensure_ascii=False, indent=indent)
-
-
-def _write(path: Path, parts: Iterable[str]) -> str:
-    """Write a file beside its place, then swap it in; gives its hash."""
-    new, whole = path.with_name(f"{path.name}.{os.getpid()}.tmp"), sha256()
-    try:
-        with new.open("wb") as file:
-            for part in parts:
-                file.write(data := part.encode())
-                whole.update(data)
-        new.replace(path)
-    except OSError as error:
-        new.unlink(missing_ok=True)
-        raise _unwritable(path, error) from None
-    return whole.hexdigest()
-
-
-def _unwritable(path: Path, error: OSError) -> SetupError:
-    return SetupError(f"{path} cannot be written: {error.strerror or error}")
 
 
 def read_rows(folder: Path) -> tuple[tuple[Row, ...], Passages]:

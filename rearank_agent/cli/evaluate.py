@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 _AT_ONCE = 16
 
 
-class _Measures(TyperGroup):
+class _CollectionFirst(TyperGroup):
     """A group whose first word is a collection, unless it is one of its commands."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
@@ -36,7 +36,7 @@ class _Measures(TyperGroup):
         return super().parse_args(ctx, args)
 
 
-group = typer.Typer(cls=_Measures, rich_markup_mode="rich", add_help_option=False)
+group = typer.Typer(cls=_CollectionFirst, rich_markup_mode="rich", add_help_option=False)
 app.add_typer(
     group, name="eval", help="Measure policies on collections, with statistics and a report."
 )

@@ -30,15 +30,17 @@ class Watch:
 
     def __init__(self, trial: Trial, show: Progress | None) -> None:
         self.trial, self.show = trial, show
+        from evals.figures import brief
+
         shuffled = f", shuffle {trial.shuffle}" if trial.shuffle else ""
         names = trial.collection.name, trial.system.name
         self.title = f"{names[0]}, {names[1]}{shuffled}"
-        brief = ", ".join(map(_brief, names)) + shuffled
+        short = ", ".join(brief(name, _NAME) for name in names) + shuffled
         self.values: list[float] = []
         self.faults = self.partial = self.new = 0
         self.started = self.told = time.monotonic()
         self.total = len(trial.collection.queries)
-        self.bar = show.add_task(brief, total=self.total, said="") if show else None
+        self.bar = show.add_task(short, total=self.total, said="") if show else None
 
     def __call__(self, ranking: Ranking, kept: bool) -> None:
         """Take a record in, and tell of it."""
@@ -99,11 +101,6 @@ def progress() -> Iterator[Progress | None]:
     )  # fmt: skip
     with Progress(*columns, console=Console(stderr=True, emoji=False)) as bars:
         yield bars
-
-
-def _brief(name: str) -> str:
-    """A name that leaves room for a bar: its beginning and its end."""
-    return name if len(name) <= _NAME else f"{name[: _NAME // 2 - 1]}…{name[-_NAME // 2 :]}"
 
 
 def show(report: dict[str, Any], details: dict[str, Any]) -> None:

@@ -1,0 +1,62 @@
+"""Files that are there whole or not at all, and the hash of what stands in them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from contextlib import suppress
+from hashlib import file_digest, sha256
+from pathlib import Path
+
+from rearank_agent.errors import SetupError
+
+__all__ = ["digest", "digest_of", "unwritable", "write"]
+
+
+def write(path: Path, text: str | Iterable[str]) -> str:
+    """Write a file beside its place, then swap it in; gives its hash, as `digest` would.
+
+    Args:
+        path: of the file; its folder is made.
+        text: whole, or in parts.
+
+    Raises:
+        SetupError: it cannot be written.
+    """
+    new, whole = path.with_name(f"{path.name}.{os.getpid()}.tmp"), sha256()
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with new.open("wb") as file:
+            for part in [text] if isinstance(text, str) else text:
+                file.write(data := part.encode())
+                whole.update(data)
+        new.replace(path)
+    except OSError as error:
+        with suppress(OSError):
+            new.unlink()
+        raise unwritable(path, error) from None
+    return whole.hexdigest()
+
+
+def unwritable(path: Path, error: OSError) -> SetupError:
+    """The error of a file that cannot be written."""
+    return SetupError(f"{path} cannot be written: {error.strerror or error}")
+
+
+def digest(path: Path) -> str:
+    """The sha256 of a file, in hex.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    with path.open("rb") as file:
+        return file_digest(file, "sha256").hexdigest()
+
+
+def digest_of(paths: Iterable[Path]) -> str:
+    """The sha256 of the hashes of several files, in this order.
+
+    Raises:
+        OSError: one cannot be read.
+    """
+    return sha256(b"".join(bytes.fromhex(digest(path)) for path in paths)).hexdigest()
