@@ -16,13 +16,17 @@ from weakref import WeakKeyDictionary
 import numpy as np
 
 from rearank_agent.encoder import Encoded, Encoder, Vector, unit
+from rearank_agent.errors import InputError
 from rearank_agent.evidence import Terms, bigrams, content, sentences
+from rearank_agent.likeness import Look, likeness
 from rearank_agent.passage import Fault, Passage, Quote, Rationale, Reply, Task, Usage, Window
 from rearank_agent.policies import Policy, best_first, no_instruction
 
-__all__ = ["WEIGHTS", "Embedded"]
+__all__ = ["DEFAULT", "WEIGHTS", "Embedded", "shipped"]
 
 WEIGHTS = Path(__file__).parent / "weights"
+DEFAULT = "untrained"
+"""The upper layers that rank where none are named."""
 MOST_UNKNOWN = 0.2
 
 Found = TypeVar("Found")
@@ -32,7 +36,7 @@ Found = TypeVar("Found")
 class _Query:
     """What is worked out of a task before any passage is read."""
 
-    vector: Vector
+    look: Look
     terms: Terms
     whole: bool
     strange: frozenset[str]
@@ -77,26 +81,33 @@ class _Request:
 
 
 class Embedded:
-    """Scores by the cosine of query and passage; the evidence is the nearest sentence.
+    """Scores by the likeness of query and passage; the evidence is the nearest sentence.
 
     A score depends on query and passage alone: it is equal to the last bit in any window, any
     order and on any number of threads of one machine. Scripts the vocabulary does not know are
     ranked by BM25 on pairs of letters instead, with a fault.
 
-    Attributes:
-        encoder: the network, from the folder of weights.
+    Args:
+        top: which upper layers: the name of `shipped` ones, or a folder of one's own.
         threads: how many passages are read at the same time.
+        weights: the folder of the lower layers, and of those that are shipped.
+
+    Attributes:
+        encoder: the network.
 
     Raises:
+        InputError: there are no such upper layers.
         SetupError: the weights are missing or damaged.
     """
 
-    name = "embedded"
     scores = True
     window = None
 
-    def __init__(self, weights: Path = WEIGHTS, threads: int | None = None) -> None:
-        self.encoder = Encoder(weights)
+    def __init__(
+        self, top: str = DEFAULT, threads: int | None = None, weights: Path = WEIGHTS
+    ) -> None:
+        self.name = "embedded" if top == DEFAULT else f"embedded:{top}"
+        self.encoder = Encoder(weights, _folder(top, weights))
         self.threads = threads or os.cpu_count() or 1
         self._requests: WeakKeyDictionary[Task, _Request] = WeakKeyDictionary()
         self._lock = Lock()
@@ -110,6 +121,10 @@ class Embedded:
     def blend(self) -> float:
         """As measured with these weights."""
         return float(self.encoder.facts["blend"])
+
+    @cached_property
+    def _share(self) -> float:
+        return float(self.encoder.facts["spans"])
 
     @cached_property
     def _pool(self) -> ThreadPoolExecutor:
@@ -174,7 +189,7 @@ class Embedded:
         )
         encoded = self.encoder.encode(text)
         return _Query(
-            vector=unit(encoded.hidden.mean(axis=0)),
+            look=Look.of(encoded.hidden),
             terms=Terms.of(text),
             whole=encoded.whole,
             strange=frozenset(
@@ -188,12 +203,28 @@ class Embedded:
         if not text.strip():
             return _Judged(-1.0, query.terms.rationale(()), True)
         encoded = self.encoder.encode(text)
-        quotes = _nearest(query.vector, encoded, passage, len(text) - len(passage.text))
+        quotes = _nearest(query.look.whole, encoded, passage, len(text) - len(passage.text))
         return _Judged(
-            score=float(np.dot(query.vector, unit(encoded.hidden.mean(axis=0)))),
+            score=likeness(query.look, Look.of(encoded.hidden), self._share),
             rationale=query.terms.rationale(content(text[: encoded.end]), quotes),
             whole=encoded.whole,
         )
+
+
+def shipped(weights: Path = WEIGHTS) -> tuple[str, ...]:
+    """The names of the upper layers that come with the package."""
+    return tuple(sorted(path.parent.name for path in weights.glob("*/policy.json")))
+
+
+def _folder(top: str, weights: Path) -> Path:
+    names = shipped(weights)
+    folder = weights / top if top in names else Path(top)
+    if not (folder / "policy.json").is_file():
+        raise InputError(
+            f"there is no embedded policy {top!r}; there are: {', '.join(names)}, "
+            "and folders that rearank-agent train embedded made"
+        )
+    return folder
 
 
 def _nearest(query: Vector, encoded: Encoded, passage: Passage, shift: int) -> tuple[Quote, ...]:

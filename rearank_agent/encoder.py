@@ -15,7 +15,7 @@ from tokenizers import Tokenizer
 
 from rearank_agent.errors import SetupError
 
-__all__ = ["Encoded", "Encoder", "Vector", "unit"]
+__all__ = ["Encoded", "Encoder", "Text", "Vector", "unit"]
 
 Vector = NDArray[np.float32]
 
@@ -26,69 +26,80 @@ _UNKNOWN = "[UNK]"
 
 
 @dataclass(frozen=True, slots=True)
-class Encoded:
-    """One text as the encoder reads it.
+class Text:
+    """One text as the lower layers read it.
 
     Attributes:
-        hidden: [tokens, width], with the two special tokens at the ends.
+        states: [tokens, width], with the two special tokens at the ends.
         starts: where each token begins in the text, in characters; 0 for the special ones.
         end: where the last token read ends.
         whole: whether the text was read to its end.
     """
 
-    hidden: Vector
+    states: Vector
     starts: NDArray[np.int64]
     end: int
     whole: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Encoded(Text):
+    """One text as the encoder reads it.
+
+    Attributes:
+        hidden: [tokens, width], of the same tokens as the states.
+    """
+
+    hidden: Vector
+
+
 class Encoder:
-    """The network and its tokenizer, from one folder; safe to share between threads.
+    """A network of two parts and its tokenizer; safe to share between threads.
+
+        encoder.json, trunk.onnx, tokenizer.json    the lower layers, and what all tops share
+        NAME/policy.json, NAME/top.onnx             the upper layers, learned or not
 
     Dynamic int8 takes one scale from everything in a run, so every text runs alone and without
     padding: its vectors then depend on nothing else (onnxruntime issue 10111).
 
+    Args:
+        folder: of the lower layers.
+        top: the folder of the upper ones.
+
+    Attributes:
+        facts: of the policy, from `policy.json`.
+
     Raises:
-        SetupError: a file is missing, or is not the one its checksum names.
+        SetupError: a file is missing, is not the one its checksum names, or the top stands on
+            another trunk.
     """
 
-    def __init__(self, folder: Path) -> None:
-        try:
-            self.facts: dict[str, Any] = json.loads((folder / "embedded.json").read_text("utf-8"))
-            weights = (folder / "encoder.onnx").read_bytes()
-            words = (folder / "tokenizer.json").read_bytes()
-            for name, data in (("encoder.onnx", weights), ("tokenizer.json", words)):
-                if sha256(data).hexdigest() != self.facts["sha256"][name]:
-                    raise SetupError(f"{folder / name} is damaged: install rearank-agent again")
-        except (OSError, ValueError, KeyError) as error:
-            raise SetupError(f"the embedded weights in {folder} cannot be used: {error}") from None
-        self.max_tokens = int(self.facts["max_tokens"])
-        self._tokenizer = Tokenizer.from_str(words.decode())
+    def __init__(self, folder: Path, top: Path) -> None:
+        shared = _facts(folder / "encoder.json", ("trunk.onnx", "tokenizer.json"), "max_tokens")
+        self.facts = _facts(top / "policy.json", ("top.onnx",), "trunk", "blend", "spans")
+        self.max_tokens = int(shared["max_tokens"])
+        self.checksum: str = self.facts["sha256"]["top.onnx"][:12]
+        if self.facts["trunk"] != shared["sha256"]["trunk.onnx"]:
+            raise SetupError(f"{top} was trained on other lower layers than those of {folder}")
+        self._tokenizer = Tokenizer.from_str(_sound(folder / "tokenizer.json", shared).decode())
         self._tokenizer.encode_special_tokens = True  # "[SEP]" in a passage is only text
-        options = onnxruntime.SessionOptions()
-        # One thread a run and several runs at once: faster for short texts than several
-        # threads in one run, and the sums do not depend on how work was split.
-        options.intra_op_num_threads = options.inter_op_num_threads = 1
-        options.log_severity_level = 3
-        self._session = onnxruntime.InferenceSession(
-            weights, options, providers=["CPUExecutionProvider"]
-        )
-
-    @property
-    def checksum(self) -> str:
-        """The first twelve hexadecimal digits of the weights' SHA-256."""
-        return str(self.facts["sha256"]["encoder.onnx"])[:12]
+        self._trunk = _session(_sound(folder / "trunk.onnx", shared))
+        self._top = _session(_sound(top / "top.onnx", self.facts))
 
     def encode(self, text: str) -> Encoded:
         """Read a text, at most the first `max_tokens` tokens of it."""
+        low = self.trunk(text, self.max_tokens)
+        (hidden,) = self._top.run(None, {"states": low.states[None]})
+        return Encoded(low.states, low.starts, low.end, low.whole, hidden[0])
+
+    def trunk(self, text: str, most: int) -> Text:
+        """Read a text with the lower layers alone, at most the first `most` tokens of it."""
         tokens, whole = self._tokens(text)
-        ids = tokens.ids
-        if len(ids) > self.max_tokens:
-            ids = [*ids[: self.max_tokens - 1], ids[-1]]
+        ids = _first(tokens.ids, most)
         inner = tokens.offsets[1 : len(ids) - 1]
-        (hidden,) = self._session.run(None, {"ids": np.array([ids], dtype=np.int64)})
-        return Encoded(
-            hidden=hidden[0],
+        (states,) = self._trunk.run(None, {"ids": np.array([ids], dtype=np.int64)})
+        return Text(
+            states=states[0],
             starts=np.array([0, *(start for start, _ in inner), 0], dtype=np.int64),
             end=inner[-1][1] if inner else 0,
             whole=whole and len(tokens.ids) == len(ids),
@@ -126,11 +137,49 @@ class Encoder:
         return self._tokenizer.encode(text), True
 
 
+def _first(ids: list[int], most: int) -> list[int]:
+    return ids if len(ids) <= most else [*ids[: most - 1], ids[-1]]
+
+
+def _facts(path: Path, files: tuple[str, ...], *names: str) -> dict[str, Any]:
+    """What a JSON file says of the files beside it, if it says all that is needed."""
+    try:
+        facts: dict[str, Any] = json.loads(path.read_text("utf-8"))
+        for name in names:
+            facts[name]
+        for file in files:
+            facts["sha256"][file]
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise SetupError(f"the weights described by {path} cannot be used: {error}") from None
+    return facts
+
+
+def _sound(path: Path, facts: dict[str, Any]) -> bytes:
+    """The file's bytes, if they are those whose checksum the facts name."""
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise SetupError(f"{path} cannot be read: {error}") from None
+    if sha256(data).hexdigest() != facts["sha256"][path.name]:
+        raise SetupError(f"{path} is damaged: install rearank-agent again, or export it again")
+    return data
+
+
+def _session(weights: bytes) -> onnxruntime.InferenceSession:
+    options = onnxruntime.SessionOptions()
+    # One thread a run and several runs at once: faster for short texts than several threads in
+    # one run, and the sums do not depend on how work was split.
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    return onnxruntime.InferenceSession(weights, options, providers=["CPUExecutionProvider"])
+
+
 def _beyond_ascii(letter: str) -> bool:
     return letter.isalpha() and not letter.isascii()
 
 
-def unit(vector: Vector) -> Vector:
-    """The vector at length 1."""
-    scaled: Vector = vector / max(float(np.sqrt(np.dot(vector, vector))), 1e-12)
+def unit(vectors: Vector) -> Vector:
+    """The vectors at length 1, along the last axis."""
+    squares = np.einsum("...i,...i->...", vectors, vectors)[..., None]
+    scaled: Vector = vectors / np.maximum(np.sqrt(squares), 1e-12)
     return scaled

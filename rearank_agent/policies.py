@@ -115,7 +115,7 @@ class Fallback:
         return replace(reply, faults=(Fault("fallback", detail=self.detail), *reply.faults))
 
 
-def _embedded() -> Policy:
+def _embedded(top: str | None = None) -> Policy:
     try:
         from rearank_agent.embedded import Embedded
     except ImportError as error:
@@ -123,7 +123,7 @@ def _embedded() -> Policy:
             raise
         reason = f"the embedded policy needs {error.name}: pip install onnxruntime tokenizers"
         return Fallback(_lexical(), f"lexical ranks instead; {reason}")
-    return Embedded()
+    return Embedded(top) if top else Embedded()
 
 
 def _lexical() -> Policy:
@@ -150,25 +150,26 @@ def policy(name: str = DEFAULT, **asking: Any) -> Policy:
     """The policy of a name.
 
     Args:
-        name: "embedded", "lexical", "first-stage", or a model as "provider:model":
-            "vllm:NAME" for one behind vLLM, "anthropic:NAME", "openai:NAME" and all others that
-            pydantic-ai knows.
+        name: "embedded", "lexical", "first-stage", "embedded:NAME" for other weights (those of
+            `embedded.shipped`, or a folder), or a model as "provider:model": "vllm:NAME" for one
+            behind vLLM, "anthropic:NAME", "openai:NAME" and all others that pydantic-ai knows.
         asking: how a model is asked: the keywords of `llm.LLM`, as in `think=False`.
 
     Raises:
         InputError: no policy has this name, or it is not asked in words.
         SetupError: it is known, but something it needs is missing or damaged.
     """
-    provider, colon, model = name.partition(":")
-    if provider and colon and model:
+    provider, _, rest = name.partition(":")
+    if provider and rest and provider not in NAMES:
         from rearank_agent.llm import LLM  # pydantic-ai takes most of a second to import
 
         return LLM(name, **asking)
-    if name not in NAMES:
+    top = rest if provider == "embedded" else ""
+    if name not in NAMES and not top:
         raise InputError(
             f"no policy is called {name!r}; there are: {', '.join(NAMES)}, "
             "and models as vllm:NAME, openai:NAME, anthropic:NAME, ..."
         )
     if asking:
         raise InputError(f"the policy {name} is not asked in words: {', '.join(asking)}")
-    return NAMES[name]()
+    return _embedded(top) if top else NAMES[name]()

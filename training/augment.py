@@ -23,7 +23,7 @@ from rearank_agent.errors import InputError
 from rearank_agent.passage import Passage, check_text
 from training.rows import Query, Row, Rows
 
-__all__ = ["LEAST", "Augmentation", "augment", "left_out"]
+__all__ = ["LEAST", "MOST_SHARED", "Augmentation", "augment", "left_out", "words"]
 
 LEAST = 5
 """Passages of a set. A shorter list says too little of an order: its query has no rows."""
@@ -31,7 +31,7 @@ LEAST = 5
 _LOWEST = 0.1
 """nDCG@10 of a set in its first-stage order, as the paper has it."""
 
-_MOST_SHARED = 0.05
+MOST_SHARED = 0.05
 """Of a collection's queries: more of them in dev collections are no accident."""
 
 _REASONS = {
@@ -138,25 +138,25 @@ def _held_out(
     collections: Sequence[Collection], dev: Sequence[Collection]
 ) -> dict[str, frozenset[str]]:
     """The queries of every collection whose words stand in a dev collection."""
-    where = {_words(text): one.name for one in dev for text in one.queries.values()}
+    where = {words(text): one.name for one in dev for text in one.queries.values()}
     held, over = {}, []
     for one in collections:
-        asked = {query: where.get(_words(text)) for query, text in one.queries.items()}
+        asked = {query: where.get(words(text)) for query, text in one.queries.items()}
         shared = {query: name for query, name in asked.items() if name is not None}
         held[one.name] = frozenset(shared)
-        if len(shared) > _MOST_SHARED * len(asked):
+        if len(shared) > MOST_SHARED * len(asked):
             there = ", ".join(f"{n:,} in {name}" for name, n in Counter(shared.values()).items())
             over.append(f"{one.name}, {len(shared):,} of {len(asked):,} ({there})")
     if over:
         raise InputError(
-            f"more than {_MOST_SHARED:.0%} of the queries are in dev collections too: "
+            f"more than {MOST_SHARED:.0%} of the queries are in dev collections too: "
             f"{'; '.join(over)}; train and choose on different collections"
         )
     return held
 
 
-def _words(text: str) -> str:
-    """The words alone; a text without words stays as it is."""
+def words(text: str) -> str:
+    """What makes two queries the same: the words alone; a text without words stays as it is."""
     plain = normalize("NFKC", text).casefold()
     return " ".join(re.findall(r"\w+", plain)) or plain.strip()
 

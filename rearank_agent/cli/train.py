@@ -102,17 +102,26 @@ def _collections(
 ) -> tuple[list[Collection], list[Collection]]:
     """What is trained on, each with a first stage, and what is held out."""
     from evals.collections import collections
-    from evals.first_stage import first_stage
     from rearank_agent.cli.output import waiting
 
     with waiting("reading the collections"):
         found, held = collections(names), collections(dev)
-    for at, one in enumerate(found):
+    return with_lists(found, depth), held
+
+
+def with_lists(found: list[Collection], depth: int) -> list[Collection]:
+    """The collections, those without a first stage with BM25's."""
+    from evals.first_stage import first_stage
+    from rearank_agent.cli.output import waiting
+
+    listed = []
+    for one in found:
         if one.lists is None:
             with waiting(f"the first stage of {one.name}"):
                 first = first_stage(one, depth)
-            found[at] = replace(one, lists=first.lists, listed=first.name)
-    return found, held
+            one = replace(one, lists=first.lists, listed=first.name)
+        listed.append(one)
+    return listed
 
 
 def _show(about: dict[str, Any]) -> None:

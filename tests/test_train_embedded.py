@@ -1,0 +1,307 @@
+import asyncio
+import json
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from small import beir
+from transformers import AutoModel
+
+from evals.collections import collections
+from evals.first_stage import first_stage
+from rearank_agent import Passage, Reranker
+from rearank_agent.cli import main
+from rearank_agent.embedded import WEIGHTS, Embedded
+from rearank_agent.encoder import Encoder
+from rearank_agent.errors import InputError, SetupError
+from rearank_agent.likeness import Look, likeness
+from training.augment import Augmentation, augment
+from training.checkpoints import load, save
+from training.dev import Dev, macro
+from training.embedded import LAST, LOG, Trainer
+from training.export import FROZEN, export_top, packaged
+from training.outcome import finish
+from training.recipe import Recipe
+from training.rows import write_rows
+from training.towers import Towers
+from training.trunk import Trunk
+from training.windows import Draw
+
+HARBOUR = Path(__file__).parent.parent / "examples" / "harbour"
+QUICK = Recipe(
+    warm_steps=2, warm_queries=3, steps=6, windows=2, passages=8, samples=16, tokens=32, every=4,
+    rate=1e-4, threads=1,
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory):
+    """The base encoder with one layer above the trunk."""
+    folder = tmp_path_factory.mktemp("base")
+    model = AutoModel.from_pretrained(packaged())
+    model.encoder.layer = model.encoder.layer[: FROZEN + 1]
+    model.config.num_hidden_layers = FROZEN + 1
+    model.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def trunk():
+    return Trunk(Encoder(WEIGHTS, WEIGHTS / "untrained"), threads=1)
+
+
+@pytest.fixture(scope="module")
+def harbour():
+    (one,) = collections([str(HARBOUR)])
+    return replace(one, lists=first_stage(one, 30).lists, listed="bm25")
+
+
+@pytest.fixture(scope="module")
+def rows(harbour):
+    return augment([harbour], Augmentation(sets=8, size=10, depth=30))
+
+
+@pytest.fixture
+def trainer(base, trunk, harbour, rows, tmp_path):
+    def make(recipe=QUICK, out=tmp_path / "run", some=rows.rows):
+        draws = Draw(some, rows.passages, 0), Draw(some, rows.passages, 0)
+        dev = Dev([harbour], 2, depth=8)
+        return Trainer(recipe, *draws, dev, trunk, Towers(base, FROZEN, recipe.share), out)
+
+    return make
+
+
+def weights_of(run):
+    return torch.cat([p.flatten() for p in run.towers.parameters()])
+
+
+def read(path):
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def test_what_is_trained_is_what_is_served(trunk, tmp_path):
+    """The scores of torch, of its export and of the policy, as near as int8 allows."""
+    towers = Towers(packaged(), FROZEN, share=0.5)
+    texts = ["how far do fleas jump", "A flea leaps far. " * 20, "Dogs bark.", "x", "1648 " * 40]
+    with torch.inference_mode():
+        hidden = towers.encode(trunk.states(texts, 256))
+        exact = towers.scores(towers.looks(hidden[:1]), towers.looks(hidden[1:]))[0]
+    looks = [Look.of(one.numpy()) for one in hidden]
+    ours = [likeness(looks[0], look, 0.5) for look in looks[1:]]
+    assert ours == pytest.approx(exact.tolist(), abs=1e-5)
+    export_top(list(towers.layers), WEIGHTS, tmp_path, {"blend": 0.1, "spans": 0.5})
+    policy = Embedded(str(tmp_path))
+    assert policy.blend == 0.1
+    ranking = Reranker(policy).rerank_sync(texts[0], texts[1:])
+    served = {p.passage.text: p.score for p in ranking.passages}
+    assert [served[text] for text in texts[1:]] == pytest.approx(ours, abs=0.06)
+
+
+def test_an_export_is_the_same_twice(tmp_path, base):
+    layers = list(Towers(base, FROZEN, 0).layers)
+    for name in "ab":
+        export_top(layers, WEIGHTS, tmp_path / name, {"blend": 0, "spans": 0})
+    for file in ("top.onnx", "policy.json"):
+        assert (tmp_path / "a" / file).read_bytes() == (tmp_path / "b" / file).read_bytes()
+
+
+def test_reinforcement_raises_the_reward(trainer):
+    recipe = replace(QUICK, warm_steps=0, steps=40, every=40, windows=4, rate=2e-4)
+    run = trainer(recipe)
+    run.run()
+    rewards = [line["reward"] for line in read(run.out / LOG) if "reward" in line]
+    assert len(rewards) == 40
+    assert np.mean(rewards[-10:]) > np.mean(rewards[:10]) + 0.05
+
+
+def test_the_supervised_start_lowers_its_loss(trainer):
+    for loss in ("listwise", "listmle"):
+        recipe = replace(QUICK, warm_steps=16, steps=0, warm_rate=2e-4, loss=loss, every=16)
+        run = trainer(recipe)
+        run.run()
+        losses = [line["loss"] for line in read(run.out / LOG) if "loss" in line][-16:]
+        assert np.mean(losses[-5:]) < np.mean(losses[:5])
+
+
+@pytest.mark.parametrize("stop", [1, 5])
+def test_a_run_taken_up_again_is_the_same_to_the_bit(trainer, tmp_path, stop, monkeypatch):
+    monkeypatch.setattr("training.embedded._SAVED", 1)
+    whole = trainer(out=tmp_path / "whole")
+    whole.run()
+    seen = []
+
+    def interrupt(line):
+        seen.append("loss" in line)
+        if sum(seen) == stop:
+            raise KeyboardInterrupt
+
+    broken = trainer(out=tmp_path / "broken")
+    with pytest.raises(KeyboardInterrupt):
+        broken.run(interrupt)
+    again = trainer(out=tmp_path / "broken")
+    again.resume()
+    assert again.run() == whole.best
+    assert torch.equal(weights_of(again), weights_of(whole))
+
+    def timeless(run):
+        return [{k: v for k, v in line.items() if k != "seconds"} for line in read(run.out / LOG)]
+
+    assert timeless(again) == timeless(whole)
+
+
+def test_a_loss_that_is_no_number_stops_with_the_last_good_checkpoint(trainer, monkeypatch):
+    monkeypatch.setattr("training.embedded._SAVED", 1)
+    run = trainer()
+    with monkeypatch.context() as patched:
+        worth = iter([0.5] * 1)
+
+        def of_orders(self, orders, gains):
+            value = next(worth, float("nan"))
+            return [value * (i % 2) for i in range(len(orders))]
+
+        patched.setattr("training.rewards.RelativeNdcg.of_orders", of_orders)
+        with pytest.raises(InputError, match=r"step 1 \(reward\) is not a number.*last.pt stays"):
+            run.run()
+    kept = load(run.out / LAST)
+    assert (kept["phase"], kept["step"]) == ("warm", 2)
+    assert all(torch.isfinite(value).all() for value in kept["towers"].values())
+
+
+def test_a_phase_ends_where_dev_no_longer_rises(trainer, monkeypatch):
+    monkeypatch.setattr(Dev, "values", lambda *_: [{"harbour": [0.5]}])
+    run = trainer(replace(QUICK, warm_steps=50, steps=0, every=1, patience=3))
+    run.run()
+    assert [line["step"] for line in read(run.out / LOG) if "loss" in line] == [1, 2, 3]
+    assert run.best["step"] == 0
+
+
+def test_a_checkpoint_of_another_kind_is_refused(trainer, tmp_path, base):
+    run = trainer(replace(QUICK, steps=0))
+    with pytest.raises(InputError, match="nothing to go on from"):
+        run.resume()
+    run.run()
+    with pytest.raises(InputError, match=r"another recipe: rate was 0.0001, is 0.5"):
+        trainer(replace(QUICK, steps=0, rate=0.5)).resume()
+    state = load(run.out / LAST)
+    del state["start"]["log_temperature"]
+    save(run.out / LAST, state)
+    with pytest.raises(InputError, match="another shape"):
+        trainer(replace(QUICK, steps=0)).resume()
+    (run.out / LAST).write_bytes(b"no checkpoint")
+    with pytest.raises(InputError, match="damaged"):
+        trainer(replace(QUICK, steps=0)).resume()
+
+
+def test_a_full_disk_is_told_and_the_old_checkpoint_stays(tmp_path):
+    save(tmp_path / "a.pt", {"step": 1})
+    with pytest.raises(SetupError, match=r"a\.pt cannot be written: No space left on device"):
+        _save_on_a_full_disk(tmp_path / "a.pt")
+    assert load(tmp_path / "a.pt") == {"step": 1}
+    assert [path.name for path in tmp_path.iterdir()] == ["a.pt"]
+
+
+def _save_on_a_full_disk(path):
+    import training.checkpoints as module
+
+    def full(state, file):
+        raise OSError(28, "No space left on device")
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(module.torch, "save", full)
+        save(path, {"step": 2})
+
+
+def test_names_that_are_none(trainer):
+    with pytest.raises(InputError, match="there is no loss 'nix'"):
+        trainer(replace(QUICK, loss="nix"))
+    with pytest.raises(InputError, match="of replies in words"):
+        trainer(replace(QUICK, reward="tags"))
+    with pytest.raises(InputError, match="above 0"):
+        replace(QUICK, rate=0)
+    with pytest.raises(InputError, match="must be steps"):
+        replace(QUICK, steps=0, warm_steps=0)
+
+
+def test_dev_is_what_eval_measures(harbour, trunk, base):
+    """The same queries, lists and blend; scores of float32 layers instead of int8."""
+    dev = Dev([harbour], 100, depth=30)
+    towers = Towers(packaged(), FROZEN, 0.0)
+    (values,) = dev.values(towers, trunk, [0.3])
+    assert len(dev) == 12
+    assert list(values) == ["harbour"]
+    assert macro(values) == pytest.approx(0.753, abs=0.03), "embedded:untrained, docs/figures.md"
+
+
+def test_dev_equal_to_train_is_refused(harbour):
+    with pytest.raises(InputError, match="12 of 12 queries of harbour are in the rows"):
+        Dev([harbour], 5, learned=harbour.queries.values())
+    assert Dev([harbour], 5, learned=["something else"]).dropped == 0
+
+
+def test_the_outcome_ranks(trainer, rows, tmp_path):
+    manifest = tmp_path / "rows"
+    write_rows(manifest, rows)
+    run = trainer(replace(QUICK, warm_steps=1, steps=0))
+    run.run()
+    facts = finish(run, manifest, WEIGHTS)
+    assert facts["dev"]["macro"] == facts["dev"]["harbour"]
+    assert facts["rows"]["rows"] == {"harbour": len(rows.rows)}
+    policy = Embedded(str(run.out / "top"))
+    task_passages = [Passage("a", "A tug pulls a ship."), Passage("b", "Bees make honey.")]
+    ranking = asyncio.run(Reranker(policy).rerank("what pulls ships", task_passages))
+    assert ranking.ids == ("a", "b")
+    assert ranking.policy.endswith(policy.fingerprint)
+
+
+@pytest.fixture
+def command(base, tmp_path, monkeypatch, rows):
+    write_rows(tmp_path / "rows", rows)
+
+    def run(dev, *more):
+        told = ["train", "embedded", tmp_path / "rows", "--dev", dev, "--out", tmp_path / "run"]
+        told += ["--base", base, "--warm-steps", 1, "--warm-queries", 2, "--steps", 1]
+        told += ["--windows", 1, "--tokens", 32, *more]
+        monkeypatch.setattr(sys, "argv", ["rearank-agent", *map(str, told)])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        return ended.value.code
+
+    return run
+
+
+def test_the_command(command, tmp_path, capsys):
+    dev = beir(tmp_path / "dev")
+    assert command(dev) == 0
+    said = capsys.readouterr()
+    assert json.loads(said.out).keys() == {"dev", "macro"}
+    for told in ("measuring dev, 3 queries", "warm 0/1: dev nDCG@10", "reward 1/1: dev nDCG@10",
+                 "--policy embedded:"):  # fmt: skip
+        assert told in said.err
+    made = {path.name for path in (tmp_path / "run").iterdir()}
+    assert made == {"best.pt", "last.pt", "log.jsonl", "dev.png", "learning.png", "top"}
+    assert command(dev) == 2
+    assert "holds a run: go on with --resume" in capsys.readouterr().err
+    assert command(dev, "--resume") == 0
+    assert "going on at step 1 (reward)" in capsys.readouterr().err
+
+
+def test_the_command_refuses_to_choose_by_what_it_learns(command, capsys):
+    assert command(HARBOUR) == 2
+    assert "12 of 12 queries of harbour are in the rows" in capsys.readouterr().err
+
+
+def test_the_command_without_torch(command, tmp_path, capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "training.embedded", None)
+    assert command(beir(tmp_path / "dev")) == 1
+    assert "pip install 'rearank-agent[train]'" in capsys.readouterr().err
+
+
+def test_rows_without_signal_are_refused(base, tmp_path, rows, command, capsys):
+    best = tuple(row for row in rows.rows if row.initial == 1)
+    assert best
+    write_rows(tmp_path / "rows", replace(rows, rows=best))
+    assert command(beir(tmp_path / "dev")) == 2
+    assert "has no signal: every set is in its best order already" in capsys.readouterr().err

@@ -1,0 +1,89 @@
+"""Where a run of training stands: torch files that are there whole or not at all, and a log."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from rearank_agent.errors import InputError
+from rearank_agent.files import unwritable, write
+
+__all__ = ["append", "cut", "fill", "lines", "load", "save"]
+
+
+def save(path: Path, state: Mapping[str, Any]) -> None:
+    """Write tensors and plain values; what stood there stays until the new file is whole.
+
+    Raises:
+        SetupError: the disk is full, or the folder cannot be written.
+    """
+    new = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with new.open("wb") as file:
+            torch.save(dict(state), file)
+            file.flush()
+            os.fsync(file.fileno())
+        new.replace(path)
+    except (OSError, RuntimeError) as error:  # torch tells of a full disk with either
+        with suppress(OSError):
+            new.unlink()
+        told = error if isinstance(error, OSError) else OSError(str(error).splitlines()[0])
+        raise unwritable(path, told) from None
+
+
+def load(path: Path) -> dict[str, Any]:
+    """Read what `save` wrote; no code in it is run.
+
+    Raises:
+        InputError: there is no such file, or it is damaged.
+    """
+    try:
+        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise InputError(f"{path} is not there: nothing to go on from") from None
+    except Exception as error:
+        raise InputError(f"{path} is damaged: {str(error).splitlines()[0]}") from None
+    return state
+
+
+def fill(module: torch.nn.Module, state: Mapping[str, Any], path: Path) -> None:
+    """Give a module the weights of a checkpoint.
+
+    Raises:
+        InputError: they are those of a network of another shape.
+    """
+    try:
+        module.load_state_dict(state)
+    except (RuntimeError, AttributeError, TypeError) as error:
+        first = str(error).splitlines()[-1].strip()
+        raise InputError(f"{path} is of a network of another shape: {first}") from None
+
+
+def append(log: Path, line: Mapping[str, Any]) -> None:
+    """Add a line to a log.
+
+    Raises:
+        SetupError: it cannot be written.
+    """
+    try:
+        with log.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(line) + "\n")
+    except OSError as error:
+        raise unwritable(log, error) from None
+
+
+def lines(log: Path) -> list[str]:
+    """The lines of a log, none where there is none."""
+    return log.read_text(encoding="utf-8").splitlines(keepends=True) if log.is_file() else []
+
+
+def cut(log: Path, count: int) -> None:
+    """Leave the first lines alone: what came after the checkpoint is done again."""
+    write(log, lines(log)[:count])

@@ -1,0 +1,237 @@
+"""Train the embedded policy by REARANK's recipe (arXiv 2505.20046), at the size of a laptop.
+
+First a supervised start: queries of one collection, each with a relevant passage and others of
+its list; every query sees the passages of all. Then group-relative policy gradient (GRPO) on
+windows of first-stage lists: orders are sampled from a Plackett-Luce policy, their rewards are
+compared within the window. What is kept is what was best on dev.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from copy import deepcopy
+from dataclasses import asdict
+from pathlib import Path
+from statistics import fmean
+from time import perf_counter
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from rearank_agent.errors import InputError
+from training.checkpoints import append, cut, fill, lines, load, save
+from training.dev import Dev, macro
+from training.plackett_luce import LOSSES, advantages, drift, likely, sampled
+from training.recipe import Recipe
+from training.rewards import OrderReward, named
+from training.towers import Looks, Towers
+from training.trunk import Trunk
+from training.windows import Draw, Window
+
+__all__ = ["LAST", "LOG", "Trainer"]
+
+LAST, BEST, LOG = "last.pt", "best.pt", "log.jsonl"
+_PHASES = ("warm", "reward")
+_RISE = 20
+"""Steps in which a learning rate rises; it then falls to a tenth at the end of its phase."""
+_SAVED = 25
+"""Steps between two checkpoints."""
+_SCALARS = 50.0
+"""How much faster the two scalars of the logits learn than the layers."""
+
+Watch = Callable[[dict[str, Any]], None]
+
+
+class Trainer:
+    """A run of training, in a folder.
+
+    Args:
+        recipe: how.
+        warm, reward: what is drawn in the two phases; the second from rows that have a better
+            order than their own.
+        dev: what is chosen by.
+        trunk: the lower layers.
+        towers: the upper ones, as they are at the start.
+        out: the folder.
+
+    Raises:
+        InputError: a name of the recipe is unknown.
+    """
+
+    _optimizer: torch.optim.Optimizer
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        warm: Draw,
+        reward: Draw,
+        dev: Dev,
+        trunk: Trunk,
+        towers: Towers,
+        out: Path,
+    ) -> None:
+        torch.set_num_threads(recipe.threads)
+        self.recipe, self.dev, self.trunk, self.towers, self.out = recipe, dev, trunk, towers, out
+        self._draws = {"warm": warm, "reward": reward}
+        if recipe.loss not in LOSSES:
+            raise InputError(f"there is no loss {recipe.loss!r}; there are: {', '.join(LOSSES)}")
+        reward_of = named(recipe.reward)
+        if not isinstance(reward_of, OrderReward):
+            raise InputError(f"the reward {recipe.reward} is of replies in words, not of orders")
+        self._loss, self._reward_of = LOSSES[recipe.loss], reward_of
+        self._begin("warm")
+        self.best: dict[str, Any] = {"macro": -1.0}
+        self._since = 0
+
+    def run(self, watch: Watch = lambda _line: None) -> dict[str, Any]:
+        """Train to the end; gives what was best, as a line of the log.
+
+        Args:
+            watch: is given every line, and phase, step and queries before dev is measured.
+
+        Raises:
+            InputError: a loss is not a number; the last good checkpoint stays.
+            SetupError: the folder cannot be written.
+        """
+        if self.best["macro"] < 0:
+            self._look(watch)
+        try:
+            for phase in _PHASES[_PHASES.index(self.phase) :]:
+                if phase != self.phase:
+                    fill(self.towers, load(self.out / BEST)["towers"], self.out / BEST)
+                    self._begin(phase)
+                self._train(watch)
+        except KeyboardInterrupt:
+            self._save()
+            raise
+        return self.best
+
+    def resume(self) -> None:
+        """Go on from the last checkpoint, bit for bit as if there had been no stop.
+
+        Raises:
+            InputError: there is none, it is damaged, of another shape, or of another recipe.
+        """
+        path = self.out / LAST
+        state = load(path)
+        ours, theirs = asdict(self.recipe), state["recipe"]
+        if odd := [name for name in ours if ours[name] != theirs.get(name)]:
+            told = ", ".join(f"{name} was {theirs.get(name)}, is {ours[name]}" for name in odd)
+            raise InputError(f"{path} is of another recipe: {told}")
+        fill(self.towers, state["start"], path)
+        self._begin(state["phase"])
+        fill(self.towers, state["towers"], path)
+        self._optimizer.load_state_dict(state["optimizer"])
+        self.step, self.best, self._since = state["step"], state["best"], state["since"]
+        cut(self.out / LOG, state["lines"])
+
+    def _begin(self, phase: str) -> None:
+        self.phase, self.step, self._since = phase, 0, 0
+        self._start = deepcopy(self.towers).requires_grad_(False)
+        scalars = [self.towers.log_temperature, self.towers.prior]
+        groups = [{"params": list(self.towers.layers.parameters())}, {"params": scalars}]
+        self._optimizer = torch.optim.AdamW(groups, lr=1.0, weight_decay=0.01)
+
+    def _train(self, watch: Watch) -> None:
+        recipe = self.recipe
+        steps = recipe.warm_steps if self.phase == "warm" else recipe.steps
+        while self.step < steps and self._since < recipe.patience:
+            began = perf_counter()
+            loss, told = self._warm() if self.phase == "warm" else self._reinforce()
+            self._descend(loss, steps)
+            self.step += 1
+            line = {"phase": self.phase, "step": self.step, "loss": loss.item(), **told}
+            self._log(line | {"seconds": round(perf_counter() - began, 3)}, watch)
+            if self.step % recipe.every == 0 or self.step == steps:
+                self._look(watch)
+            if self.step % _SAVED == 0 or self.step == steps:
+                self._save()
+
+    def _descend(self, loss: Tensor, steps: int) -> None:
+        self._optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        norm = torch.nn.utils.clip_grad_norm_(self.towers.parameters(), 1.0)
+        if not (torch.isfinite(loss) and torch.isfinite(norm)):
+            last = self.out / LAST
+            kept = f"; {last} stays as it was" if last.is_file() else ""
+            raise InputError(
+                f"the loss of step {self.step + 1} ({self.phase}) is not a number: "
+                f"lower the learning rate{kept}"
+            )
+        rate = self.recipe.warm_rate if self.phase == "warm" else self.recipe.rate
+        rate *= min(1.0, (self.step + 1) / _RISE) * (1.0 - 0.9 * self.step / steps)
+        for group, times in zip(self._optimizer.param_groups, (1.0, _SCALARS), strict=True):
+            group["lr"] = rate * times
+        self._optimizer.step()
+
+    def _warm(self) -> tuple[Tensor, dict[str, Any]]:
+        recipe = self.recipe
+        windows = self._draws["warm"].alike(self.step, recipe.warm_queries, recipe.warm_passages)
+        texts = list(dict.fromkeys(text for window in windows for text in window.texts))
+        queries, passages = self._looks(self.towers, [w.query for w in windows], texts)
+        logits = self.towers.log_temperature.exp() * self.towers.scores(queries, passages)
+        gains = torch.tensor([[float(w.judged.get(text, 0)) for text in texts] for w in windows])
+        losses = [
+            self._loss(row, gain) for row, gain in zip(logits, gains, strict=True) if gain.any()
+        ]
+        return torch.stack(losses).mean(), {}
+
+    def _reinforce(self) -> tuple[Tensor, dict[str, Any]]:
+        recipe = self.recipe
+        windows = self._draws["reward"].apart(self.step, recipe.windows, recipe.passages)
+        noise = torch.Generator().manual_seed(recipe.seed * 1_000_003 + self.step)
+        losses, rewards, drifts = [], [], []
+        for window in windows:
+            logits = self._logits(self.towers, window)
+            with torch.no_grad():
+                before = self._logits(self._start, window)
+            orders = sampled(logits, recipe.samples, noise)
+            worth = self._reward_of.of_orders(orders.tolist(), window.gains)
+            now = likely(logits, orders, recipe.places)
+            away = drift(now, likely(before, orders, recipe.places))
+            gain = (advantages(torch.tensor(worth)) * now).mean() / recipe.places
+            losses.append(recipe.kl * away - gain)
+            rewards.append(fmean(worth))
+            drifts.append(away.item())
+        told = {"reward": round(fmean(rewards), 6), "kl": round(fmean(drifts), 6)}
+        return torch.stack(losses).mean(), told
+
+    def _logits(self, towers: Towers, window: Window) -> Tensor:
+        looks = self._looks(towers, [window.query], window.texts)
+        ranks = torch.tensor([float(rank) for rank in window.ranks])
+        return towers.logits(towers.scores(*looks)[0], ranks)
+
+    def _looks(
+        self, towers: Towers, queries: Sequence[str], texts: Sequence[str]
+    ) -> tuple[Looks, Looks]:
+        hidden = towers.encode(self.trunk.states([*queries, *texts], self.recipe.tokens))
+        return towers.looks(hidden[: len(queries)]), towers.looks(hidden[len(queries) :])
+
+    def _look(self, watch: Watch) -> None:
+        watch({"phase": self.phase, "step": self.step, "queries": len(self.dev)})
+        (values,) = self.dev.values(self.towers, self.trunk, [self.recipe.blend])
+        line = {
+            "phase": self.phase,
+            "step": self.step,
+            "dev": {name: round(fmean(some), 6) for name, some in values.items()},
+            "macro": round(macro(values), 6),
+        }
+        self._since += 1
+        if line["macro"] > self.best["macro"]:
+            self.best, self._since = line, 0
+            save(self.out / BEST, {"towers": self.towers.state_dict(), "best": line})
+        self._log(line, watch)
+
+    def _log(self, line: dict[str, Any], watch: Watch) -> None:
+        append(self.out / LOG, line)
+        watch(line)
+
+    def _save(self) -> None:
+        state = {
+            "phase": self.phase, "step": self.step, "since": self._since, "best": self.best,
+            "towers": self.towers.state_dict(), "start": self._start.state_dict(),
+            "optimizer": self._optimizer.state_dict(), "recipe": asdict(self.recipe),
+            "lines": len(lines(self.out / LOG)),
+        }  # fmt: skip
+        save(self.out / LAST, state)

@@ -1,0 +1,73 @@
+"""The Plackett-Luce policy over orders: sampled by noise, learned from by group-relative gradient.
+
+    pi(order) = prod_i exp(logit[order_i]) / sum_{j >= i} exp(logit[order_j])
+
+Logits are [passages] of one window, an order holds all positions, best first. Only its first
+`places` are learned from, as the measures look no deeper.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+__all__ = ["LOSSES", "advantages", "drift", "likely", "list_mle", "listwise", "sampled"]
+
+Loss = Callable[[Tensor, Tensor], Tensor]
+
+
+def sampled(logits: Tensor, samples: int, noise: torch.Generator) -> Tensor:
+    """Orders drawn from the policy, [samples, passages].
+
+    Logits with Gumbel noise, sorted, are draws without replacement (Kool, van Hoof and Welling,
+    arXiv 1903.06059, section 3).
+    """
+    uniform = torch.rand(samples, len(logits), generator=noise)
+    gumbel = -torch.log(-torch.log(uniform.clamp(1e-20, 1 - 1e-7)))
+    return (logits.detach().cpu() + gumbel).argsort(1, descending=True).to(logits.device)
+
+
+def likely(logits: Tensor, orders: Tensor, places: int) -> Tensor:
+    """The log probability of the first places of orders, [samples]."""
+    chosen = logits[orders]
+    rest = torch.logcumsumexp(chosen.flip(1), 1).flip(1)
+    return (chosen - rest)[:, :places].sum(1)
+
+
+def advantages(rewards: Tensor) -> Tensor:
+    """(reward - mean) / standard deviation, in a group; 0 where all are equal (GRPO)."""
+    centred = rewards - rewards.mean()
+    spread = rewards.std(correction=0)
+    return torch.zeros_like(rewards) if spread <= 1e-8 else centred / spread
+
+
+def drift(now: Tensor, start: Tensor) -> Tensor:
+    """KL of the policy to its start, estimated from log probabilities of its own samples.
+
+    exp(d) - d - 1 with d = start - now, as the paper's recipe has it (low variance, never
+    below 0); d is bounded, since one odd sample must not be the whole estimate.
+    """
+    d = (start - now).clamp(-10, 10)
+    return (d.exp() - d - 1).mean()
+
+
+def listwise(logits: Tensor, gains: Tensor) -> Tensor:
+    """Cross entropy of softmax(logits) with the gains as shares (ListNet, top one)."""
+    return -(gains / gains.sum() * torch.log_softmax(logits, 0)).sum()
+
+
+def list_mle(logits: Tensor, gains: Tensor) -> Tensor:
+    """Minus the log likelihood of the best order, a place; equal gains as the policy has them.
+
+    ListMLE (Xia et al., ICML 2008) on grades. What is irrelevant is in no order of its own.
+    """
+    have, said = gains.tolist(), logits.detach().tolist()
+    order = sorted(range(len(have)), key=lambda i: (-have[i], -said[i]))
+    relevant = int((gains > 0).sum())
+    return -likely(logits, torch.tensor([order], device=logits.device), relevant)[0] / relevant
+
+
+LOSSES: dict[str, Loss] = {"listwise": listwise, "listmle": list_mle}
+"""Of the supervised start, by name; the gains are at least 0 and not all 0."""

@@ -1,0 +1,79 @@
+"""The curves of a run of training, as PNG files beside its log."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from matplotlib.figure import Figure
+
+from rearank_agent.errors import SetupError
+from training.embedded import LOG
+
+__all__ = ["plot"]
+
+_MEAN = 25
+"""Steps of a running mean."""
+_LEARNED = (("warm", "loss"), ("reward", "reward"), ("reward", "kl"))
+
+
+def plot(run: Path) -> list[Path]:
+    """Draw dev nDCG@10 and what was learned from, over the steps; gives the files.
+
+    Raises:
+        SetupError: they cannot be written.
+    """
+    lines = [json.loads(line) for line in (run / LOG).read_text(encoding="utf-8").splitlines()]
+    warm = max((line["step"] for line in lines if line["phase"] == "warm"), default=0)
+    for line in lines:
+        line["at"] = line["step"] + (warm if line["phase"] == "reward" else 0)
+    figures = {"dev.png": _dev(lines, warm), "learning.png": _learning(lines)}
+    try:
+        for name, figure in figures.items():
+            figure.savefig(run / name, dpi=120, metadata={"Software": None})
+    except OSError as error:
+        raise SetupError(f"{run} cannot be written: {error.strerror or error}") from None
+    return [run / name for name in figures]
+
+
+def _dev(lines: Sequence[dict[str, Any]], warm: int) -> Figure:
+    looks = [line for line in lines if "macro" in line]
+    figure = Figure(figsize=(7, 4), layout="constrained")
+    axes = figure.add_subplot()
+    for name in looks[0]["dev"]:
+        gained = [100 * (look["dev"][name] - looks[0]["dev"][name]) for look in looks]
+        axes.plot([look["at"] for look in looks], gained, lw=0.9, alpha=0.7, label=name)
+    mean = [100 * (look["macro"] - looks[0]["macro"]) for look in looks]
+    axes.plot([look["at"] for look in looks], mean, "k-o", lw=2, ms=4, label="mean of collections")
+    axes.axhline(0, color="#888888", lw=0.8)
+    _phases(axes, warm)
+    axes.set(xlabel="step", ylabel="dev nDCG@10 x100, gained since the start")
+    axes.legend(fontsize=7, ncols=2, frameon=False)
+    return figure
+
+
+def _learning(lines: Sequence[dict[str, Any]]) -> Figure:
+    figure = Figure(figsize=(7, 5), layout="constrained")
+    for axes, (phase, name) in zip(figure.subplots(len(_LEARNED), 1), _LEARNED, strict=True):
+        points = [
+            (line["at"], line[name]) for line in lines if line["phase"] == phase and name in line
+        ]
+        steps, values = [at for at, _ in points], [value for _, value in points]
+        axes.plot(steps, values, color="#bbbbbb", lw=0.6)
+        axes.plot(steps, _running(values), color="#0072b2", lw=1.6)
+        axes.set(ylabel=f"{name} ({phase})")
+    axes.set(xlabel="step")
+    return figure
+
+
+def _running(values: Sequence[float]) -> list[float]:
+    return [fmean(values[max(0, end - _MEAN) : end]) for end in range(1, len(values) + 1)]
+
+
+def _phases(axes: Any, warm: int) -> None:
+    if warm:
+        axes.axvline(warm, color="#888888", lw=0.8, ls="--")
+        axes.text(warm, axes.get_ylim()[0], " reinforcement", fontsize=7, va="bottom")

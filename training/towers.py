@@ -1,0 +1,130 @@
+"""The embedded policy as torch sees it: upper layers that learn, on a trunk that does not.
+
+states    [tokens, width], from the lower layers, in int8 and just as they are served
+hidden    [tokens, width], from the upper layers, in float32
+score     `rearank_agent.likeness`, of query and passage alone
+logits    temperature * score - prior * log(1 + first-stage rank)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import normalize
+from torch.nn.utils.rnn import pad_sequence
+from transformers import AutoModel
+
+from rearank_agent.likeness import SPAN
+
+__all__ = ["Looks", "Towers"]
+
+_PADDED = 4096
+"""Tokens, padding included, that go through the layers together: they fit a processor's cache."""
+
+
+class Looks(NamedTuple):
+    """Texts as they are compared: `likeness.Look`, many at once.
+
+    Attributes:
+        wholes: [texts, width].
+        parts: [texts, parts, width], padded.
+        counts: [texts], of their parts.
+    """
+
+    wholes: Tensor
+    parts: Tensor
+    counts: Tensor
+
+    @property
+    def real(self) -> Tensor:
+        """[texts, parts], which are no padding."""
+        return torch.arange(self.parts.shape[1], device=self.counts.device) < self.counts[:, None]
+
+
+class Towers(nn.Module):
+    """The upper layers, and the two numbers that make logits of scores.
+
+    Dropout is off throughout: the policy that is sampled is the one that is served.
+
+    Args:
+        base: the folder of the checkpoint that the trunk was made of.
+        frozen: layers of the trunk.
+        share: the weight of the likeness of parts.
+
+    Attributes:
+        layers: the upper ones.
+        log_temperature: of the logits.
+        prior: the weight of the first stage's rank.
+    """
+
+    def __init__(self, base: Path, frozen: int, share: float) -> None:
+        super().__init__()
+        model = AutoModel.from_pretrained(str(base), attn_implementation="sdpa")
+        self.layers = nn.ModuleList(model.encoder.layer[frozen:])
+        self.share = share
+        self.log_temperature = nn.Parameter(torch.tensor(20.0).log())
+        self.prior = nn.Parameter(torch.tensor(0.6))
+        self.eval()
+
+    def encode(self, states: Sequence[Tensor]) -> list[Tensor]:
+        """Token vectors [tokens, width] of texts, from their states, in the order given."""
+        found: dict[int, Tensor] = {}
+        for places in _batches([len(state) for state in states]):
+            some = [states[place] for place in places]
+            hidden = pad_sequence(some, batch_first=True)
+            lengths = torch.tensor([len(state) for state in some], device=hidden.device)
+            real = torch.arange(hidden.shape[1], device=hidden.device) < lengths[:, None]
+            mask = None if bool(real.all()) else real[:, None, None, :]
+            for layer in self.layers:
+                hidden = layer(hidden, mask)
+            texts = zip(places, hidden, strict=True)
+            found |= {place: text[: len(states[place])] for place, text in texts}
+        return [found[place] for place in range(len(states))]
+
+    def looks(self, hidden: Sequence[Tensor]) -> Looks:
+        """Texts as they are compared, from their token vectors."""
+        wholes = normalize(torch.stack([text.mean(0) for text in hidden]), dim=1)
+        parts = [_parts(text) for text in hidden]
+        counts = torch.tensor([len(some) for some in parts], device=wholes.device)
+        return Looks(wholes, pad_sequence(parts, batch_first=True), counts)
+
+    def scores(self, queries: Looks, passages: Looks) -> Tensor:
+        """[queries, passages], -1 to 1: their `likeness`."""
+        wholes = queries.wholes @ passages.wholes.T
+        if not self.share:
+            return wholes
+        alike = torch.einsum("qsd,ptd->qpst", queries.parts, passages.parts)
+        nearest = alike.masked_fill(~passages.real[None, :, None], -2.0).amax(3)
+        nearest = nearest.masked_fill(~queries.real[:, None], 0.0).sum(2)
+        return (1 - self.share) * wholes + self.share * nearest / queries.counts[:, None]
+
+    def logits(self, scores: Tensor, ranks: Tensor) -> Tensor:
+        """[passages], of a Plackett-Luce policy; `ranks` are the first stage's, from 1."""
+        return self.log_temperature.exp() * scores - self.prior * torch.log1p(ranks)
+
+
+def _parts(hidden: Tensor) -> Tensor:
+    """The means of spans at length 1, as in `likeness.Look`."""
+    tokens = hidden[1:-1] if len(hidden) > 2 else hidden
+    if len(tokens) <= SPAN:
+        return normalize(tokens.mean(0, keepdim=True), dim=1)
+    last = len(tokens) - SPAN
+    first = torch.arange(0, len(tokens) - SPAN // 2, SPAN // 2, device=hidden.device)
+    spans = first.clamp(max=last)[:, None] + torch.arange(SPAN, device=hidden.device)
+    return normalize(tokens[spans].mean(1), dim=1)
+
+
+def _batches(lengths: Sequence[int]) -> Iterator[list[int]]:
+    """Places of texts of about one length, as many as fill a batch."""
+    batch: list[int] = []
+    for place in sorted(range(len(lengths)), key=lambda place: (-lengths[place], place)):
+        if batch and (len(batch) + 1) * lengths[batch[0]] > _PADDED:
+            yield batch
+            batch = []
+        batch.append(place)
+    if batch:
+        yield batch
