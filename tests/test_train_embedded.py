@@ -82,9 +82,9 @@ def read(path):
     return [json.loads(line) for line in path.read_text().splitlines()]
 
 
-def test_what_is_trained_is_what_is_served(trunk, tmp_path):
+def test_what_is_trained_is_what_is_served(base, trunk, tmp_path):
     """The scores of torch, of its export and of the policy, as near as int8 allows."""
-    towers = Towers(packaged(), FROZEN, share=0.5)
+    towers = Towers(base, FROZEN, share=0.5)
     texts = ["how far do fleas jump", "A flea leaps far. " * 20, "Dogs bark.", "x", "1648 " * 40]
     with torch.inference_mode():
         hidden = towers.encode(trunk.states(texts, 256))
@@ -109,7 +109,7 @@ def test_an_export_is_the_same_twice(tmp_path, base):
 
 
 def test_reinforcement_raises_the_reward(trainer):
-    recipe = replace(QUICK, warm_steps=0, steps=40, every=40, windows=4, rate=2e-4)
+    recipe = replace(QUICK, warm_steps=0, steps=40, every=40, rate=2e-4)
     run = trainer(recipe)
     run.run()
     rewards = [line["reward"] for line in read(run.out / LOG) if "reward" in line]
