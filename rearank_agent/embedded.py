@@ -189,7 +189,7 @@ class Embedded:
         )
         encoded = self.encoder.encode(text)
         return _Query(
-            look=Look.of(encoded.hidden),
+            look=Look(encoded.hidden),
             terms=Terms.of(text),
             whole=encoded.whole,
             strange=frozenset(
@@ -205,7 +205,7 @@ class Embedded:
         encoded = self.encoder.encode(text)
         quotes = _nearest(query.look.whole, encoded, passage, len(text) - len(passage.text))
         return _Judged(
-            score=likeness(query.look, Look.of(encoded.hidden), self._share),
+            score=likeness(query.look, Look(encoded.hidden), self._share),
             rationale=query.terms.rationale(content(text[: encoded.end]), quotes),
             whole=encoded.whole,
         )

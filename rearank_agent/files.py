@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
-from contextlib import suppress
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from hashlib import file_digest, sha256
 from pathlib import Path
+from typing import IO
 
 from rearank_agent.errors import SetupError
 
-__all__ = ["digest", "digest_of", "unwritable", "write"]
+__all__ = ["digest", "digest_of", "swapped", "unwritable", "write"]
 
 
 def write(path: Path, text: str | Iterable[str]) -> str:
@@ -23,19 +24,31 @@ def write(path: Path, text: str | Iterable[str]) -> str:
     Raises:
         SetupError: it cannot be written.
     """
-    new, whole = path.with_name(f"{path.name}.{os.getpid()}.tmp"), sha256()
+    hashed = sha256()
+    with swapped(path) as file:
+        for part in [text] if isinstance(text, str) else text:
+            file.write(data := part.encode())
+            hashed.update(data)
+    return hashed.hexdigest()
+
+
+@contextmanager
+def swapped(path: Path) -> Iterator[IO[bytes]]:
+    """A new file beside its place, to write to; it takes the place when all went well.
+
+    Raises:
+        SetupError: it cannot be written.
+    """
+    new = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with new.open("wb") as file:
-            for part in [text] if isinstance(text, str) else text:
-                file.write(data := part.encode())
-                whole.update(data)
+            yield file
         new.replace(path)
     except OSError as error:
         with suppress(OSError):
             new.unlink()
         raise unwritable(path, error) from None
-    return whole.hexdigest()
 
 
 def unwritable(path: Path, error: OSError) -> SetupError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -14,23 +15,25 @@ SPAN = 16
 """Tokens of a part; each begins in the middle of the one before."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Look:
-    """A text as it is compared.
+    """A text as it is compared; what nobody asks for is not worked out.
 
     Attributes:
-        whole: [width], the mean of its token vectors, at length 1.
-        parts: [parts, width], the means of its spans, each at length 1.
+        hidden: token vectors [tokens, width], with the two special tokens at the ends.
     """
 
-    whole: Vector
-    parts: Vector
+    hidden: Vector
 
-    @classmethod
-    def of(cls, hidden: Vector) -> Look:
-        """From token vectors [tokens, width], with the two special tokens at the ends."""
-        words = hidden[1:-1] if len(hidden) > 2 else hidden
-        return cls(unit(hidden.mean(axis=0)), unit(_means(words)))
+    @cached_property
+    def whole(self) -> Vector:
+        """[width], the mean of the token vectors, at length 1."""
+        return unit(self.hidden.mean(axis=0))
+
+    @cached_property
+    def parts(self) -> Vector:
+        """[parts, width], the means of the spans, each at length 1."""
+        return unit(_means(self.hidden[1:-1] if len(self.hidden) > 2 else self.hidden))
 
 
 def likeness(query: Look, passage: Look, share: float) -> float:

@@ -278,8 +278,8 @@ def test_missing_or_damaged_weights(tmp_path):
 def test_likeness_by_hand():
     """Two texts of 20 tokens in two directions: spans of 16 begin at 0 and, at the end, at 4."""
     east, north = np.array([1.0, 0.0], np.float32), np.array([0.0, 1.0], np.float32)
-    query = Look.of(np.stack([east] * 12))
-    passage = Look.of(np.stack([north] + [north] * 10 + [east] * 10 + [north]))
+    query = Look(np.stack([east] * 12))
+    passage = Look(np.stack([north] + [north] * 10 + [east] * 10 + [north]))
     assert query.parts.tolist() == [[1.0, 0.0]]
     means = [np.array([6, 10]), np.array([10, 6])]
     assert passage.parts == pytest.approx(np.stack([m / np.linalg.norm(m) for m in means]))

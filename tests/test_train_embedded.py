@@ -89,7 +89,7 @@ def test_what_is_trained_is_what_is_served(base, trunk, tmp_path):
     with torch.inference_mode():
         hidden = towers.encode(trunk.states(texts, 256))
         exact = towers.scores(towers.looks(hidden[:1]), towers.looks(hidden[1:]))[0]
-    looks = [Look.of(one.numpy()) for one in hidden]
+    looks = [Look(one.numpy()) for one in hidden]
     ours = [likeness(looks[0], look, 0.5) for look in looks[1:]]
     assert ours == pytest.approx(exact.tolist(), abs=1e-5)
     export_top(list(towers.layers), WEIGHTS, tmp_path, {"blend": 0.1, "spans": 0.5})

@@ -5,14 +5,13 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from rearank_agent.errors import InputError
-from rearank_agent.files import unwritable, write
+from rearank_agent.files import swapped, unwritable, write
 
 __all__ = ["append", "cut", "fill", "lines", "load", "save"]
 
@@ -23,19 +22,13 @@ def save(path: Path, state: Mapping[str, Any]) -> None:
     Raises:
         SetupError: the disk is full, or the folder cannot be written.
     """
-    new = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with new.open("wb") as file:
+    with swapped(path) as file:
+        try:
             torch.save(dict(state), file)
-            file.flush()
-            os.fsync(file.fileno())
-        new.replace(path)
-    except (OSError, RuntimeError) as error:  # torch tells of a full disk with either
-        with suppress(OSError):
-            new.unlink()
-        told = error if isinstance(error, OSError) else OSError(str(error).splitlines()[0])
-        raise unwritable(path, told) from None
+        except RuntimeError as error:  # torch may tell of a full disk so
+            raise OSError(str(error).splitlines()[0]) from None
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def load(path: Path) -> dict[str, Any]:

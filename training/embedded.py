@@ -82,7 +82,6 @@ class Trainer:
         self._loss, self._reward_of = LOSSES[recipe.loss], reward_of
         self._begin("warm")
         self.best: dict[str, Any] = {"macro": -1.0}
-        self._since = 0
 
     def run(self, watch: Watch = lambda _line: None) -> dict[str, Any]:
         """Train to the end; gives what was best, as a line of the log.
