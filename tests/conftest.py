@@ -38,3 +38,18 @@ def run(monkeypatch, capfd):
         return end.value.code or 0, out, err
 
     return go
+
+
+@pytest.fixture(scope="session")
+def base(tmp_path_factory):
+    """The base encoder with one layer above the trunk, as a checkpoint."""
+    from transformers import AutoModel
+
+    from training.export import FROZEN, packaged
+
+    folder = tmp_path_factory.mktemp("base")
+    model = AutoModel.from_pretrained(packaged())
+    model.encoder.layer = model.encoder.layer[: FROZEN + 1]
+    model.config.num_hidden_layers = FROZEN + 1
+    model.save_pretrained(folder)
+    return folder

@@ -255,7 +255,7 @@ def test_the_files(tmp_path, collection):
     assert manifest["files"] == {name: sha256(data).hexdigest() for name, data in files.items()}
     assert (manifest["kind"], manifest["version"]) == ("rows", 1)
     assert manifest["augmentation"] == {
-        "sets": 8, "size": 6, "depth": 25, "seed": 0, "limit": None,
+        "sets": 8, "size": 6, "depth": 25, "seed": 0, "limit": None, "filtered": True,
     }  # fmt: skip
     assert manifest["collections"]["tides"]["hash"] == collection.hash
     assert json.loads(files["rows.jsonl"].split(b"\n")[0]) == {

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import torch
 from small import beir
-from transformers import AutoModel
 
 from evals.collections import collections
 from evals.first_stage import first_stage
@@ -35,17 +34,6 @@ QUICK = Recipe(
     warm_steps=2, warm_queries=3, steps=6, windows=2, passages=8, samples=16, tokens=32, every=4,
     rate=1e-4, threads=1,
 )  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def base(tmp_path_factory):
-    """The base encoder with one layer above the trunk."""
-    folder = tmp_path_factory.mktemp("base")
-    model = AutoModel.from_pretrained(packaged())
-    model.encoder.layer = model.encoder.layer[: FROZEN + 1]
-    model.config.num_hidden_layers = FROZEN + 1
-    model.save_pretrained(folder)
-    return folder
 
 
 @pytest.fixture(scope="module")
@@ -98,6 +86,25 @@ def test_what_is_trained_is_what_is_served(base, trunk, tmp_path):
     ranking = Reranker(policy).rerank_sync(texts[0], texts[1:])
     served = {p.passage.text: p.score for p in ranking.passages}
     assert [served[text] for text in texts[1:]] == pytest.approx(ours, abs=0.06)
+
+
+def test_layers_in_bf16_are_near_and_learn(trainer, trunk, base):
+    """As on a GPU, but on the CPU: what is near, and that a run goes through."""
+    towers = Towers(base, FROZEN, share=0.5)
+    states = trunk.states(["how far do fleas jump", "A flea leaps far. " * 20], 256)
+    with torch.inference_mode():
+        exact = towers.encode(states)
+        towers.mixed = True
+        near = towers.encode(states)
+    for one, other in zip(exact, near, strict=True):
+        assert other.dtype == torch.float32
+        assert not torch.equal(one, other)
+        assert torch.cosine_similarity(one, other).min() > 0.999
+    run = trainer(replace(QUICK, steps=2))
+    run.towers.mixed = True
+    before = weights_of(run).clone()
+    assert run.run()["macro"] > 0
+    assert not torch.equal(weights_of(run), before)
 
 
 def test_an_export_is_the_same_twice(tmp_path, base):

@@ -60,6 +60,7 @@ class Augmentation:
         depth: how much of a list is drawn from.
         seed: of the sets, and of the sample of queries.
         limit: how many judged queries are used, of all collections together; None for all.
+        filtered: whether sets that teach little are left out; the paper's filter.
 
     Raises:
         InputError: a number makes no sense.
@@ -70,6 +71,7 @@ class Augmentation:
     depth: int = 100
     seed: int = 0
     limit: int | None = None
+    filtered: bool = True
 
     def __post_init__(self) -> None:
         if not LEAST <= self.size <= self.depth:
@@ -199,7 +201,7 @@ def _kept(query: Query, how: Augmentation, counts: Counter[str]) -> Iterator[Row
     seen = set()
     for number, ranks in enumerate(_drawn(query, how)):
         row = Row(query, number, ranks)
-        reason = "repeated" if ranks in seen else _unfit(row)
+        reason = "repeated" if ranks in seen else _unfit(row) if how.filtered else ""
         seen.add(ranks)
         counts[reason or "rows"] += 1
         if not reason:

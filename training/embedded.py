@@ -170,7 +170,8 @@ class Trainer:
         texts = list(dict.fromkeys(text for window in windows for text in window.texts))
         queries, passages = self._looks(self.towers, [w.query for w in windows], texts)
         logits = self.towers.log_temperature.exp() * self.towers.scores(queries, passages)
-        gains = torch.tensor([[float(w.judged.get(text, 0)) for text in texts] for w in windows])
+        judged = [[float(w.judged.get(text, 0)) for text in texts] for w in windows]
+        gains = torch.tensor(judged, device=logits.device)
         losses = [
             self._loss(row, gain) for row, gain in zip(logits, gains, strict=True) if gain.any()
         ]
@@ -189,7 +190,8 @@ class Trainer:
             worth = self._reward_of.of_orders(orders.tolist(), window.gains)
             now = likely(logits, orders, recipe.places)
             away = drift(now, likely(before, orders, recipe.places))
-            gain = (advantages(torch.tensor(worth)) * now).mean() / recipe.places
+            better = advantages(torch.tensor(worth, device=now.device))
+            gain = (better * now).mean() / recipe.places
             losses.append(recipe.kl * away - gain)
             rewards.append(fmean(worth))
             drifts.append(away.item())

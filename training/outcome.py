@@ -42,7 +42,7 @@ def finish(trainer: Trainer, rows: Path, weights: Path) -> dict[str, Any]:
         "rows": _rows(rows),
         "recipe": asdict(trainer.recipe),
     }
-    export_top(list(trainer.towers.layers), weights, trainer.out / "top", about)
+    export_top(list(trainer.towers.cpu().layers), weights, trainer.out / "top", about)
     told: dict[str, Any] = json.loads((trainer.out / "top" / "policy.json").read_bytes())
     return told
 

@@ -48,7 +48,8 @@ class Looks(NamedTuple):
 class Towers(nn.Module):
     """The upper layers, and the two numbers that make logits of scores.
 
-    Dropout is off throughout: the policy that is sampled is the one that is served.
+    Dropout is off throughout: the policy that is sampled is the one that is served. States may
+    come from the CPU; on a GPU the layers compute in bf16, everything else in float32.
 
     Args:
         base: the folder of the checkpoint that the trunk was made of.
@@ -57,6 +58,7 @@ class Towers(nn.Module):
 
     Attributes:
         layers: the upper ones.
+        mixed: whether the layers compute in bf16.
         log_temperature: of the logits.
         prior: the weight of the first stage's rank.
     """
@@ -65,23 +67,30 @@ class Towers(nn.Module):
         super().__init__()
         model = AutoModel.from_pretrained(str(base), attn_implementation="sdpa")
         self.layers = nn.ModuleList(model.encoder.layer[frozen:])
-        self.share = share
+        self.share, self.mixed = share, torch.cuda.is_available()
         self.log_temperature = nn.Parameter(torch.tensor(20.0).log())
         self.prior = nn.Parameter(torch.tensor(0.6))
         self.eval()
+        self.to("cuda" if self.mixed else "cpu")
+
+    @property
+    def device(self) -> torch.device:
+        """Where the layers are."""
+        return self.prior.device
 
     def encode(self, states: Sequence[Tensor]) -> list[Tensor]:
         """Token vectors [tokens, width] of texts, from their states, in the order given."""
         found: dict[int, Tensor] = {}
         for places in _batches([len(state) for state in states]):
             some = [states[place] for place in places]
-            hidden = pad_sequence(some, batch_first=True)
+            hidden = pad_sequence(some, batch_first=True).to(self.device)
             lengths = torch.tensor([len(state) for state in some], device=hidden.device)
             real = torch.arange(hidden.shape[1], device=hidden.device) < lengths[:, None]
             mask = None if bool(real.all()) else real[:, None, None, :]
-            for layer in self.layers:
-                hidden = layer(hidden, mask)
-            texts = zip(places, hidden, strict=True)
+            with torch.autocast(self.device.type, torch.bfloat16, self.mixed):
+                for layer in self.layers:
+                    hidden = layer(hidden, mask)
+            texts = zip(places, hidden.float(), strict=True)
             found |= {place: text[: len(states[place])] for place, text in texts}
         return [found[place] for place in range(len(states))]
 
@@ -104,7 +113,7 @@ class Towers(nn.Module):
 
     def logits(self, scores: Tensor, ranks: Tensor) -> Tensor:
         """[passages], of a Plackett-Luce policy; `ranks` are the first stage's, from 1."""
-        return self.log_temperature.exp() * scores - self.prior * torch.log1p(ranks)
+        return self.log_temperature.exp() * scores - self.prior * torch.log1p(ranks.to(self.device))
 
 
 def _parts(hidden: Tensor) -> Tensor:
