@@ -39,7 +39,7 @@ LONG_FUNCTIONS = {
 }
 # Whose subject it is may import it; everything else must do without.
 SUBJECTS = {
-    "onnxruntime": {"rearank_agent/encoder.py", "training/export.py"},
+    "onnxruntime": {"rearank_agent/encoder.py", "training/quantise.py"},
     "tokenizers": {"rearank_agent/encoder.py", "training/export.py"},
     "bm25s": {"rearank_agent/lexical.py", "rearank_agent/shelf.py", "evals/first_stage.py"},
     "ir_measures": {"evals/measures.py"},
@@ -49,8 +49,8 @@ SUBJECTS = {
     "matplotlib": {"evals/plots.py", "training/plots.py"},
     "jinja2": {"evals/page.py"},
     "torch": {
-        f"training/{name}.py"
-        for name in ("checkpoints", "dev", "embedded", "export", "plackett_luce", "towers", "trunk")
+        *(f"training/{name}.py" for name in ("checkpoints", "dev", "embedded", "export")),
+        *(f"training/{name}.py" for name in ("plackett_luce", "quantise", "towers", "trunk")),
     },
     "transformers": {"training/export.py", "training/towers.py"},
     "pydantic_ai": {

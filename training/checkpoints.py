@@ -13,7 +13,7 @@ import torch
 from rearank_agent.errors import InputError
 from rearank_agent.files import swapped, unwritable, write
 
-__all__ = ["append", "cut", "fill", "lines", "load", "save"]
+__all__ = ["append", "cut", "fill", "load", "save"]
 
 
 def save(path: Path, state: Mapping[str, Any]) -> None:
@@ -72,11 +72,6 @@ def append(log: Path, line: Mapping[str, Any]) -> None:
         raise unwritable(log, error) from None
 
 
-def lines(log: Path) -> list[str]:
-    """The lines of a log, none where there is none."""
-    return log.read_text(encoding="utf-8").splitlines(keepends=True) if log.is_file() else []
-
-
 def cut(log: Path, count: int) -> None:
     """Leave the first lines alone: what came after the checkpoint is done again."""
-    write(log, lines(log)[:count])
+    write(log, log.read_text(encoding="utf-8").splitlines(keepends=True)[:count])

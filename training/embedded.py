@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from rearank_agent.errors import InputError
-from training.checkpoints import append, cut, fill, lines, load, save
+from training.checkpoints import append, cut, fill, load, save
 from training.dev import Dev, macro
 from training.plackett_luce import LOSSES, advantages, drift, likely, sampled
 from training.recipe import Recipe
@@ -82,6 +82,7 @@ class Trainer:
         self._loss, self._reward_of = LOSSES[recipe.loss], reward_of
         self._begin("warm")
         self.best: dict[str, Any] = {"macro": -1.0}
+        self._lines = 0
 
     def run(self, watch: Watch = lambda _line: None) -> dict[str, Any]:
         """Train to the end; gives what was best, as a line of the log.
@@ -123,7 +124,8 @@ class Trainer:
         fill(self.towers, state["towers"], path)
         self._optimizer.load_state_dict(state["optimizer"])
         self.step, self.best, self._since = state["step"], state["best"], state["since"]
-        cut(self.out / LOG, state["lines"])
+        self._lines = state["lines"]
+        cut(self.out / LOG, self._lines)
 
     def _begin(self, phase: str) -> None:
         self.phase, self.step, self._since = phase, 0, 0
@@ -226,6 +228,7 @@ class Trainer:
 
     def _log(self, line: dict[str, Any], watch: Watch) -> None:
         append(self.out / LOG, line)
+        self._lines += 1
         watch(line)
 
     def _save(self) -> None:
@@ -233,6 +236,6 @@ class Trainer:
             "phase": self.phase, "step": self.step, "since": self._since, "best": self.best,
             "towers": self.towers.state_dict(), "start": self._start.state_dict(),
             "optimizer": self._optimizer.state_dict(), "recipe": asdict(self.recipe),
-            "lines": len(lines(self.out / LOG)),
+            "lines": self._lines,
         }  # fmt: skip
         save(self.out / LAST, state)

@@ -10,41 +10,27 @@ the same versions writes the same bytes.
 from __future__ import annotations
 
 import json
-import logging
-import tempfile
-import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any
 
-import numpy as np
-import onnx
 import torch
 import typer
-from onnxruntime.quantization import QuantType, quantize_dynamic
 from tokenizers import Tokenizer
 from torch import nn
 from transformers import AutoModel
 
 from rearank_agent.encoder import Encoder
 from rearank_agent.errors import SetupError
-from rearank_agent.files import digest, write
+from rearank_agent.files import digest, swapped, write
+from training.quantise import OPSET, QUANTISATION, quantised
 
 __all__ = ["export", "export_top", "packaged"]
 
 BASE = "sentence-transformers/all-MiniLM-L6-v2"
-OPSET = 20
 FROZEN = 3
 """Layers of the trunk: half of them learn, and a top is 5.4 MB."""
-QUANTISATION = {
-    "weights": "int8, symmetric, one scale a channel, reduced to 7 bits",
-    "activations": "uint8, one scale a run",
-    "tool": "onnxruntime.quantization.quantize_dynamic",
-}
-"""7 bits, because a CPU without VNNI adds two products in 16 bits: 8 would saturate there."""
-
 SAMPLES = (
     "how long is the life cycle of a flea",
     "Fleas live from twenty days to a year, depending on warmth and damp.",
@@ -95,7 +81,8 @@ def export(
     """Write `trunk.onnx`, `tokenizer.json`, `encoder.json` and the folder `untrained`.
 
     Raises:
-        SetupError: the extra is missing, or the result disagrees with torch.
+        SetupError: the extra is missing, a file cannot be written, or the result disagrees with
+            torch.
     """
     source = base or packaged()
     out.mkdir(parents=True, exist_ok=True)
@@ -105,7 +92,8 @@ def export(
     tokenizer.no_truncation()
     tokenizer.save(str(out / "tokenizer.json"))
     ids = torch.arange(1000, 1040)[None]
-    (out / "trunk.onnx").write_bytes(_quantised(_Lower(model, frozen), ids, "ids", "states"))
+    with swapped(out / "trunk.onnx") as file:
+        file.write(quantised(_Lower(model, frozen), ids, "ids", "states"))
     files = (out / "trunk.onnx", out / "tokenizer.json")
     facts = {
         "base": name,
@@ -117,10 +105,13 @@ def export(
     write(out / "encoder.json", _json(facts))
     upper = model.encoder.layer[frozen:]
     export_top(upper, out, out / "untrained", {"blend": 0.3, "spans": 0.0})
-    agreement = _agreement(model, tokenizer, Encoder(out, out / "untrained"))
+
+    def exact(text: str) -> torch.Tensor:
+        hidden: torch.Tensor = model(torch.tensor([tokenizer.encode(text).ids])).last_hidden_state
+        return hidden
+
+    agreement = _agreement(exact, Encoder(out, out / "untrained"), out)
     typer.echo(f"{out}: cosine with float32 {agreement:.4f}", err=True)
-    if agreement < AGREEMENT:
-        raise SetupError(f"{out} is not {name}: cosine {agreement:.3f} with float32 torch")
 
 
 def export_top(
@@ -133,10 +124,15 @@ def export_top(
         weights: the folder of the lower ones they were trained on.
         out: is made.
         about: what stands in `policy.json`: `blend`, `spans`, and what is to be known of it.
+
+    Raises:
+        SetupError: it cannot be written, or the result disagrees with torch.
     """
-    out.mkdir(parents=True, exist_ok=True)
-    states = torch.randn(1, 40, 384, generator=torch.Generator().manual_seed(0))
-    (out / "top.onnx").write_bytes(_quantised(_Upper(layers).eval(), states, "states", "hidden"))
+    upper = _Upper(layers).eval()
+    width = next(upper.parameters()).shape[-1]
+    states = torch.randn(1, 40, width, generator=torch.Generator().manual_seed(0))
+    with swapped(out / "top.onnx") as file:
+        file.write(quantised(upper, states, "states", "hidden"))
     facts = {
         **about,
         "trunk": digest(weights / "trunk.onnx"),
@@ -144,6 +140,13 @@ def export_top(
         **_made(),
     }
     write(out / "policy.json", _json(facts))
+    encoder = Encoder(weights, out)
+
+    def exact(text: str) -> torch.Tensor:
+        hidden: torch.Tensor = upper(torch.from_numpy(encoder.encode(text).states)[None])
+        return hidden
+
+    _agreement(exact, encoder, out)
 
 
 def packaged() -> Path:
@@ -173,60 +176,20 @@ def _json(facts: Mapping[str, Any]) -> str:
     return json.dumps(facts, indent=2) + "\n"
 
 
-def _quantised(model: nn.Module, sample: torch.Tensor, entry: str, result: str) -> bytes:
-    """The model as int8 ONNX, free of the paths and stack traces the exporter leaves in it."""
-    with _quiet(), tempfile.TemporaryDirectory() as folder:
-        program = torch.onnx.export(
-            model,
-            (sample,),
-            input_names=[entry],
-            output_names=[result],
-            dynamic_shapes=({1: torch.export.Dim("tokens", min=2, max=512)},),
-            opset_version=OPSET,
-            dynamo=True,
-            verbose=False,
-        )
-        assert program  # noqa: S101 - only a dry run gives none
-        exact, small = Path(folder, "exact.onnx"), Path(folder, "small.onnx")
-        program.save(str(exact))
-        quantize_dynamic(
-            exact, small, per_channel=True, reduce_range=True, weight_type=QuantType.QInt8
-        )
-        graph = onnx.load(str(small))
-    _strip(graph)
-    return bytes(graph.SerializeToString(deterministic=True))
+def _agreement(exact: Callable[[str], torch.Tensor], encoder: Encoder, out: Path) -> float:
+    """The least cosine of a sample's mean vector, served and in float32 torch.
 
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Without what the exporters say about themselves, which no reader could mend."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        logging.disable(logging.WARNING)
-        try:
-            yield
-        finally:
-            logging.disable(logging.NOTSET)
-
-
-def _strip(model: Any) -> None:
-    graph = model.graph
-    for part in (model, graph, *graph.node, *graph.input, *graph.output, *graph.initializer):
-        part.ClearField("metadata_props")
-        part.ClearField("doc_string")
-    graph.ClearField("value_info")
-
-
-def _agreement(model: Any, tokenizer: Tokenizer, encoder: Encoder) -> float:
-    """The least cosine of a sample's mean vector, served and in float32 torch."""
+    Raises:
+        SetupError: it is too low.
+    """
     least = 1.0
     for sample in SAMPLES:
-        ids = tokenizer.encode(sample).ids
         with torch.inference_mode():
-            exact = model(torch.tensor([ids])).last_hidden_state.numpy()[0].mean(0)
-        ours = encoder.encode(sample).hidden.mean(0)
-        cosine = exact @ ours / np.linalg.norm(exact) / np.linalg.norm(ours)
-        least = min(least, float(cosine))
+            theirs = exact(sample)[0].mean(0)
+        ours = torch.from_numpy(encoder.encode(sample).hidden.mean(0))
+        least = min(least, float(torch.cosine_similarity(ours, theirs, 0)))
+    if least < AGREEMENT:
+        raise SetupError(f"{out} disagrees with float32 torch: cosine {least:.3f}")
     return least
 
 

@@ -121,8 +121,9 @@ class Judging(Asking):
     policy: Annotated[
         str | None,
         typer.Option(
-            help="Who judges: embedded, lexical, first-stage, or a model as vllm:NAME, "
-            "openai:NAME, anthropic:NAME, ...  [REARANK_POLICY, else embedded]",
+            help="Who judges: embedded, embedded:FOLDER, lexical, first-stage, "
+            "or a model as vllm:NAME, openai:NAME, anthropic:NAME, ...  "
+            "[REARANK_POLICY, else embedded]",
             autocompletion=policies,
             show_default=False,
         ),

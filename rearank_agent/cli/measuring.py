@@ -33,8 +33,9 @@ class Measuring(Asking):
     policy: Annotated[
         list[str] | None,
         typer.Option(
-            help="Who judges; may be given several times: embedded, lexical, vllm:NAME, "
-            "openai:NAME, ...  [REARANK_POLICY, else embedded]; first-stage is always measured.",
+            help="Who judges; may be given several times: embedded, embedded:FOLDER, "
+            "lexical, vllm:NAME, openai:NAME, ...  [REARANK_POLICY, else embedded]; "
+            "first-stage is always measured.",
             autocompletion=policies,
             show_default=False,
         ),
