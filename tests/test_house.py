@@ -50,7 +50,8 @@ SUBJECTS = {
     "jinja2": {"evals/page.py"},
     "torch": {
         *(f"training/{name}.py" for name in ("checkpoints", "dev", "embedded", "export")),
-        *(f"training/{name}.py" for name in ("plackett_luce", "quantise", "towers", "trunk")),
+        *(f"training/{name}.py" for name in ("lessons", "plackett_luce", "quantise")),
+        *(f"training/{name}.py" for name in ("towers", "trunk")),
     },
     "transformers": {"training/export.py", "training/towers.py"},
     "pydantic_ai": {

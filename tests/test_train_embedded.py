@@ -159,6 +159,23 @@ def test_a_run_taken_up_again_is_the_same_to_the_bit(trainer, tmp_path, stop, mo
     assert timeless(again) == timeless(whole)
 
 
+def test_what_is_served_is_the_mean_half_way_back(trainer):
+    run = trainer(replace(QUICK, warm_steps=3, steps=0))
+    seen = [weights_of(run).clone()]
+
+    def watch(line):
+        if "loss" in line:
+            seen.append(weights_of(run).clone())
+
+    run.run(watch)
+    start, *steps = seen
+    mean = torch.stack(steps).mean(0)
+    served = torch.cat([p.flatten() for p in run.served().parameters()])
+    assert len(steps) == 3
+    assert torch.allclose(served, (start + mean) / 2, atol=1e-6)
+    assert not torch.allclose(served, mean, atol=1e-6)
+
+
 def test_a_loss_that_is_no_number_stops_with_the_last_good_checkpoint(trainer, monkeypatch):
     monkeypatch.setattr("training.embedded._SAVED", 1)
     run = trainer()

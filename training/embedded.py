@@ -3,12 +3,13 @@
 First a supervised start: queries of one collection, each with a relevant passage and others of
 its list; every query sees the passages of all. Then group-relative policy gradient (GRPO) on
 windows of first-stage lists: orders are sampled from a Plackett-Luce policy, their rewards are
-compared within the window. What is kept is what was best on dev.
+compared within the window. What is measured and served is the mean of the weights over a phase,
+half way back to its start; what is kept is what was best of it on dev.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import asdict
 from pathlib import Path
@@ -22,12 +23,11 @@ from torch import Tensor
 from rearank_agent.errors import InputError
 from training.checkpoints import append, cut, fill, load, save
 from training.dev import Dev, macro
-from training.plackett_luce import LOSSES, advantages, drift, likely, sampled
+from training.lessons import Lessons
 from training.recipe import Recipe
-from training.rewards import OrderReward, named
-from training.towers import Looks, Towers
+from training.towers import Towers
 from training.trunk import Trunk
-from training.windows import Draw, Window
+from training.windows import Draw
 
 __all__ = ["LAST", "LOG", "Trainer"]
 
@@ -60,6 +60,8 @@ class Trainer:
     """
 
     _optimizer: torch.optim.Optimizer
+    _start: Towers
+    _mean: Towers
 
     def __init__(
         self,
@@ -73,13 +75,7 @@ class Trainer:
     ) -> None:
         torch.set_num_threads(recipe.threads)
         self.recipe, self.dev, self.trunk, self.towers, self.out = recipe, dev, trunk, towers, out
-        self._draws = {"warm": warm, "reward": reward}
-        if recipe.loss not in LOSSES:
-            raise InputError(f"there is no loss {recipe.loss!r}; there are: {', '.join(LOSSES)}")
-        reward_of = named(recipe.reward)
-        if not isinstance(reward_of, OrderReward):
-            raise InputError(f"the reward {recipe.reward} is of replies in words, not of orders")
-        self._loss, self._reward_of = LOSSES[recipe.loss], reward_of
+        self._lessons = Lessons(recipe, warm, reward, trunk)
         self._begin("warm")
         self.best: dict[str, Any] = {"macro": -1.0}
         self._lines = 0
@@ -98,6 +94,8 @@ class Trainer:
             self._look(watch)
         try:
             for phase in _PHASES[_PHASES.index(self.phase) :]:
+                if not self._steps(phase):
+                    continue
                 if phase != self.phase:
                     fill(self.towers, load(self.out / BEST)["towers"], self.out / BEST)
                     self._begin(phase)
@@ -122,26 +120,47 @@ class Trainer:
         fill(self.towers, state["start"], path)
         self._begin(state["phase"])
         fill(self.towers, state["towers"], path)
+        fill(self._mean, state["mean"], path)
         self._optimizer.load_state_dict(state["optimizer"])
         self.step, self.best, self._since = state["step"], state["best"], state["since"]
         self._lines = state["lines"]
         cut(self.out / LOG, self._lines)
 
+    @torch.no_grad()
+    def served(self) -> Towers:
+        """The mean of the weights since the phase began, half way back to its start.
+
+        A few thousand queries are soon known by heart. The mean of a path (Izmailov et al., arXiv
+        1803.05407) and a part of what was there before (Wortsman et al., arXiv 2109.01903) keep
+        what holds for others too; docs/LOG.md has what both gave here.
+        """
+        towers = deepcopy(self._start)
+        for ours, mean in zip(towers.parameters(), self._mean.parameters(), strict=True):
+            ours.lerp_(mean, self.recipe.moved)
+        return towers
+
     def _begin(self, phase: str) -> None:
         self.phase, self.step, self._since = phase, 0, 0
         self._start = deepcopy(self.towers).requires_grad_(False)
+        self._mean = deepcopy(self._start)
         scalars = [self.towers.log_temperature, self.towers.prior]
         groups = [{"params": list(self.towers.layers.parameters())}, {"params": scalars}]
         self._optimizer = torch.optim.AdamW(groups, lr=1.0, weight_decay=0.01)
 
+    def _steps(self, phase: str) -> int:
+        return self.recipe.warm_steps if phase == "warm" else self.recipe.steps
+
     def _train(self, watch: Watch) -> None:
-        recipe = self.recipe
-        steps = recipe.warm_steps if self.phase == "warm" else recipe.steps
+        recipe, steps = self.recipe, self._steps(self.phase)
         while self.step < steps and self._since < recipe.patience:
             began = perf_counter()
-            loss, told = self._warm() if self.phase == "warm" else self._reinforce()
+            if self.phase == "warm":
+                loss, told = self._lessons.supervised(self.towers, self.step)
+            else:
+                loss, told = self._lessons.reinforced(self.towers, self._start, self.step)
             self._descend(loss, steps)
             self.step += 1
+            self._average()
             line = {"phase": self.phase, "step": self.step, "loss": loss.item(), **told}
             self._log(line | {"seconds": round(perf_counter() - began, 3)}, watch)
             if self.step % recipe.every == 0 or self.step == steps:
@@ -166,54 +185,15 @@ class Trainer:
             group["lr"] = rate * times
         self._optimizer.step()
 
-    def _warm(self) -> tuple[Tensor, dict[str, Any]]:
-        recipe = self.recipe
-        windows = self._draws["warm"].alike(self.step, recipe.warm_queries, recipe.warm_passages)
-        texts = list(dict.fromkeys(text for window in windows for text in window.texts))
-        queries, passages = self._looks(self.towers, [w.query for w in windows], texts)
-        logits = self.towers.log_temperature.exp() * self.towers.scores(queries, passages)
-        judged = [[float(w.judged.get(text, 0)) for text in texts] for w in windows]
-        gains = torch.tensor(judged, device=logits.device)
-        losses = [
-            self._loss(row, gain) for row, gain in zip(logits, gains, strict=True) if gain.any()
-        ]
-        return torch.stack(losses).mean(), {}
-
-    def _reinforce(self) -> tuple[Tensor, dict[str, Any]]:
-        recipe = self.recipe
-        windows = self._draws["reward"].apart(self.step, recipe.windows, recipe.passages)
-        noise = torch.Generator().manual_seed(recipe.seed * 1_000_003 + self.step)
-        losses, rewards, drifts = [], [], []
-        for window in windows:
-            logits = self._logits(self.towers, window)
-            with torch.no_grad():
-                before = self._logits(self._start, window)
-            orders = sampled(logits, recipe.samples, noise)
-            worth = self._reward_of.of_orders(orders.tolist(), window.gains)
-            now = likely(logits, orders, recipe.places)
-            away = drift(now, likely(before, orders, recipe.places))
-            better = advantages(torch.tensor(worth, device=now.device))
-            gain = (better * now).mean() / recipe.places
-            losses.append(recipe.kl * away - gain)
-            rewards.append(fmean(worth))
-            drifts.append(away.item())
-        told = {"reward": round(fmean(rewards), 6), "kl": round(fmean(drifts), 6)}
-        return torch.stack(losses).mean(), told
-
-    def _logits(self, towers: Towers, window: Window) -> Tensor:
-        looks = self._looks(towers, [window.query], window.texts)
-        ranks = torch.tensor([float(rank) for rank in window.ranks])
-        return towers.logits(towers.scores(*looks)[0], ranks)
-
-    def _looks(
-        self, towers: Towers, queries: Sequence[str], texts: Sequence[str]
-    ) -> tuple[Looks, Looks]:
-        hidden = towers.encode(self.trunk.states([*queries, *texts], self.recipe.tokens))
-        return towers.looks(hidden[: len(queries)]), towers.looks(hidden[len(queries) :])
+    @torch.no_grad()
+    def _average(self) -> None:
+        for mean, now in zip(self._mean.parameters(), self.towers.parameters(), strict=True):
+            mean.lerp_(now, 1 / self.step)
 
     def _look(self, watch: Watch) -> None:
         watch({"phase": self.phase, "step": self.step, "queries": len(self.dev)})
-        (values,) = self.dev.values(self.towers, self.trunk, [self.recipe.blend])
+        towers = self.served()
+        (values,) = self.dev.values(towers, self.trunk, [self.recipe.blend])
         line = {
             "phase": self.phase,
             "step": self.step,
@@ -223,7 +203,7 @@ class Trainer:
         self._since += 1
         if line["macro"] > self.best["macro"]:
             self.best, self._since = line, 0
-            save(self.out / BEST, {"towers": self.towers.state_dict(), "best": line})
+            save(self.out / BEST, {"towers": towers.state_dict(), "best": line})
         self._log(line, watch)
 
     def _log(self, line: dict[str, Any], watch: Watch) -> None:
@@ -235,6 +215,7 @@ class Trainer:
         state = {
             "phase": self.phase, "step": self.step, "since": self._since, "best": self.best,
             "towers": self.towers.state_dict(), "start": self._start.state_dict(),
+            "mean": self._mean.state_dict(),
             "optimizer": self._optimizer.state_dict(), "recipe": asdict(self.recipe),
             "lines": self._lines,
         }  # fmt: skip

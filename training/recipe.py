@@ -45,6 +45,12 @@ class Recipe:
     share: Annotated[
         float, typer.Option(min=0, max=1, help="Weight of the likeness of parts in a score.")
     ] = 0.5
+    moved: Annotated[
+        float,
+        typer.Option(
+            min=0, max=1, help="How far from a phase's start to its mean weights what is served is."
+        ),
+    ] = 0.5
     blend: Annotated[float, typer.Option(min=0, help="Of the first stage's rank, on dev.")] = 0.3
     dev_queries: Annotated[
         int, typer.Option(min=1, help="Queries of each dev collection, drawn at random.")
