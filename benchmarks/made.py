@@ -1,8 +1,8 @@
 """A made collection in which something can be learned: what was seen counts, hearsay does not.
 
 Boats have facts. Every fact stands in a note of the harbour office (grade 2), in a boat's log
-that says less (grade 1) and in two rumours (grade 0), which have the query's words more often:
-BM25 puts them first. The same arguments give the same texts.
+that says less (grade 1) and in two rumours (grade 0), all with the query's words. The same
+arguments give the same texts.
 """
 
 from __future__ import annotations

@@ -22,15 +22,15 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from benchmarks.made import harbour
+from evals import stats
 from evals.collections import collections
 from evals.first_stage import first_stage
-from evals.stats import macro
 from rearank_agent.collection import Collection
 from rearank_agent.embedded import WEIGHTS
 from rearank_agent.encoder import Encoder
 from rearank_agent.files import write
 from training.augment import Augmentation, augment
-from training.dev import Dev
+from training.dev import Dev, macro
 from training.embedded import LAST, Trainer
 from training.export import FROZEN, packaged
 from training.recipe import Recipe
@@ -152,7 +152,7 @@ class Lab:
             kept.parent.mkdir(parents=True, exist_ok=True)
             write(kept, [json.dumps(found)])
         told: Values = json.loads(kept.read_bytes())
-        means = ", ".join(f"b={b} {100 * _macro(one):.2f}" for b, one in told.items())
+        means = ", ".join(f"b={b} {100 * macro(one):.2f}" for b, one in told.items())
         print(f"{name:<60} {means}", file=sys.stderr, flush=True)
         return told
 
@@ -174,10 +174,6 @@ class Lab:
         return trainer.served()
 
 
-def _macro(values: Mapping[str, Sequence[float]]) -> float:
-    return fmean(map(fmean, values.values()))
-
-
 def gathered(lab: Lab) -> dict[str, Any]:
     """Every arm's figures x100 at every blend: mean, spread over seeds, gain and its interval."""
     base = lab.values(None)
@@ -187,7 +183,7 @@ def gathered(lab: Lab) -> dict[str, Any]:
         found[str(arm)] = {"arm": asdict(arm)} | {
             blend: _figures([run[blend] for run in runs], base[blend]) for blend in base
         }
-    start = {blend: 100 * _macro(values) for blend, values in base.items()}
+    start = {blend: 100 * macro(values) for blend, values in base.items()}
     return {"untrained": start, "dev_queries": len(lab.dev), "arms": found}
 
 
@@ -197,8 +193,8 @@ def _figures(runs: Sequence[Mapping[str, list[float]]], base: Mapping[str, list[
         name: [fmean(query) for query in zip(*(run[name] for run in runs), strict=True)]
         for name in base
     }
-    told = macro({"base": _named(base), "arm": _named(mean)}, "base")["arm"]
-    each = [100 * _macro(run) for run in runs]
+    told = stats.macro({"base": _named(base), "arm": _named(mean)}, "base")["arm"]
+    each = [100 * macro(run) for run in runs]
     gain, ends = told.difference or 0.0, told.difference_interval or (0.0, 0.0)
     return {
         "mean": fmean(each),

@@ -143,7 +143,8 @@ def export_top(
     encoder = Encoder(weights, out)
 
     def exact(text: str) -> torch.Tensor:
-        hidden: torch.Tensor = upper(torch.from_numpy(encoder.encode(text).states)[None])
+        low = encoder.trunk(text, encoder.max_tokens)
+        hidden: torch.Tensor = upper(torch.from_numpy(low.states)[None])
         return hidden
 
     _agreement(exact, encoder, out)
