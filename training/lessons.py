@@ -46,7 +46,8 @@ class Lessons:
         recipe = self._recipe
         windows = self._warm.alike(step, recipe.warm_queries, recipe.warm_passages)
         texts = list(dict.fromkeys(text for window in windows for text in window.texts))
-        queries, passages = self._looks(towers, [w.query for w in windows], texts)
+        looks = self._looks(towers, [*(window.query for window in windows), *texts])
+        queries, passages = looks.some(slice(len(windows))), looks.some(slice(len(windows), None))
         logits = towers.log_temperature.exp() * towers.scores(queries, passages)
         judged = [[float(w.judged.get(text, 0)) for text in texts] for w in windows]
         gains = torch.tensor(judged, device=logits.device)
@@ -61,10 +62,10 @@ class Lessons:
         windows = self._reward.apart(step, recipe.windows, recipe.passages)
         noise = torch.Generator().manual_seed(recipe.seed * 1_000_003 + step)
         losses, rewards, drifts = [], [], []
-        for window in windows:
-            logits = self._logits(towers, window)
-            with torch.no_grad():
-                before = self._logits(start, window)
+        learned = self._logits(towers, windows)
+        with torch.no_grad():
+            begun = self._logits(start, windows)
+        for window, logits, before in zip(windows, learned, begun, strict=True):
             orders = sampled(logits, recipe.samples, noise)
             worth = self._reward_of.of_orders(orders.tolist(), window.gains)
             now = likely(logits, orders, recipe.places)
@@ -77,13 +78,17 @@ class Lessons:
         told = {"reward": round(fmean(rewards), 6), "kl": round(fmean(drifts), 6)}
         return torch.stack(losses).mean(), told
 
-    def _logits(self, towers: Towers, window: Window) -> Tensor:
-        looks = self._looks(towers, [window.query], window.texts)
-        ranks = torch.tensor([float(rank) for rank in window.ranks])
-        return towers.logits(towers.scores(*looks)[0], ranks)
+    def _logits(self, towers: Towers, windows: Sequence[Window]) -> list[Tensor]:
+        texts = [text for window in windows for text in (window.query, *window.texts)]
+        looks, found, first = self._looks(towers, texts), [], 0
+        for window in windows:
+            query, after = slice(first, first + 1), first + 1 + len(window.texts)
+            passages = slice(first + 1, after)
+            scores = towers.scores(looks.some(query), looks.some(passages))[0]
+            ranks = torch.tensor([float(rank) for rank in window.ranks])
+            found.append(towers.logits(scores, ranks))
+            first = after
+        return found
 
-    def _looks(
-        self, towers: Towers, queries: Sequence[str], texts: Sequence[str]
-    ) -> tuple[Looks, Looks]:
-        hidden = towers.encode(self._trunk.states([*queries, *texts], self._recipe.tokens))
-        return towers.looks(hidden[: len(queries)]), towers.looks(hidden[len(queries) :])
+    def _looks(self, towers: Towers, texts: Sequence[str]) -> Looks:
+        return towers.looks(towers.encode(self._trunk.states(texts, self._recipe.tokens)))

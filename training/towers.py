@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import normalize
+from torch.nn.functional import normalize, pad
 from torch.nn.utils.rnn import pad_sequence
 from transformers import AutoModel
 
@@ -22,7 +22,7 @@ from rearank_agent.likeness import SPAN
 
 __all__ = ["Looks", "Towers"]
 
-_PADDED = 4096
+_PADDED = {"cpu": 4096, "cuda": 65536}
 """Tokens, padding included, that go through the layers together: they fit a processor's cache."""
 
 
@@ -43,6 +43,10 @@ class Looks(NamedTuple):
     def real(self) -> Tensor:
         """[texts, parts], which are no padding."""
         return torch.arange(self.parts.shape[1], device=self.counts.device) < self.counts[:, None]
+
+    def some(self, texts: slice) -> Looks:
+        """Those of some of the texts."""
+        return Looks(self.wholes[texts], self.parts[texts], self.counts[texts])
 
 
 class Towers(nn.Module):
@@ -81,9 +85,9 @@ class Towers(nn.Module):
     def encode(self, states: Sequence[Tensor]) -> list[Tensor]:
         """Token vectors [tokens, width] of texts, from their states, in the order given."""
         found: dict[int, Tensor] = {}
-        for places in _batches([len(state) for state in states]):
+        for places in _batches([len(state) for state in states], _PADDED[self.device.type]):
             some = [states[place] for place in places]
-            hidden = pad_sequence(some, batch_first=True).to(self.device)
+            hidden = pad_sequence(some, batch_first=True).to(self.device).float()
             lengths = torch.tensor([len(state) for state in some], device=hidden.device)
             real = torch.arange(hidden.shape[1], device=hidden.device) < lengths[:, None]
             mask = None if bool(real.all()) else real[:, None, None, :]
@@ -96,10 +100,10 @@ class Towers(nn.Module):
 
     def looks(self, hidden: Sequence[Tensor]) -> Looks:
         """Texts as they are compared, from their token vectors."""
-        wholes = normalize(torch.stack([text.mean(0) for text in hidden]), dim=1)
-        parts = [_parts(text) for text in hidden]
-        counts = torch.tensor([len(some) for some in parts], device=wholes.device)
-        return Looks(wholes, pad_sequence(parts, batch_first=True), counts)
+        lengths = torch.tensor([len(text) for text in hidden], device=hidden[0].device)
+        padded = pad_sequence(list(hidden), batch_first=True)
+        parts, counts = _parts(padded, lengths)
+        return Looks(normalize(padded.sum(1) / lengths[:, None], dim=1), parts, counts)
 
     def scores(self, queries: Looks, passages: Looks) -> Tensor:
         """[queries, passages], -1 to 1: their `likeness`."""
@@ -116,22 +120,28 @@ class Towers(nn.Module):
         return self.log_temperature.exp() * scores - self.prior * torch.log1p(ranks.to(self.device))
 
 
-def _parts(hidden: Tensor) -> Tensor:
-    """The means of spans at length 1, as in `likeness.Look`."""
-    tokens = hidden[1:-1] if len(hidden) > 2 else hidden
-    if len(tokens) <= SPAN:
-        return normalize(tokens.mean(0, keepdim=True), dim=1)
-    last = len(tokens) - SPAN
-    first = torch.arange(0, len(tokens) - SPAN // 2, SPAN // 2, device=hidden.device)
-    spans = first.clamp(max=last)[:, None] + torch.arange(SPAN, device=hidden.device)
-    return normalize(tokens[spans].mean(1), dim=1)
+def _parts(padded: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+    """The means of spans at length 1, as in `likeness.Look`, and how many each text has."""
+    special = (lengths > 2).long()
+    tokens = lengths - 2 * special
+    width = tokens.clamp(max=SPAN)
+    half = SPAN // 2
+    counts = torch.where(tokens > SPAN, (tokens - 1) // half, 1)
+    first = torch.arange(int(counts.max()), device=lengths.device) * half
+    first = torch.minimum(first[None], (tokens - width)[:, None]) + special[:, None]
+    sums = pad(padded.cumsum(1), (0, 0, 1, 0))
+    until, before = (
+        sums.gather(1, at[..., None].expand(-1, -1, sums.shape[2]))
+        for at in (first + width[:, None], first)
+    )
+    return normalize(until - before, dim=2), counts
 
 
-def _batches(lengths: Sequence[int]) -> Iterator[list[int]]:
+def _batches(lengths: Sequence[int], most: int) -> Iterator[list[int]]:
     """Places of texts of about one length, as many as fill a batch."""
     batch: list[int] = []
     for place in sorted(range(len(lengths)), key=lambda place: (-lengths[place], place)):
-        if batch and (len(batch) + 1) * lengths[batch[0]] > _PADDED:
+        if batch and (len(batch) + 1) * lengths[batch[0]] > most:
             yield batch
             batch = []
         batch.append(place)

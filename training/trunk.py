@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import repeat
 
 import numpy as np
 import torch
@@ -33,9 +34,10 @@ class Trunk:
         self._kept: dict[tuple[str, int], NDArray[np.float16]] = {}
 
     def states(self, texts: Sequence[str], most: int) -> list[Tensor]:
-        """[tokens, width] of each text, of its first `most` tokens."""
-        found = self._pool.map(lambda text: self._state(text, most), texts)
-        return [torch.from_numpy(state.astype(np.float32)) for state in found]
+        """[tokens, width] of each text, of its first `most` tokens, in 16 bits."""
+        return [
+            torch.from_numpy(state) for state in self._pool.map(self._state, texts, repeat(most))
+        ]
 
     def _state(self, text: str, most: int) -> NDArray[np.float16]:
         if (kept := self._kept.get((text, most))) is not None:
