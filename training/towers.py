@@ -76,6 +76,8 @@ class Towers(nn.Module):
         self.prior = nn.Parameter(torch.tensor(0.6))
         self.eval()
         self.to("cuda" if self.mixed else "cpu")
+        # cuDNN's attention keeps a plan for every shape it meets, here a thousand: 60 GB.
+        torch.backends.cuda.enable_cudnn_sdp(False)
 
     @property
     def device(self) -> torch.device:
