@@ -85,8 +85,9 @@ class Dev:
         hidden = self._hidden(towers, trunk)
         found: list[dict[str, list[float]]] = [{} for _ in blends]
         for asked in self._asked:
-            with torch.inference_mode():
-                query, *passages = (hidden[text].float() for text in (asked.query, *asked.texts))
+            with torch.no_grad():
+                texts = (hidden[text] for text in (asked.query, *asked.texts))
+                query, *passages = (text.to(towers.device).float() for text in texts)
                 looks = towers.looks([query]), towers.looks(passages)
                 scores = towers.scores(*looks)[0].tolist()
             for blend, values in zip(blends, found, strict=True):
@@ -101,9 +102,9 @@ class Dev:
         found: dict[str, torch.Tensor] = {}
         for first in range(0, len(texts), _TOGETHER):
             some = texts[first : first + _TOGETHER]
-            with torch.inference_mode():
+            with torch.no_grad():
                 read = towers.encode(trunk.states(some, most))
-            found.update(zip(some, (one.half() for one in read), strict=True))
+            found.update(zip(some, (one.half().cpu() for one in read), strict=True))
         return found
 
 

@@ -69,15 +69,14 @@ class Towers(nn.Module):
 
     def __init__(self, base: Path, frozen: int, share: float) -> None:
         super().__init__()
-        model = AutoModel.from_pretrained(str(base), attn_implementation="sdpa")
-        self.layers = nn.ModuleList(model.encoder.layer[frozen:])
         self.share, self.mixed = share, torch.cuda.is_available()
+        attention = "eager" if self.mixed else "sdpa"
+        model = AutoModel.from_pretrained(str(base), attn_implementation=attention)
+        self.layers = nn.ModuleList(model.encoder.layer[frozen:])
         self.log_temperature = nn.Parameter(torch.tensor(20.0).log())
         self.prior = nn.Parameter(torch.tensor(0.6))
         self.eval()
         self.to("cuda" if self.mixed else "cpu")
-        # cuDNN's attention keeps a plan for every shape it meets, here a thousand: 60 GB.
-        torch.backends.cuda.enable_cudnn_sdp(False)
 
     @property
     def device(self) -> torch.device:
@@ -92,7 +91,9 @@ class Towers(nn.Module):
             hidden = pad_sequence(some, batch_first=True).to(self.device).float()
             lengths = torch.tensor([len(state) for state in some], device=hidden.device)
             real = torch.arange(hidden.shape[1], device=hidden.device) < lengths[:, None]
-            mask = None if bool(real.all()) else real[:, None, None, :]
+            mask = torch.zeros_like(real, dtype=torch.float32).masked_fill(~real, -1e4)[
+                :, None, None
+            ]
             with torch.autocast(self.device.type, torch.bfloat16, self.mixed):
                 for layer in self.layers:
                     hidden = layer(hidden, mask)
