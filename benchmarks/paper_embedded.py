@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -112,10 +111,10 @@ class Study:
 
 def real(train: Sequence[str], dev: Sequence[str]) -> Study:
     """The study on collections."""
-    recipe = Recipe(steps=60, windows=8, rate=4e-5, warm_rate=4e-5, moved=1.0)
+    recipe = Recipe(steps=40, windows=4, rate=4e-5, warm_rate=4e-5, tokens=64, moved=1.0, threads=1)
     sizes = (45, 179, None)
     listed = [[_listed(one) for one in collections(list(names))] for names in (train, dev)]
-    return Study(*listed, sizes, 179, (0, 1, 2), recipe, dev_queries=200, depth=100)
+    return Study(*listed, sizes, 179, (0, 1, 2), recipe, dev_queries=200, depth=30)
 
 
 def small() -> Study:
@@ -140,7 +139,7 @@ class Lab:
         learned = [text for one in study.train for text in one.queries.values()]
         each = max(1, round(study.dev_queries / len(study.dev)))
         self.dev = Dev(study.dev, each, study.depth, learned=learned)
-        self.trunk = Trunk(Encoder(WEIGHTS, WEIGHTS / "untrained"), os.cpu_count() or 1)
+        self.trunk = Trunk(Encoder(WEIGHTS, WEIGHTS / "untrained"), study.recipe.threads)
 
     def values(self, arm: Arm | None, seed: int = 0) -> Values:
         """What an arm comes to on dev, of every blend; None is the base encoder."""

@@ -36,6 +36,21 @@ def test_a_pipe_gets_json_lines_best_first(run):
     }
 
 
+def test_jax_finds_that_it_may_not_take_the_gpu(tmp_path):
+    (tmp_path / "jax").mkdir()
+    (tmp_path / "jax/__init__.py").touch()
+    told = "print(os.environ['XLA_PYTHON_CLIENT_PREALLOCATE'], file=sys.stderr)"
+    lax = f"import os, sys\n{told}\ndef top_k(scores, k): return scores[:k], range(k)\n"
+    (tmp_path / "jax/lax.py").write_text(lax)
+    done = subprocess.run(
+        [PROGRAM, "rerank", QUERY, FLEAS, "--policy", "lexical", "--top", "1"],
+        env=os.environ | {"PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, done.stderr) == (0, "false\n")
+
+
 def test_plain_lines_from_stdin(run):
     code, out, _ = run(
         "rerank", "fleas", "--policy", "lexical", stdin=b"Dogs bark.\r\n\n Fleas jump.\n"
