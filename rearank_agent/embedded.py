@@ -25,7 +25,7 @@ from rearank_agent.policies import Policy, best_first, no_instruction
 __all__ = ["DEFAULT", "WEIGHTS", "Embedded", "shipped"]
 
 WEIGHTS = Path(__file__).parent / "weights"
-DEFAULT = "untrained"
+DEFAULT = "open"
 """The upper layers that rank where none are named."""
 MOST_UNKNOWN = 0.2
 

@@ -55,7 +55,7 @@ def test_a_whole_reply(embedded):
     )
     reply = asyncio.run(embedded.judge(task, (1, 0)))
     assert reply.order == (1, 0)
-    assert reply.scores == pytest.approx((0.16, 0.66), abs=0.06)
+    assert reply.scores == pytest.approx((0.19, 0.55), abs=0.06)
     assert reply.rationales == (
         Rationale(quotes=(Quote(0, 10),), lacks=("far", "fleas", "jump")),
         Rationale(quotes=(Quote(50, 89),), has=("fleas",), lacks=("far", "jump")),
