@@ -312,6 +312,18 @@ def test_the_command(command, tmp_path, capsys):
     assert "going on at step 1 (reward)" in capsys.readouterr().err
 
 
+def test_a_run_begins_where_another_was_best(command, tmp_path, capsys):
+    dev, best = beir(tmp_path / "dev"), tmp_path / "run/best.pt"
+    assert command(dev) == 0
+    state = load(best)
+    state["towers"]["prior"] += 1
+    save(best, state)
+    assert command(dev, "--out", tmp_path / "two", "--start", best, "--steps", 0) == 0
+    assert load(tmp_path / "two/last.pt")["start"]["prior"] == state["towers"]["prior"]
+    assert command(dev, "--out", tmp_path / "three", "--start", tmp_path / "nix.pt") == 2
+    assert "nix.pt is not there" in capsys.readouterr().err
+
+
 def test_the_command_refuses_to_choose_by_what_it_learns(command, capsys):
     assert command(HARBOUR) == 2
     assert "12 of 12 queries of harbour are in the rows" in capsys.readouterr().err

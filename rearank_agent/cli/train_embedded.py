@@ -22,6 +22,16 @@ if TYPE_CHECKING:
     from training.embedded import Trainer, Watch
 
 
+Start = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        help="The best.pt of a run, whose upper layers this one begins with.  \\[the base's]",
+        show_default=False,
+    ),
+]
+
+
 @group.command(no_args_is_help=True)
 @with_options
 def embedded(
@@ -43,6 +53,7 @@ def embedded(
             show_default=False,
         ),
     ] = None,
+    start: Start = None,
     recipe: Recipe,
 ) -> None:
     """Train the embedded policy: a supervised start, then reinforcement.
@@ -57,7 +68,7 @@ def embedded(
     """
     if (out / "log.jsonl").is_file() and not resume:
         raise InputError(f"{out} holds a run: go on with --resume, or choose another --out")
-    trainer = _trainer(rows, dev, out, base, recipe)
+    trainer = _trainer(rows, dev, out, (base, start), recipe)
     if resume:
         trainer.resume()
         print(f"going on at step {trainer.step} ({trainer.phase})", file=sys.stderr)
@@ -81,8 +92,12 @@ def _finished(trainer: Trainer, rows: Path) -> dict[str, Any]:
         return finish(trainer, rows, WEIGHTS)
 
 
-def _trainer(rows: Path, dev: list[str], out: Path, base: Path | None, recipe: Recipe) -> Trainer:
+def _trainer(
+    rows: Path, dev: list[str], out: Path, begin: tuple[Path | None, Path | None], recipe: Recipe
+) -> Trainer:
+    base, start = begin
     try:
+        from training.checkpoints import fill, load
         from training.embedded import Trainer
         from training.export import FROZEN, packaged
         from training.towers import Towers
@@ -101,6 +116,8 @@ def _trainer(rows: Path, dev: list[str], out: Path, base: Path | None, recipe: R
         all_rows, passages = read_rows(rows)
     trunk = Trunk(Encoder(WEIGHTS, WEIGHTS / "untrained"), recipe.threads)
     towers = Towers(base or packaged(), FROZEN, recipe.share)
+    if start:
+        fill(towers, load(start)["towers"], start)
     better = [row for row in all_rows if row.initial < 1]
     if recipe.steps and not better:
         raise InputError(f"{rows} has no signal: every set is in its best order already")
