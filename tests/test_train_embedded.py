@@ -322,6 +322,9 @@ def test_a_run_begins_where_another_was_best(command, tmp_path, capsys):
     assert load(tmp_path / "two/last.pt")["start"]["prior"] == state["towers"]["prior"]
     assert command(dev, "--out", tmp_path / "three", "--start", tmp_path / "nix.pt") == 2
     assert "nix.pt is not there" in capsys.readouterr().err
+    save(tmp_path / "odd.pt", {"step": 1})
+    assert command(dev, "--out", tmp_path / "three", "--start", tmp_path / "odd.pt") == 2
+    assert "odd.pt is of a network of another shape" in capsys.readouterr().err
 
 
 def test_the_command_refuses_to_choose_by_what_it_learns(command, capsys):

@@ -46,14 +46,14 @@ def load(path: Path) -> dict[str, Any]:
     return state
 
 
-def fill(module: torch.nn.Module, state: Mapping[str, Any], path: Path) -> None:
+def fill(module: torch.nn.Module, state: Mapping[str, Any] | None, path: Path) -> None:
     """Give a module the weights of a checkpoint.
 
     Raises:
         InputError: they are those of a network of another shape.
     """
     try:
-        module.load_state_dict(state)
+        module.load_state_dict(state or {})
     except (RuntimeError, AttributeError, TypeError) as error:
         first = str(error).splitlines()[-1].strip()
         raise InputError(f"{path} is of a network of another shape: {first}") from None

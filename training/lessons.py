@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import accumulate
 from statistics import fmean
 from typing import Any
 
@@ -80,14 +81,13 @@ class Lessons:
 
     def _logits(self, towers: Towers, windows: Sequence[Window]) -> list[Tensor]:
         texts = [text for window in windows for text in (window.query, *window.texts)]
-        looks, found, first = self._looks(towers, texts), [], 0
-        for window in windows:
-            query, after = slice(first, first + 1), first + 1 + len(window.texts)
-            passages = slice(first + 1, after)
-            scores = towers.scores(looks.some(query), looks.some(passages))[0]
+        looks, found = self._looks(towers, texts), []
+        ends = accumulate(1 + len(window.texts) for window in windows)
+        for window, end in zip(windows, ends, strict=True):
+            first = end - len(window.texts)
+            query, passages = looks.some(slice(first - 1, first)), looks.some(slice(first, end))
             ranks = torch.tensor([float(rank) for rank in window.ranks])
-            found.append(towers.logits(scores, ranks))
-            first = after
+            found.append(towers.logits(towers.scores(query, passages)[0], ranks))
         return found
 
     def _looks(self, towers: Towers, texts: Sequence[str]) -> Looks:

@@ -23,7 +23,7 @@ from rearank_agent.likeness import SPAN
 __all__ = ["Looks", "Towers"]
 
 _PADDED = {"cpu": 4096, "cuda": 65536}
-"""Tokens, padding included, that go through the layers together: they fit a processor's cache."""
+"""Tokens, padding included, that go through the layers together: a processor's cache holds them."""
 
 
 class Looks(NamedTuple):
@@ -70,7 +70,7 @@ class Towers(nn.Module):
     def __init__(self, base: Path, frozen: int, share: float) -> None:
         super().__init__()
         self.share, self.mixed = share, torch.cuda.is_available()
-        attention = "eager" if self.mixed else "sdpa"
+        attention = "eager" if self.mixed else "sdpa"  # as seen working on a GPU
         model = AutoModel.from_pretrained(str(base), attn_implementation=attention)
         self.layers = nn.ModuleList(model.encoder.layer[frozen:])
         self.log_temperature = nn.Parameter(torch.tensor(20.0).log())
@@ -91,9 +91,7 @@ class Towers(nn.Module):
             hidden = pad_sequence(some, batch_first=True).to(self.device).float()
             lengths = torch.tensor([len(state) for state in some], device=hidden.device)
             real = torch.arange(hidden.shape[1], device=hidden.device) < lengths[:, None]
-            mask = torch.zeros_like(real, dtype=torch.float32).masked_fill(~real, -1e4)[
-                :, None, None
-            ]
+            mask = 1e4 * (real.float() - 1)[:, None, None]
             with torch.autocast(self.device.type, torch.bfloat16, self.mixed):
                 for layer in self.layers:
                     hidden = layer(hidden, mask)

@@ -117,7 +117,7 @@ def _trainer(
     trunk = Trunk(Encoder(WEIGHTS, WEIGHTS / "untrained"), recipe.threads)
     towers = Towers(base or packaged(), FROZEN, recipe.share)
     if start:
-        fill(towers, load(start)["towers"], start)
+        fill(towers, load(start).get("towers"), start)
     better = [row for row in all_rows if row.initial < 1]
     if recipe.steps and not better:
         raise InputError(f"{rows} has no signal: every set is in its best order already")
