@@ -37,7 +37,7 @@ from pydantic_ai.settings import ModelSettings
 from pydantic_ai.usage import RequestUsage
 
 from rearank_agent.discretion import discreet
-from rearank_agent.endpoint import Endpoint
+from rearank_agent.endpoint import Endpoint, Served
 from rearank_agent.errors import PolicyError
 from rearank_agent.limits import patiently, process_cap
 from rearank_agent.listwise import Message, glue
@@ -119,10 +119,10 @@ class Chat:
         model = await self.model()
         return model if isinstance(model, Endpoint) else None
 
-    async def length(self) -> int | None:
-        """The tokens of prompt and reply together that the model takes; None if not known."""
+    async def served(self) -> Served:
+        """What the model's server says of it, as far as it is known."""
         endpoint = await self.endpoint()
-        return await patiently(endpoint.length, _pause) if endpoint else None
+        return await patiently(endpoint.served, _pause) if endpoint else Served()
 
     async def tokens(self, run: str, messages: Sequence[Message]) -> int | None:
         """The tokens of a prompt; None where nobody can count them."""
@@ -131,8 +131,8 @@ class Chat:
         async with process_cap().place(run):
             return await endpoint.tokens(messages)
 
-    async def serving(self) -> dict[str, Any] | None:
-        """What the model's server says of it; None where it is not behind vLLM.
+    async def serving(self) -> Served | None:
+        """What the model's server says of it now; None where it is not behind vLLM.
 
         Raises:
             PolicyError: the server cannot be asked, or does not serve the model.
@@ -146,7 +146,7 @@ class Chat:
         if endpoint.model_name not in models:
             there = ", ".join(models) or "none"
             raise PolicyError(f"{endpoint.base_url} serves {there}, and no {endpoint.model_name!r}")
-        return models[endpoint.model_name]
+        return Served.of(models[endpoint.model_name])
 
     async def say(
         self, run: str, messages: Sequence[Message], spent: list[Usage], **settings: Any

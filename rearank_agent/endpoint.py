@@ -12,7 +12,8 @@ import json
 import os
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from typing import Any, cast
+from dataclasses import dataclass
+from typing import Any, Self, cast
 from urllib.parse import urlsplit
 
 import httpx2
@@ -33,7 +34,7 @@ from rearank_agent.errors import SetupError
 from rearank_agent.listwise import Message
 from rearank_agent.wire import refusal, response, turns
 
-__all__ = ["MOST_BYTES", "Endpoint"]
+__all__ = ["MOST_BYTES", "Endpoint", "Served"]
 
 MOST_BYTES = 2 * 1024 * 1024
 """The most that is read of one reply; a window's reply is some 10 KB."""
@@ -42,6 +43,25 @@ _NO_LIMIT = httpx2.Timeout(None, connect=5.0)  # pydantic-ai's request_timeout i
 _SHORT = httpx2.Timeout(10.0, connect=5.0)
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _PASSED_ON = ("max_tokens", "temperature", "seed")
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """What a server says of a model.
+
+    Attributes:
+        length: the tokens of prompt and reply together that it takes; None if that is not said.
+        root: where it was loaded from: a folder, or the name of a repository; "" if not said.
+    """
+
+    length: int | None = None
+    root: str = ""
+
+    @classmethod
+    def of(cls, row: Mapping[str, Any]) -> Self:
+        """The same from a row of the server's list."""
+        length, root = row.get("max_model_len"), row.get("root")
+        return cls(length if isinstance(length, int) else None, str(root or ""))
 
 
 class Endpoint(Model[Any]):
@@ -65,7 +85,7 @@ class Endpoint(Model[Any]):
             limits=httpx2.Limits(max_connections=None, max_keepalive_connections=64),
             trust_env=urlsplit(self._base_url).hostname not in _LOOPBACK,  # no proxy goes there
         )
-        self._length: asyncio.Task[int | None] | None = None
+        self._served: asyncio.Task[Served] | None = None
 
     @property
     def model_name(self) -> str:
@@ -106,27 +126,26 @@ class Endpoint(Model[Any]):
         body |= told.get("extra_body", {})
         return response(self._name, await self._json("/chat/completions", body))
 
-    async def length(self) -> int | None:
-        """The tokens of prompt and reply together that the model takes; None if it is not said.
+    async def served(self) -> Served:
+        """What the server says of the model.
 
         It is asked for once; all windows of a first turn wait for the same answer.
         """
-        if self._length is None:
-            self._length = asyncio.create_task(self._ask_length())
-        asking = self._length
+        if self._served is None:
+            self._served = asyncio.create_task(self._ask_served())
+        asking = self._served
         try:
             return await asyncio.shield(asking)
         except AgentRunError:
-            if self._length is asking:
-                self._length = None
+            if self._served is asking:
+                self._served = None
             raise
 
-    async def _ask_length(self) -> int | None:
+    async def _ask_served(self) -> Served:
         try:
-            found = (await self.models()).get(self._name, {}).get("max_model_len")
+            return Served.of((await self.models()).get(self._name, {}))
         except (ModelRequestRejectedError, UnexpectedModelBehavior):
-            return None
-        return found if isinstance(found, int) else None
+            return Served()
 
     async def models(self) -> dict[str, dict[str, Any]]:
         """What the server says of its models, by the name it serves them under."""

@@ -55,7 +55,7 @@ class Conversation:
         """What the policy says of the window.
 
         Raises:
-            PolicyError: the model could not be asked, or refused.
+            PolicyError: the model could not be asked, refused, or was trained with other words.
         """
         try:
             asked, said = await self._ask()
@@ -92,8 +92,10 @@ class Conversation:
     async def _ask(self) -> tuple[Asked, Said]:
         """Ask; a window that the server finds too long is asked again, all of it shorter."""
         cut, budget = self.policy.cut, self.policy.budget
+        served = await self.chat.served()
+        self.policy.agree(served.root)
         while True:
-            asked, room = await self._fitted(cut, budget)
+            asked, room = await self._fitted(cut, budget, served.length)
             try:
                 return asked, await self._say(asked.messages, max_tokens=room)
             except ModelContextWindowExceededError as error:
@@ -105,7 +107,7 @@ class Conversation:
                         f"a window of {n} passages is too long for the model: {said}", self._usage()
                     ) from error
 
-    async def _fitted(self, cut: int, budget: int) -> tuple[Asked, int]:
+    async def _fitted(self, cut: int, budget: int, most: int | None) -> tuple[Asked, int]:
         words = partial(
             ask,
             self.task.query,
@@ -115,7 +117,6 @@ class Conversation:
             think=self.policy.think,
             template=self.policy.template,
         )
-        most = await self.chat.length()
         if most is None:
             hidden = self.policy.effort and not await self.chat.endpoint()
             return words(cut=cut), budget + (_HIDDEN_THOUGHT if hidden else 0)

@@ -15,9 +15,9 @@ from pydantic_ai.models import Model
 from pydantic_ai.settings import ModelSettings
 
 from rearank_agent.chat import Chat
+from rearank_agent.checkpoint import Trained
 from rearank_agent.discretion import discreet
-from rearank_agent.errors import InputError
-from rearank_agent.fit import LEAST_CUT
+from rearank_agent.errors import InputError, PolicyError, SetupError
 from rearank_agent.ladder import Conversation
 from rearank_agent.listwise import FORMAT_VERSION, Format
 from rearank_agent.passage import Reply, Task, Window
@@ -66,17 +66,13 @@ class LLM:
         window: int = 20,
         timeout: float = 120.0,
     ) -> None:
-        if form not in ("order", "scores"):
-            raise InputError(f"the format must be order or scores, not {form!r}")
-        if window < 2 or budget < 1 or cut < LEAST_CUT or not timeout > 0:
-            raise InputError(
-                f"a window must hold 2 passages or more, a reply 1 token, a passage {LEAST_CUT} "
-                f"characters, a call more than 0 s: {window}, {budget}, {cut}, {timeout}"
-            )
+        self.template = template or Template.default()
+        Trained(self.template, form, think, window, cut, budget)  # the ranges stand there
+        if not timeout > 0:
+            raise InputError(f"a call must have more than 0 s: {timeout}")
         if effort and not think:
             raise InputError("effort is for a model that thinks; give one or the other")
         self.form, self.think, self.effort = form, think, effort
-        self.template = template or Template.default()
         self.budget, self.cut, self.window, self.timeout = budget, cut, window, timeout
         settings = ModelSettings(
             temperature=0.0, seed=0, max_retries=0, timeout=timeout, request_timeout=timeout
@@ -86,6 +82,7 @@ class LLM:
         elif effort:
             settings["thinking"] = effort
         self.chat = Chat(model_of(model) if isinstance(model, str) else model, settings)
+        self._agreed: set[str] = set()
         sample = self.chat.sample
         self.name = name or (model if isinstance(model, str) else sample.model_id)
 
@@ -119,6 +116,31 @@ class LLM:
         """Ask the model for the order of the window.
 
         Raises:
-            PolicyError: the model could not be asked, or refused; the message has its words.
+            PolicyError: the model could not be asked, refused, or was trained with other words;
+                the message has what it said.
         """
         return await Conversation(self, task, window).reply()
+
+    def agree(self, root: str) -> None:
+        """Refuse a model trained with other words, where its folder can be read here.
+
+        A folder that agrees is read once.
+
+        Args:
+            root: where the model's server loaded it from.
+
+        Raises:
+            PolicyError: the words or the form are others, or what says so is damaged.
+        """
+        if root in self._agreed:
+            return
+        try:
+            trained = Trained.load(root)
+        except SetupError as error:
+            raise PolicyError(str(error)) from error
+        if trained and (wrong := trained.mismatch(self.template, self.form)):
+            raise PolicyError(
+                f"{wrong}; start this program again while the model is served, or in Python: "
+                f"policy({self.name!r}, **Trained.load({root!r}).asking())"
+            )
+        self._agreed.add(root)

@@ -18,6 +18,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from rearank_agent.checkpoint import Trained
 from rearank_agent.errors import InputError, SetupError
 from rearank_agent.fit import answer_tokens
 
@@ -33,13 +34,17 @@ _WORDS_TOKENS = 600  # of the other turns, with a long query
 _ROUND = 1024
 
 
-def length_needed(model: str, window: int = 20, cut: int = 1200, budget: int = 2048) -> int:
+def length_needed(model: str) -> int:
     """The tokens of prompt and reply a window can take; no more than the model itself takes.
 
-    What the model takes is read where `model` is a folder.
+    What the model takes, and how it was trained, are read where `model` is a folder.
+
+    Raises:
+        SetupError: the file that says how it was trained is damaged, or of another version.
     """
-    need = window * (cut // _CHARACTERS_A_TOKEN + _TURN_TOKENS) + _WORDS_TOKENS
-    need += budget + answer_tokens(window)
+    asked = Trained.load(model) or Trained()
+    need = asked.window * (asked.cut // _CHARACTERS_A_TOKEN + _TURN_TOKENS) + _WORDS_TOKENS
+    need += asked.budget + answer_tokens(asked.window)
     need = -(-need // _ROUND) * _ROUND
     try:
         config = json.loads((Path(model) / "config.json").read_text(encoding="utf-8"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import tomllib
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from functools import cache, lru_cache
 from hashlib import sha256
@@ -79,7 +80,11 @@ class Template:
         closing = data.pop("closing", {})
         if not isinstance(closing, dict) or set(closing) != set(_CLOSING):
             raise SetupError(f"[closing] must hold {', '.join(_CLOSING)} and nothing else")
-        parts = data | closing
+        return cls.of(data | closing)
+
+    @classmethod
+    def of(cls, parts: Mapping[str, Any]) -> Self:
+        """A template of its parts by name; raises SetupError as `load` does."""
         expected = {field.name for field in fields(cls)}
         if odd := set(parts) ^ expected:
             raise SetupError(f"missing or unknown: {', '.join(sorted(odd))}")

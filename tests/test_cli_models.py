@@ -9,9 +9,6 @@ from starlette.responses import Response
 from stub import backwards, completion
 from terminal import in_terminal
 
-from rearank_agent.checkpoint import NAME, words
-from rearank_agent.template import Template
-
 FLEAS = str(Path(__file__).parent.parent / "examples" / "fleas.jsonl")
 ASK = ("rerank", "how long do fleas live", FLEAS, "--policy", "vllm:m")
 IDS = [json.loads(line)["id"] for line in Path(FLEAS).read_text().splitlines()]
@@ -137,10 +134,6 @@ def test_the_doctor_asks_the_server(run, stub, tmp_path):
     assert (report["model"], report["takes"]) == (str(tmp_path), "32768 tokens")
     assert "20 passages" in report
     assert [key for key in report if key.startswith(("note", "problem"))] == []
-
-    (tmp_path / NAME).write_text(json.dumps(words(Template.default(), "order") | {"format": 0}))
-    _, out, _ = run("doctor", "--policy", "vllm:m", "--json")
-    assert json.loads(out)["note: words"] == "the model was trained with format 0, not 1"
 
     code, out, _ = run("doctor", "--policy", "vllm:other", "--json")
     assert code == 1

@@ -17,15 +17,15 @@ CORE = [path for path in FILES if path.is_relative_to(ROOT / "rearank_agent")]
 
 MOST_LINES_A_FILE = 250
 MOST_LINES_A_FUNCTION = 40
-MOST_LINES_OF_CORE = 2_775  # 2,500 in the first drawing; docs/architecture.md says why
+MOST_LINES_OF_CORE = 2_885  # 2,500 in the first drawing; docs/architecture.md says why
 MOST_LINES_OF_SEARCH = 800
-MOST_LINES_OF_COLLECTIONS = 300
+MOST_LINES_OF_COLLECTIONS = 265
 # Front ends, and what they share: on top of the core too.
 SHELL_FILES = ("answer", "brief", "find", "listlike", "serve", "tool", "wrapper")
 # The first stage over files: on top of the core, and nothing of the core knows it.
 SEARCH = ("cutting", "folder", "library", "reading", "shelf", "webpage")
 # What is measured and trained on, and how it is kept: on top of the core too.
-COLLECTIONS = ("collection", "files", "trec")
+COLLECTIONS = ("collection", "trec")
 LONG_FILES = {
     "rearank_agent/passage.py": (350, "the values are one page, read together"),
     "rearank_agent/listwise.py": (320, "what we say and what we accept stand side by side"),

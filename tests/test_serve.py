@@ -15,9 +15,8 @@ import pytest
 from terminal import PROGRAM
 
 from rearank_agent import InputError, SetupError
-from rearank_agent.checkpoint import NAME, mismatch, words
+from rearank_agent.checkpoint import NAME, Trained, told
 from rearank_agent.serve import Server, length_needed, vllm_command
-from rearank_agent.template import Template
 
 PLAYED = """
 #!{python}
@@ -172,7 +171,9 @@ def test_only_the_command(tmp_path):
 
 def test_the_length_follows_the_window_and_the_model(tmp_path):
     assert length_needed("org/model") == 12_288
-    assert length_needed("org/model", window=10, cut=400, budget=512) == 3_072
+    Trained(window=10, cut=400, budget=512).save(tmp_path)
+    assert length_needed(str(tmp_path)) == 3_072
+    (tmp_path / NAME).unlink()
     (tmp_path / "config.json").write_text('{"max_position_embeddings": 4096}')
     assert length_needed(str(tmp_path)) == 4_096
     (tmp_path / "config.json").write_text("{")
@@ -195,16 +196,41 @@ def test_a_server_has_an_address():
     assert Server("m", "m", "0.0.0.0", 9).url == "http://127.0.0.1:9/v1"
 
 
-def test_a_model_s_own_words(tmp_path):
-    ours = Template.default()
-    assert mismatch("m", str(tmp_path), ours, "order") == ""
-    (tmp_path / NAME).write_text(json.dumps(words(ours, "order")))
-    assert mismatch("m", str(tmp_path), ours, "order") == ""
-    assert "form 'order', not 'scores'" in mismatch("m", str(tmp_path), ours, "scores")
-    (tmp_path / NAME).write_text(json.dumps(words(ours, "order") | {"template": "other:1"}))
-    assert "template 'other:1', not 'rearank-agent-1:" in mismatch(
-        "m", str(tmp_path), ours, "order"
+def test_a_trained_model_is_served_with_room_for_its_windows(program, tmp_path, monkeypatch):
+    (tmp_path / "nano").mkdir()
+    Trained(window=10, cut=400, budget=512).save(tmp_path / "nano")
+    monkeypatch.chdir(tmp_path)
+    running = serve("./nano", "--port", free_port(), "--vllm", program)
+    said = [running.stdout.readline() for _ in range(4)]
+    argv, *_ = json.loads((tmp_path / "played.json").read_text())
+    running.send_signal(signal.SIGINT)
+    _, err = running.communicate(timeout=30)
+    assert argv[1] == str(tmp_path / "nano"), "a name that means the same in every folder"
+    assert argv[argv.index("--max-model-len") + 1] == "3072"
+    assert said[-1] == "rearank-agent rerank QUERY FILE --policy vllm:nano\n"
+    assert err.splitlines()[0] == (
+        f"note: nano was trained with {told(Trained(window=10, cut=400, budget=512).asking())}, and "
+        "is asked so; on another machine with --template rearank.json, a copy of "
+        f"{tmp_path / 'nano' / NAME}"
     )
-    (tmp_path / NAME).write_text("{")
-    assert "cannot be read" in mismatch("m", str(tmp_path), ours, "order")
-    assert "--template FILE" in mismatch("rearank", "le723z/Rearank-7B", ours, "order")
+
+
+@pytest.mark.parametrize(
+    ("written", "said"), [("{", "cannot be used: "), ('{"format": 2}', "another version")]
+)
+def test_a_model_whose_words_are_not_known_is_not_served(program, tmp_path, written, said):
+    (tmp_path / NAME).write_text(written)
+    running = serve(tmp_path, "--port", free_port(), "--vllm", program)
+    out, err = running.communicate(timeout=30)
+    assert (running.returncode, out) == (1, "")
+    assert err.startswith(f"rearank-agent: {tmp_path / NAME} ")
+    assert said in err
+    assert not (tmp_path / "played.json").exists(), "vLLM was not started"
+
+
+def test_the_published_model_is_pointed_to_its_words(program):
+    running = serve("le723z/Rearank-7B", "--port", free_port(), "--vllm", program)
+    running.stdout.readline()
+    running.send_signal(signal.SIGINT)
+    _, err = running.communicate(timeout=30)
+    assert "note: if this is the published REARANK model" in err

@@ -17,6 +17,7 @@ from rich.table import Table
 
 from rearank_agent.cli import app
 from rearank_agent.cli.complete import policies
+from rearank_agent.cli.judging import Asking
 from rearank_agent.errors import RearankError
 
 if TYPE_CHECKING:
@@ -47,7 +48,10 @@ def doctor(
     ] = None,
     template: Annotated[
         Path | None,
-        typer.Option(help="The words a model would be asked with.", show_default=False),
+        typer.Option(
+            help="The words a model would be asked with, or a checkpoint's rearank.json.",
+            show_default=False,
+        ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Give JSON.")] = False,
 ) -> None:
@@ -82,10 +86,8 @@ def _version(package: str) -> str:
 
 
 def _policy(wanted: str | None, words: Path | None) -> dict[str, Any]:
-    from rearank_agent.policies import policy
     from rearank_agent.reranker import run_sync
     from rearank_agent.settings import settings
-    from rearank_agent.template import Template
 
     found: dict[str, Any] = {}
     judge: Policy | None = None
@@ -93,7 +95,7 @@ def _policy(wanted: str | None, words: Path | None) -> dict[str, Any]:
         name = wanted or settings().policy
         why = "REARANK_POLICY" if os.environ.get("REARANK_POLICY") else "the default"
         found["policy"] = f"{name} ({'--policy' if wanted else why})"
-        judge = policy(name, **({"template": Template.load(words)} if words else {}))
+        judge = Asking(template=words).asked(name)
         found["fingerprint"] = judge.fingerprint
         return found | _server(judge) | _trial(judge)
     except RearankError as error:
@@ -104,10 +106,10 @@ def _policy(wanted: str | None, words: Path | None) -> dict[str, Any]:
 
 
 def _server(judge: Policy) -> dict[str, Any]:
-    """What a vLLM server says of the model, and whether its words are the ones we would use."""
+    """What a vLLM server says of the model, and how it was trained."""
     if judge.window is None:
         return {}
-    from rearank_agent.checkpoint import mismatch
+    from rearank_agent.checkpoint import Trained, hint, told
     from rearank_agent.llm import LLM
     from rearank_agent.reranker import run_sync
 
@@ -115,11 +117,12 @@ def _server(judge: Policy) -> dict[str, Any]:
     serving = run_sync(judge.chat.serving())
     if serving is None:
         return {}
-    root, length = str(serving.get("root") or ""), serving.get("max_model_len")
-    told: dict[str, Any] = {"model": root, "takes": f"{length} tokens"}
-    if note := mismatch(judge.name, root, judge.template, judge.form):
-        told["note: words"] = note
-    return told
+    found = {"model": serving.root, "takes": f"{serving.length} tokens"}
+    if trained := Trained.load(serving.root):
+        found["trained with"] = told(trained.asking())
+    elif note := hint(judge.name, serving.root, judge.template):
+        found["note: words"] = note
+    return found
 
 
 def _trial(judge: Policy) -> dict[str, Any]:

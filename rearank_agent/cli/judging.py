@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
 from rearank_agent.cli.complete import policies, schedules
+from rearank_agent.errors import InputError, PolicyError
 
 if TYPE_CHECKING:
+    from rearank_agent.llm import LLM
     from rearank_agent.policies import Policy
     from rearank_agent.reranker import Reranker
 
@@ -69,11 +72,18 @@ class Asking:
         ),
     ] = None
     form: Annotated[
-        Form, _model("--format", help="Ask for an order, or for scores of 0 to 10 in one turn.",
-                     show_default=True),
-    ] = Form.order  # fmt: skip
+        Form | None,
+        _model(
+            "--format",
+            help="Ask for an order, or for scores of 0 to 10 in one turn.  "
+            "\\[as it was trained, else order]",
+        ),
+    ] = None
     template: Annotated[
-        Path | None, _model(help="Other words than our own, for a model trained with them.")
+        Path | None,
+        _model(
+            help="Other words than our own, for a model trained with them; or its rearank.json."
+        ),
     ] = None
     votes: Annotated[
         int | None, _model(min=2, help="Ask so many times in other orders, and merge.")
@@ -87,31 +97,93 @@ class Asking:
     ] = False
 
     def judge(self, name: str) -> Policy:
-        """The policy of a name, asked and kept as these options want it."""
-        from rearank_agent.policies import policy
+        """The policy of a name, asked and kept as these options want it; raises as `asked`."""
         from rearank_agent.settings import cache_folder
         from rearank_agent.store import Store
         from rearank_agent.wrap import Cached, Votes
 
-        judge = policy(name, **self._asking())
+        judge = self.asked(name)
         if self.replay or (self.cache and judge.window):
             store = Store(cache_folder() / "replies.sqlite")
             judge = Cached(judge, store, replay=self.replay)
         return Votes(judge, self.votes) if self.votes else judge
 
-    def _asking(self) -> dict[str, Any]:
-        from rearank_agent.template import Template
+    def asked(self, name: str) -> Policy:
+        """The policy of a name, asked as these options say, else as it was trained.
 
-        asking: dict[str, Any] = {}
+        Raises:
+            InputError: options that do not go together, or not with how a model was trained.
+            SetupError: something is missing, or the file of a checkpoint is damaged.
+        """
+        from rearank_agent.policies import policy
+
+        asking = self._asking()
+        judge = policy(name, **asking)
+        return _as_trained(cast("LLM", judge), asking) if name.startswith("vllm:") else judge
+
+    def _asking(self) -> dict[str, Any]:
+        asking = _words(self.template) if self.template else {}
         if self.no_think:
             asking["think"] = False
         if self.effort:
             asking["effort"] = self.effort.value
-        if self.form is not Form.order:
-            asking["form"] = self.form.value
-        if self.template:
-            asking["template"] = Template.load(self.template)
+        if self.form:
+            form = self.form.value
+            if asking.setdefault("form", form) != form:
+                raise InputError(
+                    f"{self.template} is of a model that gives {asking['form']}, not {form}; "
+                    "leave out --format"
+                )
         return asking
+
+
+def _words(path: Path) -> dict[str, Any]:
+    """How a file says to ask: the words of a template, or all that a checkpoint says."""
+    from rearank_agent.checkpoint import NAME, Trained
+    from rearank_agent.template import Template
+
+    path = path / NAME if path.is_dir() else path
+    if path.suffix == ".json":
+        return Trained.read(path).asking()
+    return {"template": Template.load(path)}
+
+
+def _as_trained(judge: LLM, asking: dict[str, Any]) -> LLM:
+    """A model asked as its checkpoint says, where that can be read here; options win."""
+    from rearank_agent.checkpoint import NAME, Trained, told
+    from rearank_agent.llm import LLM
+
+    root = _root(judge)
+    if (trained := Trained.load(root)) is None:
+        return judge
+    wrong = trained.mismatch(
+        asking.get("template", trained.template), asking.get("form", trained.form)
+    )
+    if wrong:
+        raise InputError(
+            f"{wrong}; leave out --template and --format, or serve a copy without {NAME} to try it"
+        )
+    own = {k: v for k, v in trained.asking().items() if k not in asking and v != getattr(judge, k)}
+    if not own:
+        return judge
+    print(f"note: {judge.name} is asked as it was trained: {told(own)}", file=sys.stderr)
+    return LLM(judge.name, **asking, **own)
+
+
+def _root(judge: LLM) -> str:
+    """Where the model's server loaded it from; "" while nobody can say."""
+    from rearank_agent.reranker import run_sync
+
+    async def root() -> str:
+        try:
+            served = await judge.chat.serving()
+        except PolicyError:
+            return ""  # who asks for the ranking will hear it
+        finally:
+            await judge.chat.close()
+        return served.root if served else ""
+
+    return run_sync(root())
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 __all__ = ["FIRST", "Choosing", "Measuring"]
 
 FIRST = "first-stage"
-_SLIDING = "sliding:20:10"
 
 
 @dataclass(frozen=True)
@@ -43,7 +42,8 @@ class Measuring(Asking):
     schedule: Annotated[
         str,
         typer.Option(
-            help=f"Who is shown together.  \\[{_SLIDING} for models that order, else as auto]",
+            help="Who is shown together.  \\[sliding:20:10 for models that order, in proportion "
+            "for those with another window, else as auto]",
             autocompletion=schedules,
             show_default=False,
         ),
@@ -89,10 +89,17 @@ class Measuring(Asking):
         systems = [System(FIRST, Reranker(policy(FIRST)), 0.0)]
         for name in [name for name in names if name != FIRST]:
             judge = self.judge(name)
-            schedule = self.schedule or ("auto" if judge.scores else _SLIDING)
+            schedule = self.schedule or _usual(judge)
             reranker = Reranker(judge, schedule=schedule, deadline=self.deadline)
             systems.append(System(name, reranker, judge.blend if blend is None else blend))
         return systems
+
+
+def _usual(judge: Policy) -> str:
+    """The paper's schedule for a policy that orders: its windows, a half of one further each."""
+    if judge.scores or judge.window is None:
+        return "auto"
+    return f"sliding:{judge.window}:{judge.window // 2}"
 
 
 @dataclass(frozen=True)

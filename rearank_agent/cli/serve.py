@@ -37,10 +37,10 @@ def serve(
 
         rearank-agent serve ./my-model -- --tensor-parallel-size 2
     """
-    from rearank_agent.checkpoint import mismatch
     from rearank_agent.serve import Server, shown, vllm_command
-    from rearank_agent.template import Template
 
+    if Path(model).is_dir():
+        model = str(Path(model).absolute())  # as it can be found from every other folder
     name = name or Path(model).name
     program = (vllm or "vllm") if only_print else vllm_command(vllm)
     server = Server(model, name, host, port, program, tuple(context.args))
@@ -53,8 +53,21 @@ def serve(
         print(f"export VLLM_BASE_URL={server.url}")
         print(f"rearank-agent rerank QUERY FILE --policy vllm:{name}", flush=True)
 
-    if note := mismatch(name, model, Template.default(), "order"):
+    if note := _words(name, model):
         print(f"note: {note}", file=sys.stderr)
     if code := server.run(ready):
         print(f"rearank-agent: vLLM ended with exit code {code}", file=sys.stderr)
         raise typer.Exit(1)
+
+
+def _words(name: str, model: str) -> str:
+    """What is known of the words a model was trained with."""
+    from rearank_agent.checkpoint import NAME, Trained, hint, told
+    from rearank_agent.template import Template
+
+    if trained := Trained.load(model):
+        return (
+            f"{name} was trained with {told(trained.asking())}, and is asked so; on another "
+            f"machine with --template {NAME}, a copy of {Path(model) / NAME}"
+        )
+    return hint(name, model, Template.default())

@@ -83,7 +83,7 @@ async def test_the_server_counts_as_it_bills(serving):
     messages = ask(QUERY, [Passage("a", TEXTS[0]), Passage("b", TEXTS[1])], think=False).messages
     said = await judge.chat.say("r", messages, [], max_tokens=4)
     assert await endpoint.tokens(messages) == said.usage.prompt_tokens
-    assert await endpoint.length() == 4096
+    assert (await endpoint.served()).length == 4096
 
 
 def test_windows_fit_whatever_the_passages_are(serving):
