@@ -30,9 +30,10 @@ from rearank_agent.embedded import WEIGHTS
 from rearank_agent.encoder import Encoder
 from rearank_agent.files import write
 from training.augment import Augmentation, augment
-from training.dev import Dev, macro
+from training.dev import Dev
 from training.embedded import LAST, Trainer
 from training.export import FROZEN, packaged
+from training.heldout import macro
 from training.recipe import Recipe
 from training.towers import Towers
 from training.trunk import Trunk

@@ -19,9 +19,10 @@ from rearank_agent.errors import InputError, SetupError
 from rearank_agent.likeness import Look, likeness
 from training.augment import Augmentation, augment
 from training.checkpoints import load, save
-from training.dev import Dev, macro
+from training.dev import Dev
 from training.embedded import LAST, LOG, Trainer
 from training.export import FROZEN, export_top, packaged
+from training.heldout import macro
 from training.outcome import finish
 from training.recipe import Recipe
 from training.rows import write_rows

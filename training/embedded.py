@@ -22,7 +22,8 @@ from torch import Tensor
 
 from rearank_agent.errors import InputError
 from training.checkpoints import append, cut, fill, load, save
-from training.dev import Dev, macro
+from training.dev import Dev
+from training.heldout import macro
 from training.lessons import Lessons
 from training.recipe import Recipe
 from training.towers import Towers

@@ -11,9 +11,9 @@ from typing import Any
 
 from rearank_agent.files import digest
 from training.checkpoints import fill, load
-from training.dev import macro
 from training.embedded import BEST, Trainer
 from training.export import export_top
+from training.heldout import macro
 
 __all__ = ["BLENDS", "finish"]
 

@@ -13,11 +13,31 @@ from matplotlib.figure import Figure
 from rearank_agent.errors import SetupError
 from training.embedded import LOG
 
-__all__ = ["plot"]
+__all__ = ["plot", "plot_lm"]
 
 _MEAN = 25
 """Steps of a running mean."""
 _LEARNED = (("warm", "loss"), ("reward", "reward"), ("reward", "kl"))
+
+
+_LEARNED_LM = (
+    "loss", "accuracy", "reward", "part/relative_ndcg", "part/list_gain", "part/complete_list",
+    "kl", "tokens", "equal",
+)  # fmt: skip
+"""Of a language model: what its phase has of these is drawn."""
+
+
+def plot_lm(run: Path) -> list[Path]:
+    """The same as `plot` of a language model: with faults, length of replies and parts of rewards.
+
+    Raises:
+        SetupError: they cannot be written.
+    """
+    lines = _read(run)
+    faults = sorted({name for line in lines for name in line if name.startswith("fault/")})
+    there = [name for name in _LEARNED_LM if any(name in line for line in lines)]
+    phase = lines[0]["phase"]
+    return _write(run, lines, [(phase, name) for name in (*there, *faults)])
 
 
 def plot(run: Path) -> list[Path]:
@@ -26,11 +46,20 @@ def plot(run: Path) -> list[Path]:
     Raises:
         SetupError: they cannot be written.
     """
-    lines = [json.loads(line) for line in (run / LOG).read_text(encoding="utf-8").splitlines()]
+    return _write(run, _read(run), _LEARNED)
+
+
+def _read(run: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (run / LOG).read_text(encoding="utf-8").splitlines()]
+
+
+def _write(
+    run: Path, lines: list[dict[str, Any]], learned: Sequence[tuple[str, str]]
+) -> list[Path]:
     warm = max((line["step"] for line in lines if line["phase"] == "warm"), default=0)
     for line in lines:
         line["at"] = line["step"] + (warm if line["phase"] == "reward" else 0)
-    figures = {"dev.png": _dev(lines, warm), "learning.png": _learning(lines)}
+    figures = {"dev.png": _dev(lines, warm), "learning.png": _learning(lines, learned)}
     try:
         for name, figure in figures.items():
             figure.savefig(run / name, dpi=120, metadata={"Software": None})
@@ -55,16 +84,17 @@ def _dev(lines: Sequence[dict[str, Any]], warm: int) -> Figure:
     return figure
 
 
-def _learning(lines: Sequence[dict[str, Any]]) -> Figure:
-    figure = Figure(figsize=(7, 5), layout="constrained")
-    for axes, (phase, name) in zip(figure.subplots(len(_LEARNED), 1), _LEARNED, strict=True):
+def _learning(lines: Sequence[dict[str, Any]], learned: Sequence[tuple[str, str]]) -> Figure:
+    figure = Figure(figsize=(7, 1.7 * len(learned)), layout="constrained")
+    panels = figure.subplots(len(learned), 1, squeeze=False)[:, 0]
+    for axes, (phase, name) in zip(panels, learned, strict=True):
         points = [
             (line["at"], line[name]) for line in lines if line["phase"] == phase and name in line
         ]
         steps, values = [at for at, _ in points], [value for _, value in points]
         axes.plot(steps, values, color="#bbbbbb", lw=0.6)
         axes.plot(steps, _running(values), color="#0072b2", lw=1.6)
-        axes.set(ylabel=f"{name} ({phase})")
+        axes.set_ylabel(f"{name} ({phase})", fontsize=8)
     axes.set(xlabel="step")
     return figure
 

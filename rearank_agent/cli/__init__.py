@@ -59,6 +59,7 @@ from rearank_agent.cli import plan  # noqa: E402, F401
 from rearank_agent.cli import evaluate  # noqa: E402, F401
 from rearank_agent.cli import train  # noqa: E402, F401
 from rearank_agent.cli import train_embedded  # noqa: E402, F401
+from rearank_agent.cli import train_lm  # noqa: E402, F401
 from rearank_agent.cli import doctor  # noqa: E402, F401
 from rearank_agent.cli import serve  # noqa: E402, F401
 from rearank_agent.cli import mcp  # noqa: E402, F401

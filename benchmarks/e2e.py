@@ -1,0 +1,226 @@
+"""From judged queries to a served policy, by the commands a user has: does reinforcement gain?
+
+    python -m benchmarks.e2e runs/e2e --vllm PROGRAM              # one seed, in minutes
+    python -m benchmarks.e2e runs/e2e --vllm PROGRAM --seeds 0 1 2
+    python -m benchmarks.e2e runs/e2e-small --vllm PROGRAM --small
+
+A nano model of random weights imitates BM25's words and orders until held-out replies get no
+likelier; then it is reinforced on the grades of other queries. Random, imitating and reinforced
+models are served by `rearank-agent serve` and measured by `rearank-agent eval` on queries that
+neither saw. What is done stays done: the same command goes on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import fmean, stdev
+from time import perf_counter
+
+from benchmarks.registry import registry
+from evals.stats import against
+from rearank_agent.errors import PolicyError
+from rearank_agent.files import write
+
+PROGRAM = [sys.executable, "-m", "rearank_agent"]
+DEPTH = 20
+_SERVING = ("--dtype", "float32", "--enforce-eager", "--max-num-seqs", "64")
+_QUIET = {
+    "VLLM_CPU_KVCACHE_SPACE": "1", "HF_HUB_OFFLINE": "1", "VLLM_LOGGING_LEVEL": "ERROR",
+    "TOKENIZERS_PARALLELISM": "false",
+}  # fmt: skip
+FIRST = "first-stage"
+Values = Mapping[str, float]
+"""nDCG@10 by query."""
+
+
+@dataclass(frozen=True)
+class Size:
+    """How much of everything.
+
+    Attributes:
+        boats: for imitation, reinforcement, dev, and test: the first and the end of each.
+        sft, grpo, whole: options of the phases; no whole means no run for whole lists.
+        queries: of the test collection.
+    """
+
+    boats: Mapping[str, tuple[int, int]]
+    sft: Sequence[str]
+    grpo: Sequence[str]
+    whole: Sequence[str]
+    queries: int
+
+
+FULL = Size(
+    {"sft": (0, 240), "rl": (240, 360), "dev": (360, 384), "test": (384, 408)},
+    ("--recipe", "nano"),
+    ("--recipe", "nano"),
+    ("--recipe", "nano", "--goal", "list"),
+    200,
+)
+SMALL = Size(
+    {"sft": (0, 40), "rl": (40, 60), "dev": (60, 64), "test": (64, 68)},
+    ("--recipe", "nano", "--steps", "40", "--every", "40", "--dev-queries", "8"),
+    ("--recipe", "nano", "--steps", "3", "--every", "3", "--dev-queries", "8", "--prompts", "8"),
+    (),
+    12,
+)
+
+
+@dataclass(frozen=True)
+class Study:
+    """The whole of it, in a folder."""
+
+    folder: Path
+    size: Size
+    vllm: str
+
+    def prepare(self) -> None:
+        """The collections, and rows of two of them: windows, and whole lists."""
+        for name, (first, end) in self.size.boats.items():
+            if not (self.folder / name).exists():
+                registry(self.folder / name, slice(first, end))
+        self._rows("sft", "rows-sft", "--size", "5", "--depth", str(DEPTH), "--sets", "6")
+        self._rows("rl", "rows-window", "--size", "5", "--depth", "10", "--sets", "12")
+        self._rows("rl", "rows-list", "--size", str(DEPTH), "--depth", str(DEPTH))
+
+    def _rows(self, collection: str, name: str, *how: str) -> None:
+        out = self.folder / name
+        held = [word for dev in ("dev", "test") for word in ("--dev", str(self.folder / dev))]
+        if not (out / "manifest.json").exists():
+            _run("train", "rows", self.folder / collection, *held, *how, "--out", out)
+
+    def train(self, seed: int) -> dict[str, Path]:
+        """The models of a seed, by how they came about."""
+        made = {"random": self.folder / f"nano-{seed}"}
+        if not made["random"].exists():
+            _run("train", "nano", self.folder / "rows-sft", "--out", made["random"],
+                 "--seed", str(seed))  # fmt: skip
+        taught = ("--teacher", "lexical", "--no-quotes")
+        made["SFT"] = self._phase("sft", made["random"], "sft", seed, *self.size.sft, *taught)
+        made["SFT+GRPO"] = self._phase("grpo", made["SFT"], "window", seed, *self.size.grpo)
+        if self.size.whole:
+            how = self.size.whole
+            made["SFT+GRPO, whole lists"] = self._phase("grpo", made["SFT"], "list", seed, *how)
+        return made
+
+    def _phase(self, phase: str, model: Path, rows: str, seed: int, *how: str) -> Path:
+        name = rows if phase == "sft" else f"grpo-{rows}"
+        out = self.folder / f"{name}-{seed}"
+        if not (out / "learning.png").exists():  # it is drawn at the end
+            again = ["--resume"] if list(out.glob("checkpoint-*")) else []
+            _run("train", phase, model, self.folder / f"rows-{rows}", "--dev", self.folder / "dev",
+                 "--out", out, "--seed", str(seed), *how, *again)  # fmt: skip
+        return out / "policy"
+
+    def measure(self, name: str, seed: int, model: Path) -> tuple[Values, Values, float]:
+        """nDCG@10 of a served model and of the first stage; the share of incomplete orders."""
+        out = self.folder / "measured" / f"{name}-{seed}".replace(" ", "-").replace(",", "")
+        if not (out / "report.json").exists():
+            with served(self.vllm, model, self.folder) as url:
+                _run("eval", self.folder / "test", "--policy", "vllm:nano", "--depth", str(DEPTH),
+                     "--limit", str(self.size.queries), "--out", out,
+                     VLLM_BASE_URL=url)  # fmt: skip
+        systems = json.loads((out / "details.json").read_text())["collections"]["test"]["systems"]
+        ours, first = (systems[s]["per_query"]["nDCG@10"] for s in ("vllm:nano", FIRST))
+        tiny = systems["vllm:nano"]
+        missing = [fault["times"] for fault in tiny["faults"] if fault["kind"] == "missing"]
+        return ours, first, sum(missing) / tiny["cost"]["turns"]
+
+
+def _run(*words: object, **environment: str) -> None:
+    command = [*PROGRAM, *map(str, words)]
+    print("$ rearank-agent", *map(str, words), file=sys.stderr, flush=True)
+    begun = perf_counter()
+    subprocess.run(command, check=True, env={**os.environ, **_QUIET, **environment})
+    print(f"  {perf_counter() - begun:.0f} s", file=sys.stderr, flush=True)
+
+
+@contextmanager
+def served(vllm: str, model: Path, folder: Path) -> Iterator[str]:
+    """A model served as `rearank-agent serve` does, on a free port of this machine."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = [*PROGRAM, "serve", str(model), "--name", "nano", "--port", str(port),
+               "--vllm", vllm, "--", *_SERVING]  # fmt: skip
+    cache = {"VLLM_CACHE_ROOT": str((folder / "vllm").absolute())}
+    with (folder / "vllm.log").open("a") as log:
+        server = subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=log, text=True,
+            env={**os.environ, **_QUIET, **cache},
+        )  # fmt: skip
+        try:
+            assert server.stdout
+            if not server.stdout.readline().startswith("ready"):
+                raise PolicyError(f"vLLM did not start; why stands in {folder / 'vllm.log'}")
+            yield f"http://127.0.0.1:{port}/v1"
+        finally:
+            server.send_signal(signal.SIGTERM)
+            server.communicate(timeout=60)
+
+
+def table(found: Mapping[str, Sequence[tuple[Values, Values, float]]]) -> str:
+    """Every system over its seeds; differences are paired by query, the mean over seeds counts."""
+    seeds = len(found["random"])
+    means = {name: _over_seeds([ours for ours, _, _ in runs]) for name, runs in found.items()}
+    means = {FIRST: found["random"][0][1]} | means
+    lines = [
+        f"nDCG@10 x100 on {len(means[FIRST])} unseen queries, {seeds} seed{'s' * (seeds > 1)}; "
+        "± is over seeds, intervals (95%) are over queries.",
+        "",
+        "| | nDCG@10 | against first-stage | against SFT | orders not complete |",
+        "|---|---|---|---|---|",
+    ]
+    for name, values in means.items():
+        runs = found.get(name, ())
+        spread = [fmean(ours.values()) for ours, _, _ in runs]
+        shown = f"{100 * fmean(values.values()):.1f}"
+        shown += f" ± {100 * stdev(spread):.1f}" if len(spread) > 1 else ""
+        gains = [_gain(means, name, base) for base in (FIRST, "SFT")]
+        incomplete = f"{100 * fmean(share for _, _, share in runs):.0f}%" if runs else ""
+        lines.append(f"| {name} | {shown} | {' | '.join(gains)} | {incomplete} |")
+    return "\n".join(lines)
+
+
+def _over_seeds(runs: Sequence[Values]) -> Values:
+    return {query: fmean(run[query] for run in runs) for query in runs[0]}
+
+
+def _gain(means: Mapping[str, Values], name: str, base: str) -> str:
+    if name == base or (base == "SFT" and name == FIRST):
+        return ""
+    one = against({base: means[base], name: means[name]}, base)[name]
+    low, high = one.interval
+    return f"{100 * one.difference:+.1f} ({100 * low:+.1f} to {100 * high:+.1f})"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--vllm", required=True, help="the vllm program")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0])
+    parser.add_argument("--small", action="store_true", help="minutes: it shows that all works")
+    told = parser.parse_args()
+    study = Study(told.folder, SMALL if told.small else FULL, told.vllm)
+    study.prepare()
+    found: dict[str, list[tuple[Values, Values, float]]] = {}
+    for seed in told.seeds:
+        for name, model in study.train(seed).items():
+            found.setdefault(name, []).append(study.measure(name, seed, model))
+    text = table(found)
+    write(told.folder / "table.md", f"{text}\n")
+    print(text)
+
+
+if __name__ == "__main__":
+    main()

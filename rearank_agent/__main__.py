@@ -1,0 +1,5 @@
+"""The command line, for those who start it as a module: `python -m rearank_agent`."""
+
+from rearank_agent.cli import main
+
+main()

@@ -1,0 +1,557 @@
+import json
+import math
+import subprocess
+import sys
+from dataclasses import replace
+
+import pytest
+import torch
+
+from benchmarks.registry import registry
+from evals.collections import collections
+from evals.first_stage import first_stage
+from rearank_agent import Passage, Reranker
+from rearank_agent.checkpoint import Trained
+from rearank_agent.cli import lm_run
+from rearank_agent.errors import InputError, SetupError
+from rearank_agent.listwise import read, say
+from rearank_agent.passage import Fault, Ranked, Ranking, Rationale, Reply, Step, Task
+from rearank_agent.policies import policy
+from rearank_agent.schedules import sliding
+from training import grpo as grpo_module
+from training.augment import Augmentation, augment
+from training.grpo import Rewarding, grpo
+from training.heldout import held_out
+from training.lm import device, load, quiet, write_model
+from training.looks import LOG, Dev
+from training.nano import make, nano_words
+from training.play import Game, play
+from training.prompts import asked, better, check_sizes, fits, shown
+from training.replies import of_policy, of_rankings
+from training.rewards import REWARDS, Rearank, relative_ndcg
+from training.rows import write_rows
+from training.runs import begin, claim
+from training.settings import Grpo, Sft, Words
+from training.sft import sft
+from training.voice import Voice
+from training.whole_list import WholeList
+
+WORDS = nano_words()
+QUICK = {"steps": 4, "every": 2, "at_once": 4, "dev_queries": 4, "dev_depth": 8, "threads": 1}
+SFT = Sft(batch=8, rate=1e-3, patience=0, **QUICK)
+GRPO = Grpo(prompts=2, rollouts=4, updates=2, rate=1e-3, **QUICK)
+PARTS = ["log.jsonl", "policy", "run.json"]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread():
+    quiet(1)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Two made collections in BEIR's form, and rows of the first: windows, and lists."""
+    root = tmp_path_factory.mktemp("lm")
+    registry(root / "train", slice(0, 12))
+    registry(root / "dev", slice(12, 14))
+    (one,) = collections([str(root / "train")])
+    one = replace(one, lists=first_stage(one, 12).lists)
+    write_rows(root / "rows", augment([one], Augmentation(sets=4, size=5, depth=12)))
+    write_rows(root / "lists", augment([one], Augmentation(sets=1, size=12, depth=12)))
+    return root
+
+
+@pytest.fixture(scope="module")
+def windows(folder):
+    from training.rows import read_rows
+
+    rows, passages = read_rows(folder / "rows")
+    return [shown(row, passages) for row in rows]
+
+
+@pytest.fixture(scope="module")
+def lists(folder):
+    from training.rows import read_rows
+
+    rows, passages = read_rows(folder / "lists")
+    return [shown(row, passages) for row in rows]
+
+
+@pytest.fixture(scope="module")
+def lessons(windows):
+    return list(of_policy(windows[:120], policy("lexical"), quotes=False))
+
+
+@pytest.fixture(scope="module")
+def nano(folder, lessons):
+    """A model of random weights that has never learned anything."""
+    make(folder / "nano", lessons, size=32, layers=1, vocabulary=1024, seed=0)
+    return folder / "nano"
+
+
+@pytest.fixture(scope="module")
+def speaking(folder, nano, lessons):
+    """The same after some steps: it says replies that can be read, now and then."""
+    out = folder / "speaking"
+    if not out.exists():
+        dev = the_dev(folder)
+        recipe = Sft(steps=150, batch=16, at_once=16, rate=1e-2, every=150, threads=1)
+        sft(load(str(nano), WORDS, "cpu"), lessons, dev, recipe, out)
+    return out / "policy"
+
+
+def the_dev(folder):
+    (one,) = collections([str(folder / "dev")])
+    one = replace(one, lists=first_stage(one, 8).lists)
+    judged, _ = held_out([one], 4, 8)
+    return Dev(judged, WORDS)
+
+
+@pytest.fixture
+def dev(folder):
+    return the_dev(folder)
+
+
+def log(out):
+    return [json.loads(line) for line in (out / LOG).read_text().splitlines()]
+
+
+def weights(folder):
+    return load(str(folder), WORDS, "cpu").model.state_dict()
+
+
+# What is asked
+
+
+async def test_a_row_is_asked_word_for_word_as_it_is_served(windows, stub, monkeypatch):
+    one = windows[0]
+    monkeypatch.setenv("VLLM_BASE_URL", stub.url)
+    judge = policy("vllm:nano", **WORDS.asking())
+    await judge.judge(Task("r", one.query, one.instruction, one.passages), tuple(range(5)))
+    await judge.chat.close()
+    assert stub.bodies[0]["messages"] == list(asked(WORDS, one).messages)
+    assert stub.bodies[0]["max_tokens"] == WORDS.budget
+
+
+def test_prompts_that_do_not_fit_are_left_out_and_counted(windows):
+    def length(messages):
+        return sum(len(m["content"].split()) for m in messages)
+
+    sizes = sorted(length(asked(WORDS, one).messages) for one in windows)
+    middle = sizes[len(sizes) // 2]
+    kept, counts = fits(windows, WORDS, length, middle)
+    assert [one.name for one in kept] == [
+        one.name for one in windows if length(asked(WORDS, one).messages) <= middle
+    ]
+    assert counts == {"long": len(windows) - len(kept), "cut": 0}
+    _, counts = fits(windows, replace(WORDS, cut=40), length, 999)
+    assert counts["cut"] > 0
+    with pytest.raises(InputError, match="have more than 3 tokens: raise --prompt-tokens"):
+        fits(windows, WORDS, length, 3)
+
+
+def test_sizes_of_rows_and_goals_must_go_together(windows, lists):
+    check_sizes(windows, WORDS, whole=False)
+    check_sizes(lists, WORDS, whole=True)
+    with pytest.raises(InputError, match="rows of 12 passages, and the model is shown 5 at once"):
+        check_sizes(lists, WORDS, whole=False)
+    with pytest.raises(InputError, match="the goal list is for more than a window of 5"):
+        check_sizes(windows, WORDS, whole=True)
+
+
+def test_rows_without_a_better_order_are_left_out(windows):
+    for one in windows:
+        initial = Rearank().of_reply(say(range(5), "x"), one.grades)
+        best = sorted(range(5), key=lambda place: -one.grades[place])
+        gained = Rearank().of_reply(say(best, "x"), one.grades)
+        assert (gained > initial) == (one in better(windows))
+
+
+# What is imitated
+
+
+def test_the_thought_names_the_words_of_every_passage_and_the_order_is_the_teacher_s(windows):
+    (lesson,) = of_policy(windows[:1], policy("lexical"), quotes=False)
+    again = read(lesson.reply, 5)
+    assert not again.faults
+    assert sorted(p.id for p in lesson.shown.passages) == sorted(p.id for p in windows[0].passages)
+    assert lesson.shown.passages != windows[0].passages, "they are shuffled"
+    words = set(lesson.shown.query.rstrip("?").replace(",", "").split())
+    for passage, why in zip(lesson.shown.passages, again.rationales, strict=True):
+        named = set(why.text.split("has ")[1].rstrip(".").split())
+        assert named == words & set(passage.text.replace(",", "").replace(":", "").split()) - {
+            "of", "the",
+        }, passage  # fmt: skip
+    assert [lesson.shown.grades[p] for p in range(5)] == [
+        windows[0].grades[windows[0].passages.index(p)] for p in lesson.shown.passages
+    ]
+    (quoted,) = of_policy(windows[:1], policy("embedded"), quotes=True)
+    assert f'"{read(quoted.reply, 5).rationales[0].text[5:20]}' in quoted.reply
+
+
+def kept(tmp_path, *steps, n=7):
+    passages = tuple(
+        Ranked(Passage(f"p{i}", f"text {i}"), rank=n - i, was=i + 1, score=0.0, scored=False)
+        for i in reversed(range(n))
+    )
+    ranking = Ranking("q1", "query", "", "policy", "schedule", passages, steps)
+    path = tmp_path / "records.jsonl"
+    path.write_text(ranking.to_json() + "\n")
+    return path
+
+
+def test_what_eval_kept_is_learned_where_nothing_was_mended(tmp_path):
+    own = Step(1, (2, 3, 4), Reply((2, 0, 1), reasoning="[3] is right."), 0.1)
+    mended = Step(2, (0, 1), Reply((0, 1), faults=(Fault("missing"),)), 0.1)
+    path = kept(tmp_path, own, mended)
+    (lesson,) = of_rankings(path, window=3, quotes=False)
+    assert [p.id for p in lesson.shown.passages] == ["p2", "p3", "p4"]
+    assert (lesson.shown.query, lesson.shown.name) == ("query", "q1/1/0")
+    assert lesson.reply == say((2, 0, 1), "[3] is right.")
+
+
+def test_a_larger_window_is_several_each_in_the_order_of_the_whole(tmp_path):
+    why = tuple(Rationale(has=(f"w{i}",)) for i in range(7))
+    whole = Step(1, tuple(range(7)), Reply((6, 5, 4, 3, 2, 1, 0), rationales=why), 0.1)
+    found = list(of_rankings(kept(tmp_path, whole), window=5, quotes=False))
+    assert [[p.id for p in one.shown.passages] for one in found] == [
+        ["p0", "p2", "p4", "p6"], ["p1", "p3", "p5"],
+    ]  # fmt: skip
+    assert found[1].reply == say((2, 1, 0), "[1] has w1.\n[2] has w3.\n[3] has w5.")
+
+
+def test_records_that_cannot_be_read_are_named(tmp_path):
+    path = tmp_path / "records.jsonl"
+    path.write_text("{}\n")
+    with pytest.raises(InputError, match=r"records\.jsonl, line 1: not the JSON of a ranking"):
+        list(of_rankings(path, 5, quotes=False))
+    with pytest.raises(InputError, match="cannot be read"):
+        list(of_rankings(tmp_path / "none", 5, quotes=False))
+
+
+# The model
+
+
+def test_a_nano_model_is_loaded_with_its_words(nano):
+    assert Trained.load(nano) == WORDS
+    loaded = load(str(nano), WORDS, "cpu")
+    assert sum(p.numel() for p in loaded.model.parameters()) < 60_000
+    prompt = [{"role": "user", "content": "[1] Amber"}, {"role": "assistant", "content": "yes"},
+              {"role": "user", "content": "b"}]  # fmt: skip
+    text = loaded.tokenizer.apply_chat_template(prompt, tokenize=False, add_generation_prompt=True)
+    assert text == "<|user|>[1] Amber<|user|>b<|self|>"
+    begun = [*prompt, {"role": "assistant", "content": "<answer>"}]
+    text = loaded.tokenizer.apply_chat_template(
+        begun, tokenize=False, continue_final_message=True, add_generation_prompt=False
+    )
+    assert text == "<|user|>[1] Amber<|user|>b<|self|><answer>"
+    reply = say((1, 0, 2, 4, 3), "[1] has ice.\n[2] has nothing of the query.")
+    ids = loaded.tokenizer(reply)["input_ids"]
+    assert loaded.tokenizer.decode(ids) == reply
+    assert [len(loaded.tokenizer(piece)["input_ids"]) for piece in ("[1]", " > ", " cargo")] == [
+        1
+    ] * 3
+
+
+def test_a_tokenizer_without_a_chat_template_is_refused(nano, tmp_path):
+    loaded = load(str(nano), WORDS, "cpu")
+    loaded.tokenizer.chat_template = None
+    write_model(tmp_path / "plain", lambda to: (
+        loaded.model.save_pretrained(to), loaded.tokenizer.save_pretrained(to)), WORDS)  # fmt: skip
+    with pytest.raises(InputError, match="plain has no chat template"):
+        load(str(tmp_path / "plain"), WORDS, "cpu")
+
+
+def test_a_model_that_is_not_there_or_a_gpu_that_is_not(tmp_path):
+    with pytest.raises(SetupError, match="nothing cannot be loaded"):
+        load(str(tmp_path / "nothing"), WORDS, "cpu")
+    if not torch.cuda.is_available():
+        with pytest.raises(SetupError, match="there is no GPU that torch can use"):
+            device("cuda")
+    with pytest.raises(InputError, match="auto, cpu or cuda, not 'tpu'"):
+        device("tpu")
+
+
+def test_words_a_model_carries_win_and_others_are_refused(nano, tmp_path):
+    assert Words().of(str(nano)) == Words(window=5, cut=120).of(str(nano)) == WORDS
+    with pytest.raises(InputError, match="trained with other words than these: leave out --cut"):
+        Words(window=5, cut=80).of(str(nano))
+    assert Words(cut=80, think=False).of(str(tmp_path)) == Trained(cut=80, think=False)
+
+
+def test_replies_do_not_depend_on_what_is_asked_beside(speaking, windows):
+    loaded = load(str(speaking), WORDS, "cpu")
+    voice = Voice(loaded.model, loaded.tokenizer, WORDS, at_once=3)
+    prompts = [asked(WORDS, one).messages for one in windows[:5]]
+    alone = [Voice(loaded.model, loaded.tokenizer, WORDS).say([prompt])[0] for prompt in prompts]
+    assert voice.say(prompts) == alone
+    ids = voice.generate([voice.tokens(prompts[0])] * 4, temperature=1.0)
+    assert len({tuple(one) for one in ids}) > 1
+    assert all(len(one) <= WORDS.budget for one in ids)
+
+
+# Games
+
+
+def test_games_play_a_schedule_as_the_reranker_does(lists):
+    """The same orders and windows as from `Reranker`, of a judge that turns every window round."""
+    backwards = say(range(4, -1, -1))
+    games = [Game(sliding(5, 2), one) for one in lists[:3]]
+    asked_for = []
+
+    def turned(prompts):
+        asked_for.append(len(prompts))
+        return [backwards] * len(prompts)
+
+    play(games, WORDS, turned)
+
+    class Backwards:
+        name = fingerprint = "backwards"
+        scores, blend, window = False, 0.0, 5
+
+        async def judge(self, task, window):
+            return Reply(tuple(range(len(window) - 1, -1, -1)))
+
+    for game, one in zip(games, lists, strict=False):
+        ranking = Reranker(Backwards(), schedule="sliding:5:2").rerank_sync("q", one.passages)
+        assert tuple(one.passages[place].id for place in game.order) == ranking.ids
+    assert asked_for == [3] * len(games[0].played)
+
+
+def test_a_fork_goes_its_own_way(lists):
+    game = Game(sliding(5, 2), lists[0])
+    game.go_on([Reply((4, 3, 2, 1, 0))])
+    other = game.fork()
+    assert other.windows == game.windows
+    other.go_on([Reply((1, 0, 2, 3, 4))])
+    game.go_on([Reply((0, 1, 2, 3, 4))])
+    assert other.windows != game.windows
+
+
+# Imitation and reinforcement
+
+
+def test_imitation_learns_and_leaves_a_policy_that_carries_its_words(nano, lessons, dev, tmp_path):
+    best = sft(load(str(nano), WORDS, "cpu"), lessons, dev, SFT, tmp_path)
+    lines = log(tmp_path)
+    assert [line["step"] for line in lines] == [0, 1, 2, 2, 3, 4, 4]
+    looks = [line for line in lines if "macro" in line]
+    assert best == min(looks, key=lambda line: line["held_out"])
+    assert looks[-1]["held_out"] < looks[0]["held_out"]
+    assert Trained.load(tmp_path / "policy") == WORDS
+    assert not any(
+        torch.equal(a, b)
+        for a, b in zip(weights(nano).values(), weights(tmp_path / "policy").values(), strict=True)
+        if a.ndim == 2
+    )
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "checkpoint-2", "checkpoint-4", "log.jsonl", "policy",
+    ]  # fmt: skip
+
+
+def test_the_loss_is_on_the_reply_alone(nano, lessons):
+    """Other prompts, another tokenization of nothing: labels are the reply's tokens and an end."""
+    from trl.trainer.sft_config import SFTConfig
+    from trl.trainer.sft_trainer import SFTTrainer
+
+    from training.runs import common
+    from training.sft import _table
+
+    loaded = load(str(nano), WORDS, "cpu")
+    config = SFTConfig(**common(nano, 0, "cpu"), max_length=None, completion_only_loss=True)
+    trainer = SFTTrainer(
+        model=loaded.model, args=config, train_dataset=_table(lessons[:2], loaded),
+        processing_class=loaded.tokenizer,
+    )  # fmt: skip
+    batch = next(iter(trainer.get_train_dataloader()))
+    said = {lesson.reply + "<|end|>" for lesson in lessons[:2]}
+    learned = [loaded.tokenizer.decode(row[row >= 0]) for row in batch["labels"]]
+    assert set(learned) == said
+    voice = Voice(loaded.model, loaded.tokenizer, WORDS)
+    prompts = [voice.tokens(asked(WORDS, lesson.shown).messages) for lesson in lessons[:2]]
+    for row, labels in zip(batch["input_ids"].tolist(), batch["labels"].tolist(), strict=True):
+        assert row[: sum(label < 0 for label in labels[: len(row) - 1])][:20] in [
+            prompt[:20] for prompt in prompts
+        ]
+
+
+def test_reinforcement_logs_what_it_is_for(speaking, windows, dev, tmp_path):
+    best = grpo(load(str(speaking), WORDS, "cpu"), better(windows), dev, GRPO, tmp_path)
+    lines = log(tmp_path)
+    assert [line["step"] for line in lines] == [0, 1, 2, 2, 3, 4, 4]
+    steps = [line for line in lines if "loss" in line]
+    assert set(steps[0]) == {
+        "phase", "step", "loss", "rate", "reward", "deviation", "kl", "entropy", "tokens",
+        "cut_off", "equal", "seconds", "part/relative_ndcg", "part/tags", "part/complete_list",
+        "fault/unreadable", "fault/missing", "fault/repeated", "fault/foreign",
+    }  # fmt: skip
+    assert all(step["rate"] == 1e-3 for step in steps), "constant, as in the paper"
+    assert best["macro"] == max(line["macro"] for line in lines if "macro" in line)
+    one = steps[0]
+    assert one["reward"] == pytest.approx(
+        0.8 * one["part/relative_ndcg"] + 0.1 * (one["part/tags"] + one["part/complete_list"]),
+        abs=1e-5,
+    )
+
+
+def test_a_whole_list_is_rewarded_for_its_final_order(speaking, lists, dev, tmp_path):
+    """The gain of a rollout is that of playing the list with the sampled reply in its window."""
+    loaded = load(str(speaking), WORDS, "cpu")
+    rollouts = WholeList(lists, WORDS, sliding(5, 2), temperature=1.0, seed=3)
+    rollouts.voice = Voice(loaded.model, loaded.tokenizer, WORDS)
+    prompts = [list(rollouts.prompt(one)) for one in lists[:2] for _ in range(3)]
+
+    class Trainer:
+        class state:  # noqa: N801
+            global_step = 5
+
+    torch.manual_seed(0)
+    made = rollouts(prompts, Trainer)
+    assert made["logprobs"] is None
+    texts = rollouts.voice.text(made["completion_ids"])
+    for number, (text, gained) in enumerate(zip(texts, made["gained"], strict=True)):
+        one = lists[number // 3]
+        game, sampled = Game(sliding(5, 2), one), 0
+        while game.windows:
+            messages = asked(WORDS, one, game.windows[0]).messages
+            here = rollouts.voice.tokens(messages) == made["prompt_ids"][number] and not sampled
+            sampled += here
+            reply = text if here else rollouts.voice.say([messages])[0]
+            game.go_on([Reply(read(reply, len(game.windows[0])).order)])
+        assert sampled == 1
+        final = [one.grades[place] for place in game.order]
+        assert gained == relative_ndcg(final, one.grades)
+    recipe = replace(GRPO, goal="list", steps=2)
+    grpo(loaded, better(lists), dev, recipe, tmp_path)
+    step = log(tmp_path)[1]
+    assert step["reward"] == pytest.approx(
+        0.8 * step["part/list_gain"] + 0.1 * (step["part/tags"] + step["part/complete_list"]),
+        abs=1e-5,
+    )
+
+
+def test_adapters_are_merged_into_what_is_served(nano, lessons, dev, tmp_path):
+    sft(load(str(nano), WORDS, "cpu"), lessons, dev, replace(SFT, lora=4, steps=2), tmp_path)
+    merged, before = weights(tmp_path / "policy"), weights(nano)
+    assert merged.keys() == before.keys()
+    assert any(not torch.equal(merged[name], before[name]) for name in merged)
+
+
+# Going on
+
+
+def test_a_run_that_is_taken_up_again_ends_as_if_it_had_not_stopped(nano, lessons, dev, tmp_path):
+    whole, halves = tmp_path / "whole", tmp_path / "halves"
+    sft(load(str(nano), WORDS, "cpu"), lessons, dev, SFT, whole)
+
+    class StopError(Exception):
+        pass
+
+    def stop(line):
+        if line["step"] == 3:
+            raise StopError
+
+    with pytest.raises(StopError):
+        sft(load(str(nano), WORDS, "cpu"), lessons, dev, SFT, halves, watch=stop)
+    (halves / "checkpoint-3").mkdir()  # what a kill in the middle of saving leaves
+    (halves / "run.json").write_text("{}")
+    checkpoint = begin(halves, {}, resume=True)
+    assert checkpoint == halves / "checkpoint-2"
+    sft(load(str(nano), WORDS, "cpu"), lessons, dev, SFT, halves, checkpoint)
+    assert log(halves) == log(whole)
+    ours, theirs = weights(halves / "policy"), weights(whole / "policy")
+    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+
+
+def test_a_folder_with_a_run_is_not_taken_for_another(tmp_path):
+    told = {"rate": 0.1, "rows": "a"}
+    assert begin(tmp_path, told, resume=False) is None
+    with pytest.raises(InputError, match="holds no run to go on with"):
+        begin(tmp_path, told, resume=True)
+    claim(tmp_path, told)
+    with pytest.raises(InputError, match="holds a run: go on with --resume"):
+        begin(tmp_path, told, resume=False)
+    with pytest.raises(InputError, match=r"other settings: rate was 0\.1, is 0\.2"):
+        begin(tmp_path, told | {"rate": 0.2}, resume=True)
+    with pytest.raises(InputError, match="no whole checkpoint"):
+        begin(tmp_path, told, resume=True)
+
+
+# What goes wrong
+
+
+def test_a_reward_that_fails_stops_the_run_and_names_the_row(speaking, windows, dev, tmp_path):
+    class Odd(Rearank):
+        name = "odd"
+
+        def of_reply(self, reply, gains):
+            raise ZeroDivisionError("nothing there")
+
+    rewarding = Rewarding(Odd(), whole=False)
+    with pytest.raises(InputError, match=r"odd failed on the row train/x/3: .*nothing there"):
+        rewarding([[{"content": "said"}]], row=["train/x/3"], grades=[[1, 0]])
+    assert grpo_module.reward_named("rearank") == REWARDS["rearank"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(grpo_module, "reward_named", lambda _name: Odd())
+        with pytest.raises(InputError, match="the reward odd failed on the row train/"):
+            grpo(load(str(speaking), WORDS, "cpu"), better(windows), dev, GRPO, tmp_path)
+
+
+def test_a_loss_that_is_no_number_ends_the_run(nano, lessons, dev, tmp_path):
+    loaded = load(str(nano), WORDS, "cpu")
+    with torch.no_grad():
+        loaded.model.model.embed_tokens.weight[:] = math.nan
+    with pytest.raises(InputError, match="the loss of step 1 is not a number: lower the learning"):
+        sft(loaded, lessons, dev, SFT, tmp_path)
+
+
+def test_replies_of_one_worth_are_seen(nano, windows, dev, tmp_path):
+    """A model of random weights says nothing that can be read: every reply is worth the same."""
+    grpo(load(str(nano), WORDS, "cpu"), better(windows), dev, replace(GRPO, steps=1), tmp_path)
+    step = log(tmp_path)[1]
+    assert (step["equal"], step["fault/unreadable"]) == (1.0, 1.0)
+    watch = lm_run.watch(1)
+    with pytest.MonkeyPatch.context() as patch:
+        said = []
+        patch.setattr(lm_run, "_note", said.append)
+        watch(step)
+    assert said == ["step 1: all replies to a prompt are worth the same; no signal"]
+
+
+def test_a_step_must_divide_and_vllm_wants_a_gpu(speaking, windows, dev, tmp_path):
+    loaded = load(str(speaking), WORDS, "cpu")
+    with pytest.raises(InputError, match="learns from 4 replies, which 1 processes cannot take 3"):
+        grpo(loaded, windows, dev, replace(GRPO, at_once=3), tmp_path)
+    with pytest.raises(SetupError, match="vLLM can only sample for training on a GPU"):
+        grpo(loaded, windows, dev, replace(GRPO, vllm=True), tmp_path)
+    with pytest.raises(InputError, match="do not divide into 3 updates"):
+        replace(GRPO, updates=3)
+    with pytest.raises(InputError, match="window or list, not 'x'"):
+        replace(GRPO, goal="x")
+
+
+FULL = """
+import resource, signal, sys
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv.pop(1)),) * 2)
+from rearank_agent.cli import main
+sys.argv[0] = "rearank-agent"
+main()
+"""
+
+
+def test_a_full_disk_is_told_and_the_last_checkpoint_goes_on(folder, nano, tmp_path):
+    """Files may have 60 KB: the policy fits, the optimizer does not."""
+    out = tmp_path / "run"
+    words = ["train", "sft", str(nano), str(folder / "rows"), "--dev", str(folder / "dev"),
+             "--out", str(out), "--teacher", "lexical", "--steps", "2", "--every", "1",
+             "--at-once", "4", "--batch", "4", "--dev-queries", "2", "--dev-depth", "6",
+             "--threads", "1", "--device", "cpu"]  # fmt: skip
+    command = [sys.executable, "-c", FULL]
+    small = subprocess.run([*command, "170000", *words], capture_output=True, text=True)
+    assert small.returncode == 1, small.stderr
+    assert "cannot be written" in small.stderr.splitlines()[-1]
+    assert "--resume goes on from the last whole checkpoint" in small.stderr
+    assert "Traceback" not in small.stderr
+    again = subprocess.run([*command, "170000", *words, "--resume"], capture_output=True, text=True)
+    assert "has no whole checkpoint" in again.stderr
