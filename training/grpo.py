@@ -23,7 +23,7 @@ from training.looks import Dev, Looks, Watch, schedule_of
 from training.prompts import Shown, asked
 from training.rewards import CompleteList, Rearank, RelativeNdcg, Reward, Tags
 from training.rewards import named as reward_named
-from training.runs import adapters, calm, common, run
+from training.runs import adapters, calm, common, passes, run
 from training.settings import Grpo
 from training.vllm_voice import VllmVoice
 from training.voice import Voice, chat_options
@@ -156,14 +156,7 @@ def _row(one: Shown, loaded: Loaded, lists: WholeList | None) -> dict[str, Any]:
 def _config(recipe: Grpo, loaded: Loaded, out: Path) -> GRPOConfig:
     if recipe.vllm and loaded.where == "cpu":
         raise SetupError("vLLM can only sample for training on a GPU: leave out --vllm")
-    processes = int(os.environ.get("WORLD_SIZE", "1"))
-    replies = recipe.prompts * recipe.rollouts // recipe.updates
-    passes, left = divmod(replies, recipe.at_once * processes)
-    if left:
-        raise InputError(
-            f"an update learns from {replies} replies, which {processes} processes cannot take "
-            f"{recipe.at_once} at a time: change --at-once"
-        )
+    each = passes(recipe.prompts * recipe.rollouts // recipe.updates, recipe.at_once)
     sampler: dict[str, Any] = {
         "use_vllm": True,
         "vllm_mode": "colocate",
@@ -177,8 +170,8 @@ def _config(recipe: Grpo, loaded: Loaded, out: Path) -> GRPOConfig:
         max_steps=recipe.steps * recipe.updates,
         logging_steps=recipe.updates,
         per_device_train_batch_size=recipe.at_once,
-        gradient_accumulation_steps=passes,
-        steps_per_generation=passes * recipe.updates,
+        gradient_accumulation_steps=each,
+        steps_per_generation=each * recipe.updates,
         num_generations=recipe.rollouts,
         max_completion_length=loaded.words.budget,
         learning_rate=recipe.rate,

@@ -12,14 +12,11 @@ __all__ = ["launch_files"]
 
 _CONFIG = """\
 compute_environment: LOCAL_MACHINE
-distributed_type: {kind}
-mixed_precision: "{precision}"
+distributed_type: FSDP
+mixed_precision: bf16
 num_machines: 1
 machine_rank: 0
 num_processes: {processes}
-use_cpu: {cpu}
-"""
-_SHARDED = """\
 fsdp_config:
   fsdp_version: 2
   fsdp_auto_wrap_policy: TRANSFORMER_BASED_WRAP
@@ -30,9 +27,10 @@ fsdp_config:
 
 
 def launch_files(out: Path, processes: int, where: str, arguments: Sequence[str]) -> Path:
-    """Write `accelerate.yaml` and `launch.sh`; gives the script.
+    """Write `launch.sh`, and for GPUs `accelerate.yaml`; gives the script.
 
-    On GPUs weights, gradients and optimizer are shared out among the processes (FSDP2).
+    On GPUs weights, gradients and optimizer are shared out among the processes (FSDP2). On CPUs
+    torchrun starts them: accelerate would want MPI.
 
     Args:
         where: cpu or cuda.
@@ -41,12 +39,11 @@ def launch_files(out: Path, processes: int, where: str, arguments: Sequence[str]
     Raises:
         SetupError: the folder cannot be written.
     """
-    gpu = where == "cuda"
-    kind, precision = ("FSDP", "bf16") if gpu else ("MULTI_CPU", "no")
-    told = {"kind": kind, "precision": precision, "processes": processes}
-    config = _CONFIG.format(**told, cpu="false" if gpu else "true")
-    write(out / "accelerate.yaml", config + (_SHARDED if gpu else ""))
-    command = ["accelerate", "launch", "--config_file", str(out / "accelerate.yaml")]
+    config, script = out / "accelerate.yaml", out / "launch.sh"
+    command = ["torchrun", "--standalone", "--nproc-per-node", str(processes)]
+    if where == "cuda":
+        write(config, _CONFIG.format(processes=processes))
+        command = ["accelerate", "launch", "--config_file", str(config)]
     line = shlex.join([*command, "-m", "rearank_agent", *arguments])
-    write(out / "launch.sh", f"#!/usr/bin/env bash\nset -euo pipefail\n{line}\n")
-    return out / "launch.sh"
+    write(script, f"#!/usr/bin/env bash\nset -euo pipefail\n{line}\n")
+    return script

@@ -25,7 +25,7 @@ from rearank_agent.files import write
 from training.lm import Loaded, write_model
 from training.looks import Looks
 
-__all__ = ["adapters", "begin", "calm", "claim", "common", "first", "run"]
+__all__ = ["adapters", "begin", "calm", "claim", "common", "first", "passes", "run"]
 
 _RUN = "run.json"
 
@@ -106,6 +106,22 @@ def common(out: Path, seed: int, where: str) -> dict[str, Any]:
         "seed": seed,
         "data_seed": seed,
     }
+
+
+def passes(replies: int, at_once: int) -> int:
+    """How many passes of each process an update takes.
+
+    Raises:
+        InputError: the replies do not divide so.
+    """
+    processes = int(os.environ.get("WORLD_SIZE", "1"))
+    found, left = divmod(replies, at_once * processes)
+    if left or not found:
+        raise InputError(
+            f"an update learns from {replies} replies, which {processes} processes cannot take "
+            f"{at_once} at a time: change --at-once"
+        )
+    return found
 
 
 def adapters(rank: int) -> Any:

@@ -12,6 +12,7 @@ import typer
 from rearank_agent.checkpoint import Trained
 from rearank_agent.errors import InputError
 from rearank_agent.template import Template
+from training.rewards import named as named_reward
 
 __all__ = ["Grpo", "Sft", "Words", "named"]
 
@@ -87,6 +88,7 @@ class Grpo(Common):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        named_reward(self.reward)
         if self.temperature <= 0:
             raise InputError("the temperature must be above 0: equal replies teach nothing")
         if self.goal not in ("window", "list"):

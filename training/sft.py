@@ -20,7 +20,7 @@ from training.lm import Loaded
 from training.looks import Dev, Looks, Watch
 from training.prompts import asked
 from training.replies import Lesson
-from training.runs import adapters, calm, common, run
+from training.runs import adapters, calm, common, passes, run
 from training.settings import Sft
 from training.voice import Voice, chat_options
 
@@ -54,11 +54,26 @@ def sft(
         "sft", out, dev, every=recipe.every, patience=recipe.patience, watch=watch
     )  # fmt: skip
     learned, held = _held_out(lessons, recipe.seed)
-    config = SFTConfig(
+    trainer = SFTTrainer(
+        model=loaded.model,
+        args=_config(recipe, loaded, out),
+        train_dataset=_table(learned, loaded),
+        eval_dataset=_table(held, loaded),
+        processing_class=loaded.tokenizer,
+        peft_config=adapters(recipe.lora),
+        callbacks=[looks],
+    )
+    looks.say = Voice(trainer.model, loaded.tokenizer, loaded.words).say
+    looks.measure = lambda: {"held_out": round(trainer.evaluate()["eval_loss"], 6)}
+    return run(trainer, looks, loaded, checkpoint)
+
+
+def _config(recipe: Sft, loaded: Loaded, out: Path) -> SFTConfig:
+    return SFTConfig(
         **common(out, recipe.seed, loaded.where),
         max_steps=recipe.steps,
-        per_device_train_batch_size=min(recipe.at_once, recipe.batch),
-        gradient_accumulation_steps=max(1, recipe.batch // recipe.at_once),
+        per_device_train_batch_size=recipe.at_once,
+        gradient_accumulation_steps=passes(recipe.batch, recipe.at_once),
         learning_rate=recipe.rate,
         lr_scheduler_type="linear",
         warmup_steps=min(50, recipe.steps // 10),
@@ -69,18 +84,6 @@ def sft(
         completion_only_loss=True,
         dataset_num_proc=None,
     )
-    trainer = SFTTrainer(
-        model=loaded.model,
-        args=config,
-        train_dataset=_table(learned, loaded),
-        eval_dataset=_table(held, loaded),
-        processing_class=loaded.tokenizer,
-        peft_config=adapters(recipe.lora),
-        callbacks=[looks],
-    )
-    looks.say = Voice(trainer.model, loaded.tokenizer, loaded.words).say
-    looks.measure = lambda: {"held_out": round(trainer.evaluate()["eval_loss"], 6)}
-    return run(trainer, looks, loaded, checkpoint)
 
 
 def _held_out(lessons: Sequence[Lesson], seed: int) -> tuple[Sequence[Lesson], Sequence[Lesson]]:

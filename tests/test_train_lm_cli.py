@@ -1,0 +1,192 @@
+"""`train nano`, `sft` and `grpo` as commands, in one process and in two."""
+
+import json
+import os
+import subprocess
+import sys
+import tomllib
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+from terminal import PROGRAM
+from transformers import Qwen2Config, Qwen2ForCausalLM
+from typer.testing import CliRunner
+
+from benchmarks.registry import registry
+from rearank_agent.checkpoint import Trained
+from rearank_agent.cli import app
+from rearank_agent.errors import InputError, SetupError
+from training.lm import write_model
+from training.nano import nano_words
+from training.settings import Grpo, Sft, named
+
+RECIPES = Path(__file__).parent.parent / "training" / "recipes"
+QUICK = ["--dev-queries", "2", "--dev-depth", "8", "--every", "1", "--threads", "1"]
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """Rows, dev, a nano model and one that can speak a little."""
+    root = tmp_path_factory.mktemp("cli")
+    registry(root / "train", slice(0, 10))
+    registry(root / "dev", slice(10, 12))
+    for name, size in (("rows", "5"), ("lists", "10")):
+        run("rows", root / "train", "--dev", root / "dev", "--size", size, "--depth", "10",
+            "--sets", "4", "--out", root / name)  # fmt: skip
+    run("nano", root / "rows", "--out", root / "nano", "--size", "32", "--layers", "1")
+    return root
+
+
+def run(*words, code=0):
+    done = CliRunner().invoke(app, ["train", *map(str, words)], catch_exceptions=True)
+    if code == 0:
+        assert done.exit_code == 0, (done.output, done.exception)
+    return done
+
+
+def phase(name, made, out, *more, rows="rows", model="nano"):
+    return run(
+        name, made / model, made / rows, "--dev", made / "dev", "--out", out, *more, code=None
+    )
+
+
+def test_from_rows_to_a_policy_and_on(made, tmp_path):
+    taught = ["--teacher", "lexical", "--no-quotes", "--batch", "4", "--at-once", "4"]
+    done = phase("sft", made, tmp_path / "sft", *taught, "--steps", "2", *QUICK)
+    assert done.exit_code == 0, done.exception
+    assert set(json.loads(done.stdout)) == {"step", "dev", "macro"}
+    assert f"rearank-agent serve {tmp_path / 'sft' / 'policy'}" in done.stderr
+    assert "sft 2/2: dev nDCG@10 " in done.stderr
+    assert {"dev.png", "learning.png", "log.jsonl", "policy", "run.json"} <= {
+        path.name for path in (tmp_path / "sft").iterdir()
+    }
+    rollouts = ["--prompts", "2", "--rollouts", "2", "--at-once", "2", "--steps", "2"]
+    done = phase("grpo", made, tmp_path / "grpo", *rollouts, *QUICK, model=tmp_path / "sft/policy")
+    assert done.exit_code == 0, done.exception
+    assert "rows are in their best order, and left out" in done.stderr
+    assert Trained.load(tmp_path / "grpo" / "policy") == nano_words()
+    again = phase("grpo", made, tmp_path / "grpo", *rollouts, *QUICK, model=tmp_path / "sft/policy")
+    assert "holds a run: go on with --resume" in str(again.exception)
+    done = phase("grpo", made, tmp_path / "grpo", *rollouts, *QUICK, "--resume", "--kl", "0.5",
+                 model=tmp_path / "sft/policy")  # fmt: skip
+    assert "other settings: kl was 0.01, is 0.5" in str(done.exception)
+    done = phase("grpo", made, tmp_path / "list", *rollouts, *QUICK, "--goal", "list",
+                 rows="lists", model=tmp_path / "sft/policy")  # fmt: skip
+    assert done.exit_code == 0, done.exception
+    assert "part/list_gain" in (tmp_path / "list" / "log.jsonl").read_text()
+
+
+@pytest.mark.parametrize(
+    ("name", "more", "message"),
+    [
+        ("grpo", ["--device", "cuda"], "there is no GPU that torch can use"),
+        ("grpo", ["--cut", "50"], "trained with other words than these: leave out --cut"),
+        ("grpo", ["--prompt-tokens", "20"], "prompts have more than 20 tokens"),
+        ("grpo", ["--reward", "x"], "there is no reward 'x'"),
+        ("grpo", ["--goal", "list"], "there are rows of 5 passages, and the goal list"),
+        ("grpo", ["--temperature", "0"], "the temperature must be above 0"),
+        ("grpo", ["--recipe", "x"], "there is no recipe 'x'; there are: nano, rearank-7b"),
+        ("sft", ["--records", "x"], "give rows, or --records"),
+        ("sft", ["--teacher", "x"], "no policy is called 'x'"),
+        ("sft", ["--resume"], "holds no run to go on with"),
+    ],
+)
+def test_bad_input_is_refused_before_anything_is_written(made, tmp_path, name, more, message):
+    out = tmp_path / "run"
+    done = phase(name, made, out, *QUICK, *more)
+    assert done.exit_code != 0
+    assert isinstance(done.exception, InputError | SetupError)
+    assert message in str(done.exception)
+    assert not out.exists()
+
+
+def test_recipes_hold_settings_alone_and_options_win(made, tmp_path):
+    for path in RECIPES.glob("*.toml"):
+        for part, kind in (("sft", Sft), ("grpo", Grpo)):
+            words = set(tomllib.loads(path.read_text()).get("words", {}))
+            told = named(path.stem, part)
+            kind(**{name: told[name] for name in told if name not in words})
+            assert set(told) - words <= {field.name for field in fields(kind)}
+    (tmp_path / "odd.toml").write_text("[grpo]\nrats = 1\n")
+    with pytest.raises(InputError, match="settings that are none: rats"):
+        named(str(tmp_path / "odd.toml"), "grpo")
+    (tmp_path / "own.toml").write_text("[grpo]\nsteps = 7\nrollouts = 2\nat_once = 2\nprompts = 1")
+    done = phase("grpo", made, tmp_path / "run", "--recipe", tmp_path / "own.toml",
+                 "--steps", "1", *QUICK)  # fmt: skip
+    assert done.exit_code == 0, done.exception
+    told = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert (told["steps"], told["rollouts"], told["kl"]) == (1, 2, 0.01)
+
+
+def test_the_published_recipe_is_the_paper_s():
+    """arXiv 2505.20046, section 3 and appendix: 128 prompts, 32 rollouts, updates of 8 prompts."""
+    told = named("rearank-7b", "grpo")
+    assert {k: told[k] for k in ("window", "cut", "budget")} == {
+        "window": 20, "cut": 400, "budget": 2048,
+    }  # fmt: skip
+    assert told["prompts"] // told["updates"] == 8
+    assert (told["rollouts"], told["rate"], told["kl"], told["clip"]) == (32, 1e-6, 0.01, 0.2)
+    assert (told["prompt_tokens"], told["temperature"], told["steps"]) == (3072, 1.0, 160)
+
+
+def test_two_processes_learn_together(made, tmp_path):
+    """Started by the files we wrote, with accelerate's own launcher."""
+    out = tmp_path / "run"
+    words = ["train", "grpo", str(made / "nano"), str(made / "rows"), "--dev", str(made / "dev"),
+             "--out", str(out), "--prompts", "2", "--rollouts", "2", "--at-once", "2",
+             "--steps", "2", *QUICK, "--device", "cpu", "--processes", "2"]  # fmt: skip
+    told = subprocess.run([PROGRAM, *words], capture_output=True, text=True, check=True)
+    assert told.stdout == f"start it with: bash {out / 'launch.sh'}\n"
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    done = subprocess.run(
+        ["bash", str(out / "launch.sh")], capture_output=True, text=True, timeout=150,
+        env={**os.environ, "PATH": path, "OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-3000:]
+    lines = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines] == [0, 1, 1, 2, 2], "one log, not two"
+    assert Trained.load(out / "policy") == nano_words()
+    assert done.stdout.count('"macro"') == 1
+
+
+def test_the_launch_files_of_gpus_share_the_model_out(tmp_path):
+    from accelerate.commands.config.config_args import load_config_from_file
+
+    from training.launch import launch_files
+
+    script = launch_files(tmp_path, 8, "cuda", ["train", "grpo", "a model", "rows"])
+    config = load_config_from_file(str(tmp_path / "accelerate.yaml"))
+    assert (config.distributed_type.value, config.num_processes) == ("FSDP", 8)
+    assert config.mixed_precision == "bf16"
+    assert config.fsdp_config["fsdp_version"] == 2
+    assert script.read_text().endswith("-m rearank_agent train grpo 'a model' rows\n")
+
+
+def test_the_published_recipe_runs_dry(made, tmp_path):
+    """Qwen2.5-7B's shape, cut to two narrow layers: every step of the recipe, but for its size."""
+    from transformers import AutoTokenizer, GenerationConfig
+
+    tokenizer = AutoTokenizer.from_pretrained(str(made / "nano"))
+    ends = {"eos_token_id": tokenizer.eos_token_id, "pad_token_id": tokenizer.pad_token_id}
+    config = Qwen2Config(  # of Qwen2.5-7B: heads 28 and 4, a seventh of the width, untied, 32,768
+        vocab_size=len(tokenizer), hidden_size=224, intermediate_size=592, num_hidden_layers=2,
+        num_attention_heads=28, num_key_value_heads=4, rms_norm_eps=1e-6,
+        max_position_embeddings=32768, tie_word_embeddings=False, bos_token_id=None, **ends,
+    )  # fmt: skip
+    model = Qwen2ForCausalLM(config)
+    model.generation_config = GenerationConfig(**ends)
+    base = tmp_path / "base"
+    write_model(base, lambda to: (model.save_pretrained(to), tokenizer.save_pretrained(to)),
+                Trained())  # fmt: skip
+    (base / "rearank.json").unlink()
+    small = ["--steps", "1", "--prompts", "2", "--rollouts", "2", "--updates", "2", "--at-once",
+             "1", "--budget", "24", "--no-vllm", *QUICK]  # fmt: skip
+    done = phase("grpo", made, tmp_path / "run", "--recipe", "rearank-7b", *small, model=base)
+    assert done.exit_code == 0, done.exception
+    assert Trained.load(tmp_path / "run" / "policy") == Trained(cut=400, budget=24)
+    told = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert (told["clip"], told["rate"], told["prompt_tokens"]) == (0.2, 1e-6, 3072)
+    lora = ["--recipe", "rearank-7b", "--lora", "8", *small]
+    done = phase("grpo", made, tmp_path / "lora", *lora, model=base)
+    assert done.exit_code == 0, done.exception
