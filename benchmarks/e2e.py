@@ -20,6 +20,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,7 +37,7 @@ DEPTH = 20
 _SERVING = ("--dtype", "float32", "--enforce-eager", "--max-num-seqs", "64")
 _QUIET = {
     "VLLM_CPU_KVCACHE_SPACE": "1", "HF_HUB_OFFLINE": "1", "VLLM_LOGGING_LEVEL": "ERROR",
-    "TOKENIZERS_PARALLELISM": "false",
+    "TOKENIZERS_PARALLELISM": "false", "OMP_NUM_THREADS": "1",
 }  # fmt: skip
 FIRST = "first-stage"
 Values = Mapping[str, float]
@@ -90,7 +91,7 @@ class Study:
             if not (self.folder / name).exists():
                 registry(self.folder / name, slice(first, end))
         self._rows("sft", "rows-sft", "--size", "5", "--depth", str(DEPTH), "--sets", "6")
-        self._rows("rl", "rows-window", "--size", "5", "--depth", "10", "--sets", "12")
+        self._rows("rl", "rows-window", "--size", "5", "--depth", str(DEPTH), "--sets", "12")
         self._rows("rl", "rows-list", "--size", str(DEPTH), "--depth", str(DEPTH))
 
     def _rows(self, collection: str, name: str, *how: str) -> None:
@@ -213,9 +214,11 @@ def main() -> None:
     told = parser.parse_args()
     study = Study(told.folder, SMALL if told.small else FULL, told.vllm)
     study.prepare()
+    with ThreadPoolExecutor(os.cpu_count()) as cores:  # a seed is trained on one
+        trained = dict(zip(told.seeds, cores.map(study.train, told.seeds), strict=True))
     found: dict[str, list[tuple[Values, Values, float]]] = {}
-    for seed in told.seeds:
-        for name, model in study.train(seed).items():
+    for seed, models in trained.items():
+        for name, model in models.items():
             found.setdefault(name, []).append(study.measure(name, seed, model))
     text = table(found)
     write(told.folder / "table.md", f"{text}\n")

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import PrinterCallback
+from transformers import PrinterCallback, TrainingArguments
 
 from rearank_agent.errors import InputError, RearankError, SetupError
 from rearank_agent.files import write
@@ -28,6 +28,12 @@ from training.looks import Looks
 __all__ = ["adapters", "begin", "calm", "claim", "common", "first", "passes", "run"]
 
 _RUN = "run.json"
+# transformers gave it another name in 5.23; vLLM 0.32 wants one before 5.20
+_RECOMPUTED = next(
+    name
+    for name in ("activation_checkpointing", "gradient_checkpointing")
+    if name in TrainingArguments.__dataclass_fields__
+)
 
 
 def begin(out: Path, told: Mapping[str, Any], resume: bool) -> Path | None:
@@ -97,7 +103,7 @@ def common(out: Path, seed: int, where: str) -> dict[str, Any]:
         "output_dir": str(out),
         "use_cpu": where == "cpu",
         "bf16": where == "cuda",
-        "activation_checkpointing": where == "cuda",
+        _RECOMPUTED: where == "cuda",
         "report_to": "none",
         "disable_tqdm": True,
         "logging_nan_inf_filter": False,  # a loss that is no number is to be seen
