@@ -42,6 +42,7 @@ MOST_BYTES = 2 * 1024 * 1024
 _NO_LIMIT = httpx2.Timeout(None, connect=5.0)  # pydantic-ai's request_timeout is the limit
 _SHORT = httpx2.Timeout(10.0, connect=5.0)
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
+_PLAIN = {"repetition_penalty": 1.0}  # vLLM takes the model's own else: Qwen2.5's is 1.05
 _PASSED_ON = ("max_tokens", "temperature", "seed")
 
 
@@ -116,7 +117,7 @@ class Endpoint(Model[Any]):
         """
         check_allow_model_requests()
         told: Mapping[str, Any] = cast(Mapping[str, Any], model_settings or {})
-        body: dict[str, Any] = {"model": self._name, "messages": turns(messages)}
+        body: dict[str, Any] = {"model": self._name, "messages": turns(messages), **_PLAIN}
         body |= {name: told[name] for name in _PASSED_ON if name in told}
         thinking = told.get("thinking")
         if thinking is False:

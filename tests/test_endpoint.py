@@ -41,7 +41,7 @@ async def test_what_goes_over_the_wire(stub):
     (body,) = stub.bodies
     assert body == {
         "model": "m", "messages": list(ask("query", PASSAGES).messages), "max_tokens": 2048,
-        "temperature": 0.0, "seed": 0,
+        "temperature": 0.0, "seed": 0, "repetition_penalty": 1.0,
     }  # fmt: skip
 
 

@@ -56,7 +56,10 @@ SUBJECTS = {
         "rearank_agent/cli/lm_run.py",  # it says what is missing
     },
     "transformers": {
-        *(f"training/{name}.py" for name in ("export", "lm", "looks", "nano", "runs", "towers")),
+        *(
+            f"training/{name}.py"
+            for name in ("export", "lm", "looks", "nano", "runs", "towers", "voice")
+        ),
         "rearank_agent/cli/lm_run.py",
     },
     "trl": {"training/grpo.py", "training/sft.py", "rearank_agent/cli/lm_run.py"},

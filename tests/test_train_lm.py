@@ -290,6 +290,16 @@ def test_replies_do_not_depend_on_what_is_asked_beside(speaking, windows):
     assert all(len(one) <= WORDS.budget for one in ids)
 
 
+def test_a_model_s_own_penalties_do_not_count(speaking, windows):
+    """Qwen2.5-7B-Instruct comes with a repetition penalty of 1.05, which training does not have."""
+    plain, odd = (load(str(speaking), WORDS, "cpu") for _ in range(2))
+    odd.model.generation_config.update(repetition_penalty=9.0, top_k=1, temperature=0.1)
+    prompts = [asked(WORDS, one).messages for one in windows[:3]]
+    said = [Voice(one.model, one.tokenizer, WORDS).say(prompts) for one in (plain, odd)]
+    assert said[0] == said[1]
+    assert odd.model.generation_config.repetition_penalty == 9.0, "it is kept for others"
+
+
 # Games
 
 

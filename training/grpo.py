@@ -162,6 +162,8 @@ def _config(recipe: Grpo, loaded: Loaded, out: Path) -> GRPOConfig:
         "vllm_mode": "colocate",
         "vllm_enable_sleep_mode": True,
         "vllm_max_model_length": recipe.prompt_tokens + loaded.words.budget,
+        # what it corrects by is not known of a list's rollouts
+        "vllm_importance_sampling_correction": recipe.goal == "window",
     }
     return GRPOConfig(
         **common(out, recipe.seed, loaded.where),

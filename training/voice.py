@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
+from transformers import GenerationConfig
 
 from rearank_agent.checkpoint import Trained
 from rearank_agent.listwise import Message
@@ -33,7 +34,8 @@ class Voice:
     def __init__(self, model: Any, tokenizer: Any, words: Trained, at_once: int = _AT_ONCE) -> None:
         self.model, self.tokenizer, self.words = model, tokenizer, words
         self._at_once = at_once
-        self._ends = {tokenizer.eos_token_id, *_listed(model.generation_config.eos_token_id)}
+        ends = [tokenizer.eos_token_id, *_listed(model.generation_config.eos_token_id)]
+        self._ends = list(dict.fromkeys(ends))
 
     def say(self, prompts: Sequence[Sequence[Message]]) -> list[str]:
         """The replies at temperature 0, as they are served."""
@@ -67,17 +69,31 @@ class Voice:
         rows = [[pad] * gap + list(ids) for gap, ids in zip(missing, prompts, strict=True)]
         mask = [[0] * gap + [1] * (longest - gap) for gap in missing]
         device, training = self.model.device, self.model.training
-        sampling = {"do_sample": True, "temperature": temperature, "top_k": 0, "top_p": 1.0}
-        self.model.eval()
-        made = self.model.generate(
-            input_ids=torch.tensor(rows, device=device),
-            attention_mask=torch.tensor(mask, device=device),
-            max_new_tokens=self.words.budget,
-            pad_token_id=pad,
-            **(sampling if temperature else {"do_sample": False}),
+        own, self.model.generation_config = (
+            self.model.generation_config,
+            self._sampling(temperature),
         )
-        self.model.train(training)
+        self.model.eval()
+        try:
+            made = self.model.generate(
+                input_ids=torch.tensor(rows, device=device),
+                attention_mask=torch.tensor(mask, device=device),
+            )
+        finally:
+            self.model.generation_config = own
+            self.model.train(training)
         return [self._ended(reply) for reply in made[:, longest:].tolist()]
+
+    def _sampling(self, temperature: float) -> GenerationConfig:
+        """In place of the model's own, whose penalties and cuts `generate` would add to ours."""
+        return GenerationConfig(  # type: ignore[no-untyped-call]
+            do_sample=temperature > 0,
+            temperature=temperature or 1.0,
+            top_k=0,
+            max_new_tokens=self.words.budget,
+            eos_token_id=self._ends,
+            pad_token_id=self.tokenizer.pad_token_id,
+        )
 
     def _ended(self, reply: list[int]) -> list[int]:
         end = next((place for place, token in enumerate(reply) if token in self._ends), len(reply))
