@@ -33,6 +33,7 @@ from training.rows import write_rows
 from training.runs import begin, claim
 from training.settings import Grpo, Sft, Words
 from training.sft import sft
+from training.vllm_voice import VllmVoice
 from training.voice import Voice
 from training.whole_list import WholeList
 
@@ -298,6 +299,34 @@ def test_a_model_s_own_penalties_do_not_count(speaking, windows):
     said = [Voice(one.model, one.tokenizer, WORDS).say(prompts) for one in (plain, odd)]
     assert said[0] == said[1]
     assert odd.model.generation_config.repetition_penalty == 9.0, "it is kept for others"
+
+
+def test_the_vllm_of_a_trainer_is_asked_as_the_rest(speaking):
+    """On a GPU alone; here its place is taken by one that says what it was asked."""
+    loaded = load(str(speaking), WORDS, "cpu")
+    said = []
+
+    class Sampler:
+        temperature = 1.0
+
+        def sync_weights(self):
+            said.append("synced")
+
+        def generate(self, prompts, images, num_generations):
+            said.append((prompts, images, num_generations, self.temperature))
+            return prompts, [[7, loaded.tokenizer.eos_token_id, 9]], None, None
+
+    class Trainer:
+        model, vllm_generation, _last_loaded_step = loaded.model, Sampler(), -1
+
+        class state:  # noqa: N801
+            global_step = 3
+
+    voice = VllmVoice(Trainer(), loaded.tokenizer, WORDS)
+    assert voice.generate([[1, 2]], temperature=0.0) == [[7, loaded.tokenizer.eos_token_id]]
+    voice.generate([[1, 2]], temperature=1.3)
+    assert said == ["synced", ([[1, 2]], None, 1, 0.0), ([[1, 2]], None, 1, 1.3)]
+    assert Trainer.vllm_generation.temperature == 1.0
 
 
 # Games
