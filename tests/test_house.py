@@ -29,7 +29,7 @@ COLLECTIONS = ("collection", "trec")
 LONG_FILES = {
     "rearank_agent/passage.py": (350, "the values are one page, read together"),
     "rearank_agent/listwise.py": (320, "what we say and what we accept stand side by side"),
-    "rearank_agent/schedules.py": (290, "the schedules stand side by side"),
+    "rearank_agent/schedules.py": (295, "the schedules stand side by side"),
 }
 LONG_FUNCTIONS = {
     "rearank_agent/cli/rank.py:search": (50, "a command's signature is its options"),
@@ -53,23 +53,20 @@ SUBJECTS = {
         *(f"training/{name}.py" for name in ("checkpoints", "dev", "embedded", "export")),
         *(f"training/{name}.py" for name in ("lessons", "plackett_luce", "quantise")),
         *(f"training/{name}.py" for name in ("lm", "nano", "runs", "towers", "trunk", "voice")),
-        "rearank_agent/cli/lm_run.py",  # it says what is missing
     },
     "transformers": {
         *(
             f"training/{name}.py"
-            for name in ("export", "lm", "looks", "nano", "runs", "towers", "voice")
+            for name in ("export", "lm", "looks", "nano", "runs", "shared", "towers", "voice")
         ),
-        "rearank_agent/cli/lm_run.py",
     },
-    "trl": {"training/grpo.py", "training/sft.py", "rearank_agent/cli/lm_run.py"},
+    "trl": {"training/grpo.py", "training/sft.py"},
     "datasets": {
         "training/grpo.py",
         "training/sft.py",
         "training/lm.py",
-        "rearank_agent/cli/lm_run.py",
     },
-    "peft": {"training/runs.py"},
+    "peft": {"training/shared.py"},
     "pydantic_ai": {
         f"rearank_agent/{name}.py"
         for name in ("chat", "endpoint", "ladder", "llm", "provider", "tool", "wire", "wrapper")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Callable, Sequence
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +22,20 @@ from rearank_agent.listwise import read
 from training.lm import Loaded
 from training.looks import Dev, Looks, Watch, schedule_of
 from training.prompts import Shown, asked
-from training.rewards import CompleteList, Rearank, RelativeNdcg, Reward, Tags
+from training.rewards import (
+    CompleteList,
+    Ndcg,
+    Rbo,
+    Rearank,
+    Recall,
+    RelativeNdcg,
+    Reward,
+    Tags,
+)
 from training.rewards import named as reward_named
-from training.runs import adapters, calm, common, passes, run
+from training.runs import calm, run
 from training.settings import Grpo
+from training.shared import adapters, common, passes, several_gpus
 from training.vllm_voice import VllmVoice
 from training.voice import Voice, chat_options
 from training.whole_list import WholeList
@@ -32,7 +43,10 @@ from training.whole_list import WholeList
 __all__ = ["Rewarding", "grpo"]
 
 _FAULTS = ("unreadable", "missing", "repeated", "foreign")
-_PARTS = (RelativeNdcg(), Tags(), CompleteList())
+_USUAL = (RelativeNdcg(), Tags(), CompleteList())
+_PARTS: dict[str, tuple[Reward, ...]] = {
+    "reasonrank": (Ndcg(), Recall(), Rbo(), Tags(), CompleteList())
+}
 
 
 class Rewarding:
@@ -40,13 +54,13 @@ class Rewarding:
 
     Args:
         reward: of a reply.
-        whole: whether the gain is that of the whole list, which the rollout worked out.
     """
 
     __name__ = "reward"
 
-    def __init__(self, reward: Reward, whole: bool) -> None:
-        self.reward, self.whole = reward, whole
+    def __init__(self, reward: Reward) -> None:
+        self.reward = reward
+        self._parts = _PARTS.get(reward.name, _USUAL)
 
     def __call__(
         self,
@@ -62,12 +76,13 @@ class Rewarding:
         Args:
             row: the names of the rows.
             grades: of the passages as they were shown.
-            gained: what whole lists gained.
+            gained: what whole lists gained, where they are the goal: it takes the place of the
+                window's own gain.
 
         Raises:
             InputError: the reward failed, or is not a number; names the row.
         """
-        gains = gained if self.whole and gained is not None else [None] * len(completions)
+        gains: Sequence[float | None] = gained or [None] * len(completions)
         replies = [said[-1]["content"] for said in completions]
         rewards: list[float | None] = [
             self._of(*one) for one in zip(replies, row, grades, gains, strict=True)
@@ -76,10 +91,12 @@ class Rewarding:
             found = Counter(fault.kind for fault in read(reply, len(shown)).faults)
             for kind in _FAULTS:
                 log_metric(f"fault/{kind}", float(found[kind] > 0))
-            for part in _PARTS:
+            for part in self._parts:
                 log_metric(f"part/{part.name}", part.of_reply(reply, shown))
         for gain in gained or ():
             log_metric("part/list_gain", gain)
+        for _, same in groupby(zip(row, rewards, strict=True), key=lambda pair: pair[0]):
+            log_metric("equal", float(len({worth for _, worth in same}) == 1))
         return rewards
 
     def _of(self, reply: str, row: str, grades: Sequence[float], gain: float | None) -> float:
@@ -132,20 +149,21 @@ def grpo(
     )  # fmt: skip
     trainer = GRPOTrainer(
         model=loaded.model,
-        reward_funcs=Rewarding(reward_named(recipe.reward), whole),
-        args=_config(recipe, loaded, out),
+        reward_funcs=Rewarding(reward_named(recipe.reward)),
+        args=_config(recipe, loaded, out, len(rows)),
         train_dataset=Dataset.from_list([_row(one, loaded, lists) for one in rows]),
         processing_class=loaded.tokenizer,
         peft_config=adapters(recipe.lora),
         callbacks=[looks],
         rollout_func=lists,
     )
-    kind = VllmVoice if recipe.vllm else Voice
-    voice = kind(trainer if recipe.vllm else trainer.model, loaded.tokenizer, loaded.words)
-    looks.say = voice.say
+    if recipe.vllm:
+        voice: Voice = VllmVoice(trainer, loaded.tokenizer, loaded.words)
+    else:
+        voice = Voice(trainer.model, loaded.tokenizer, loaded.words)
     if lists:
         lists.voice = voice
-    return run(trainer, looks, loaded, checkpoint)
+    return run(trainer, looks, loaded, voice.say, checkpoint)
 
 
 def _row(one: Shown, loaded: Loaded, lists: WholeList | None) -> dict[str, Any]:
@@ -153,9 +171,19 @@ def _row(one: Shown, loaded: Loaded, lists: WholeList | None) -> dict[str, Any]:
     return {"prompt": list(prompt), "row": one.name, "grades": list(one.grades)}
 
 
-def _config(recipe: Grpo, loaded: Loaded, out: Path) -> GRPOConfig:
+def _config(recipe: Grpo, loaded: Loaded, out: Path, rows: int) -> GRPOConfig:
+    if rows < recipe.prompts:
+        raise InputError(
+            f"{rows} rows are fewer than the {recipe.prompts} prompts of a step: draw more, or "
+            "give --prompts"
+        )
     if recipe.vllm and loaded.where == "cpu":
         raise SetupError("vLLM can only sample for training on a GPU: leave out --vllm")
+    if several_gpus(loaded.where) and (recipe.goal == "list" or not recipe.vllm or recipe.lora):
+        raise InputError(
+            "on several GPUs the weights are shared out, and processes that sample on their own "
+            "would wait for one another for ever: there it must be --vllm, --goal window, no --lora"
+        )
     each = passes(recipe.prompts * recipe.rollouts // recipe.updates, recipe.at_once)
     sampler: dict[str, Any] = {
         "use_vllm": True,

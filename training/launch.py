@@ -45,5 +45,6 @@ def launch_files(out: Path, processes: int, where: str, arguments: Sequence[str]
         write(config, _CONFIG.format(processes=processes))
         command = ["accelerate", "launch", "--config_file", str(config)]
     line = shlex.join([*command, "-m", "rearank_agent", *arguments])
-    write(script, f"#!/usr/bin/env bash\nset -euo pipefail\n{line}\n")
+    here = f"cd {shlex.quote(str(Path.cwd()))}"
+    write(script, f"#!/usr/bin/env bash\nset -euo pipefail\n{here}\n{line}\n")
     return script

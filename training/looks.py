@@ -14,13 +14,13 @@ from transformers import TrainerCallback
 from rearank_agent.checkpoint import Trained
 from rearank_agent.errors import InputError
 from rearank_agent.files import write
-from rearank_agent.schedules import Schedule, sliding
+from rearank_agent.schedules import Schedule, halfway
 from training.checkpoints import append
 from training.heldout import Judged, macro
 from training.play import Game, Say, play
 from training.prompts import Shown
 
-__all__ = ["LOG", "POLICY", "Dev", "Looks", "Watch", "schedule_of"]
+__all__ = ["LOG", "POLICY", "Dev", "Looks", "Watch", "list_of", "schedule_of"]
 
 LOG, POLICY = "log.jsonl", "policy"
 
@@ -29,7 +29,7 @@ Watch = Callable[[dict[str, Any]], None]
 
 def schedule_of(words: Trained) -> Schedule:
     """How a model with these words ranks a list: as `eval` has it."""
-    return sliding(words.window, words.window // 2)
+    return halfway(words.window)
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Dev:
 
     def look(self, say: Say) -> dict[str, Any]:
         """nDCG@10 of a model: the mean of every collection, their mean, and mended replies."""
-        games = [Game(schedule_of(self.words), _shown(one)) for one in self.judged]
+        games = [Game(schedule_of(self.words), list_of(one)) for one in self.judged]
         play(games, self.words, say)
         values: dict[str, list[float]] = {}
         mended = []
@@ -52,7 +52,8 @@ class Dev:
         return {"dev": means, "macro": round(macro(values), 6), "mended": round(fmean(mended), 6)}
 
 
-def _shown(one: Judged) -> Shown:
+def list_of(one: Judged) -> Shown:
+    """A held-out query as it is shown."""
     return Shown("", one.query, one.instruction, one.passages, one.grades)
 
 
@@ -70,17 +71,13 @@ class Looks(TrainerCallback):
         updates: of the weights in a step, as a person counts steps.
         watch: is given every line of the log, and phase, step and queries before a look.
 
-    Attributes:
-        say: how the model is asked; set before training.
-        keep: writes the model into a folder; set before training.
-        measure: what else is measured at a look; `held_out`, a loss, is then what is chosen by.
-        writes: whether this process keeps the log.
     """
 
-    say: Say
-    keep: Callable[[Path], None]
-    measure: Callable[[], dict[str, float]] = dict
-    writes = True
+    _say: Say
+    _keep: Callable[[Path], None]
+    _measure: Callable[[], dict[str, float]]
+    _agreed: Callable[[dict[str, Any]], dict[str, Any]]
+    _writes: bool
 
     def __init__(
         self,
@@ -96,6 +93,26 @@ class Looks(TrainerCallback):
         self.phase, self.out, self.dev, self.watch = phase, out, dev, watch
         self.every, self.patience, self.updates = every, patience, updates
         self._lines: list[dict[str, Any]] = []
+
+    def attach(
+        self,
+        say: Say,
+        keep: Callable[[Path], None],
+        measure: Callable[[], dict[str, float]],
+        agreed: Callable[[dict[str, Any]], dict[str, Any]],
+        writes: bool,
+    ) -> None:
+        """What only a trainer has; before it begins.
+
+        Args:
+            say: asks the model.
+            keep: writes it into a folder.
+            measure: gives what else a look has; `held_out`, a loss, is then what is chosen by.
+            agreed: gives the first process's line to all, since they decide by it.
+            writes: whether this process keeps the log.
+        """
+        self._say, self._keep, self._measure = say, keep, measure
+        self._agreed, self._writes = agreed, writes
 
     @property
     def best(self) -> dict[str, Any]:
@@ -115,7 +132,14 @@ class Looks(TrainerCallback):
         """Forget what came after a step: it is done again."""
         text = (self.out / LOG).read_text(encoding="utf-8").splitlines()
         self._lines = [line for line in map(json.loads, text) if line["step"] <= step]
-        write(self.out / LOG, (f"{json.dumps(line)}\n" for line in self._lines))
+        if self._writes:
+            write(self.out / LOG, (f"{json.dumps(line)}\n" for line in self._lines))
+
+    @property
+    def over(self) -> bool:
+        """Whether there was no better look for as long as one is waited for."""
+        since = len(self._looks) - 1 - self._looks.index(self.best) if self._looks else 0
+        return bool(self.patience) and since >= self.patience
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:  # noqa: ARG002
         """Look at dev before anything was learned."""
@@ -135,37 +159,39 @@ class Looks(TrainerCallback):
             )
         values = {_NAMES.get(key, key): value for key, value in logs.items() if _wanted(key)}
         line = {key: round(float(value), 6) for key, value in values.items()}
+        if "seconds" in line:
+            line["seconds"] *= self.updates  # TRL has the mean of the updates
         self._log({"phase": self.phase, "step": step, **line})
         last = state.global_step >= state.max_steps
         if step % self.every == 0 or last:
-            control.should_training_stop = self._look(step) or last
+            self._look(step)
+            control.should_training_stop = self.over or last
             control.should_save = True
 
-    def _look(self, step: int) -> bool:
-        """Measure dev, and keep the model if it is the best; whether the run should end."""
-        if self.writes:
+    def _look(self, step: int) -> None:
+        """Measure dev, and keep the model if it is the best."""
+        if self._writes:
             self.watch({"phase": self.phase, "step": step, "queries": len(self.dev.judged)})
         before = self.best
-        line = {"phase": self.phase, "step": step, **self.dev.look(self.say), **self.measure()}
+        seen = {**self.dev.look(self._say), **self._measure()}
+        line = self._agreed({"phase": self.phase, "step": step, **seen})
         if not before or self._goodness(line) > self._goodness(before):
-            self.keep(self.out / POLICY)
+            self._keep(self.out / POLICY)
         self._log(line)
-        since = len(self._looks) - 1 - self._looks.index(self.best)
-        return bool(self.patience) and since >= self.patience
 
     def _log(self, line: dict[str, Any]) -> None:
         self._lines.append(line)
-        if self.writes:
+        if self._writes:
             append(self.out / LOG, line)
             self.watch(line)
 
 
 _NAMES = {
     "learning_rate": "rate", "reward_std": "deviation", "completions/mean_length": "tokens",
-    "completions/clipped_ratio": "cut_off", "frac_reward_zero_std": "equal",
+    "completions/clipped_ratio": "cut_off",
     "mean_token_accuracy": "accuracy", "step_time": "seconds",
 }  # fmt: skip
-_KEPT = {"loss", "reward", "kl", "entropy", *_NAMES}
+_KEPT = {"loss", "reward", "kl", "entropy", "equal", *_NAMES}
 
 
 def _wanted(key: str) -> bool:

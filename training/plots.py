@@ -21,8 +21,7 @@ _LEARNED = (("warm", "loss"), ("reward", "reward"), ("reward", "kl"))
 
 
 _LEARNED_LM = (
-    "loss", "accuracy", "reward", "part/relative_ndcg", "part/list_gain", "part/complete_list",
-    "kl", "tokens", "equal",
+    "loss", "accuracy", "held_out", "reward", "kl", "tokens", "equal",
 )  # fmt: skip
 """Of a language model: what its phase has of these is drawn."""
 
@@ -34,10 +33,11 @@ def plot_lm(run: Path) -> list[Path]:
         SetupError: they cannot be written.
     """
     lines = _read(run)
-    faults = sorted({name for line in lines for name in line if name.startswith("fault/")})
-    there = [name for name in _LEARNED_LM if any(name in line for line in lines)]
+    names = {name for line in lines for name in line}
+    parts = sorted(name for name in names if name.startswith(("part/", "fault/")))
+    there = [name for name in _LEARNED_LM if name in names]
     phase = lines[0]["phase"]
-    return _write(run, lines, [(phase, name) for name in (*there, *faults)])
+    return _write(run, lines, [(phase, name) for name in (*there, *parts)])
 
 
 def plot(run: Path) -> list[Path]:

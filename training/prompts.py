@@ -91,7 +91,9 @@ def fits(
     kept: list[Shown] = []
     counts = Counter[str]()
     for one in some:
-        said = asked(words, one, range(min(words.window, len(one.passages))))
+        places = range(len(one.passages))
+        longest = sorted(places, key=lambda place: -len(one.passages[place].content))
+        said = asked(words, one, longest[: words.window])  # of all windows there can be
         if length(said.messages) > most:
             counts["long"] += 1
         else:

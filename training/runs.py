@@ -8,32 +8,31 @@ policy/         the best on dev, to serve: weights, tokenizer and words
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from copy import deepcopy
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import PrinterCallback, TrainingArguments
+from accelerate.utils import broadcast_object_list
+from transformers import PrinterCallback
 
 from rearank_agent.errors import InputError, RearankError, SetupError
 from rearank_agent.files import write
 from training.lm import Loaded, write_model
-from training.looks import Looks
+from training.looks import LOG, Looks
+from training.play import Say
 
-__all__ = ["adapters", "begin", "calm", "claim", "common", "first", "passes", "run"]
+__all__ = ["begin", "calm", "claim", "first", "run"]
 
 _RUN = "run.json"
-# transformers gave it another name in 5.23; vLLM 0.32 wants one before 5.20
-_RECOMPUTED = next(
-    name
-    for name in ("activation_checkpointing", "gradient_checkpointing")
-    if name in TrainingArguments.__dataclass_fields__
-)
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS, errno.EACCES}
 
 
 def begin(out: Path, told: Mapping[str, Any], resume: bool) -> Path | None:
@@ -43,12 +42,13 @@ def begin(out: Path, told: Mapping[str, Any], resume: bool) -> Path | None:
         told: the settings, and what else the run depends on; as JSON.
 
     Raises:
-        InputError: the folder holds a run that is not to be gone on with, or one of other
-            settings; or there is nothing to go on from.
+        InputError: the folder holds a run with a checkpoint that is not to be gone on with, or
+            one of other settings; or there is nothing to go on from.
     """
     path = out / _RUN
+    whole = [one for one in out.glob("checkpoint-*") if _whole(one)]
     if not resume:
-        if path.exists() and first():
+        if whole and first():
             raise InputError(f"{out} holds a run: go on with --resume, or choose another --out")
         return None
     try:
@@ -59,9 +59,8 @@ def begin(out: Path, told: Mapping[str, Any], resume: bool) -> Path | None:
     if odd := [name for name in now | before if now.get(name) != before.get(name)]:
         changes = ", ".join(f"{name} was {before.get(name)}, is {now.get(name)}" for name in odd)
         raise InputError(f"{out} is a run of other settings: {changes}")
-    whole = [one for one in out.glob("checkpoint-*") if _whole(one)]
     if not whole:
-        raise InputError(f"{out} has no whole checkpoint: delete it, and begin again")
+        raise InputError(f"{out} has no whole checkpoint yet: leave out --resume")
     return max(whole, key=_number)
 
 
@@ -72,6 +71,7 @@ def claim(out: Path, told: Mapping[str, Any]) -> None:
         SetupError: it cannot be written.
     """
     if first():
+        (out / LOG).unlink(missing_ok=True)  # of one that came to no checkpoint
         write(out / _RUN, json.dumps(_plain(told), indent=2) + "\n")
 
 
@@ -97,50 +97,6 @@ def _whole(checkpoint: Path) -> bool:
     return False
 
 
-def common(out: Path, seed: int, where: str) -> dict[str, Any]:
-    """The settings of TRL that both phases share."""
-    return {
-        "output_dir": str(out),
-        "use_cpu": where == "cpu",
-        "bf16": where == "cuda",
-        _RECOMPUTED: where == "cuda",
-        "report_to": "none",
-        "disable_tqdm": True,
-        "logging_nan_inf_filter": False,  # a loss that is no number is to be seen
-        "save_strategy": "no",  # a look saves
-        "save_total_limit": 2,
-        "seed": seed,
-        "data_seed": seed,
-    }
-
-
-def passes(replies: int, at_once: int) -> int:
-    """How many passes of each process an update takes.
-
-    Raises:
-        InputError: the replies do not divide so.
-    """
-    processes = int(os.environ.get("WORLD_SIZE", "1"))
-    found, left = divmod(replies, at_once * processes)
-    if left or not found:
-        raise InputError(
-            f"an update learns from {replies} replies, which {processes} processes cannot take "
-            f"{at_once} at a time: change --at-once"
-        )
-    return found
-
-
-def adapters(rank: int) -> Any:
-    """Adapters of a rank on all linear layers; None for none."""
-    if not rank:
-        return None
-    from peft import LoraConfig
-
-    return LoraConfig(
-        r=rank, lora_alpha=2 * rank, target_modules="all-linear", task_type="CAUSAL_LM"
-    )
-
-
 @contextmanager
 def calm() -> Iterator[None]:
     """Without the libraries' warnings about one another's old names."""
@@ -149,8 +105,20 @@ def calm() -> Iterator[None]:
         yield
 
 
-def run(trainer: Any, looks: Looks, loaded: Loaded, checkpoint: Path | None) -> dict[str, Any]:
+def run(
+    trainer: Any,
+    looks: Looks,
+    loaded: Loaded,
+    say: Say,
+    checkpoint: Path | None,
+    measure: Callable[[], dict[str, float]] = dict,
+) -> dict[str, Any]:
     """Train to the end; gives the line of the best look.
+
+    Args:
+        say: asks the model.
+        checkpoint: to go on from.
+        measure: what else is measured at a look.
 
     Raises:
         InputError: the loss is not a number, or a reward fails.
@@ -158,11 +126,13 @@ def run(trainer: Any, looks: Looks, loaded: Loaded, checkpoint: Path | None) -> 
     """
     trainer.remove_callback(PrinterCallback)  # the log is ours
     trainer.create_model_card = lambda *_, **__: None  # and a card is not written by a program
-    looks.writes = first()
-    looks.keep = lambda folder: _keep(trainer, loaded, folder)
+    looks.attach(say, partial(_keep, trainer, loaded), measure, _agreed, first())
     if checkpoint:
         state = json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8"))
         looks.resume(state["global_step"] // looks.updates)
+        if looks.over or state["global_step"] >= trainer.args.max_steps:
+            return looks.best
+        _skip_epochs(trainer, int(state["epoch"]))
     try:
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     except RearankError:
@@ -177,11 +147,32 @@ def run(trainer: Any, looks: Looks, loaded: Loaded, checkpoint: Path | None) -> 
     return looks.best
 
 
+def _agreed(line: dict[str, Any]) -> dict[str, Any]:
+    """The first process's, in all."""
+    lines = [line]
+    broadcast_object_list(lines)
+    return lines[0]
+
+
+def _skip_epochs(trainer: Any, epochs: int) -> None:
+    """Let TRL's sampler of prompts go on where it was: it would begin with the first epoch."""
+    sampler_of = trainer._get_train_sampler
+
+    def skipped(*dataset: Any) -> Any:
+        sampler = sampler_of(*dataset)
+        if generator := getattr(sampler, "generator", None):
+            for _ in range(epochs):
+                torch.randperm(sampler.num_samples, generator=generator)
+        return sampler
+
+    trainer._get_train_sampler = skipped
+
+
 def _full(error: Exception) -> bool:
     """Whether this is how torch, safetensors or the system tell of a disk that takes no more."""
     said = str(error).lower()
     told = ("no space", "file too large", "i/o error", "file write failed", "unexpected pos")
-    return isinstance(error, OSError) or any(words in said for words in told)
+    return getattr(error, "errno", None) in _FULL or any(words in said for words in told)
 
 
 def _keep(trainer: Any, loaded: Loaded, folder: Path) -> None:

@@ -16,12 +16,14 @@ from datasets import Dataset
 from trl.trainer.sft_config import SFTConfig
 from trl.trainer.sft_trainer import SFTTrainer
 
+from rearank_agent.errors import InputError
 from training.lm import Loaded
 from training.looks import Dev, Looks, Watch
 from training.prompts import asked
 from training.replies import Lesson
-from training.runs import adapters, calm, common, passes, run
+from training.runs import calm, run
 from training.settings import Sft
+from training.shared import adapters, common, passes, several_gpus
 from training.voice import Voice, chat_options
 
 __all__ = ["sft"]
@@ -53,6 +55,8 @@ def sft(
     looks = Looks(
         "sft", out, dev, every=recipe.every, patience=recipe.patience, watch=watch
     )  # fmt: skip
+    if several_gpus(loaded.where) and recipe.lora:
+        raise InputError("adapters are trained on one GPU: leave out --lora, or the processes")
     learned, held = _held_out(lessons, recipe.seed)
     trainer = SFTTrainer(
         model=loaded.model,
@@ -63,9 +67,12 @@ def sft(
         peft_config=adapters(recipe.lora),
         callbacks=[looks],
     )
-    looks.say = Voice(trainer.model, loaded.tokenizer, loaded.words).say
-    looks.measure = lambda: {"held_out": round(trainer.evaluate()["eval_loss"], 6)}
-    return run(trainer, looks, loaded, checkpoint)
+
+    def held_out() -> dict[str, float]:
+        return {"held_out": round(trainer.evaluate()["eval_loss"], 6)}
+
+    say = Voice(trainer.model, loaded.tokenizer, loaded.words).say
+    return run(trainer, looks, loaded, say, checkpoint, held_out)
 
 
 def _config(recipe: Sft, loaded: Loaded, out: Path) -> SFTConfig:

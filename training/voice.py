@@ -69,10 +69,9 @@ class Voice:
         rows = [[pad] * gap + list(ids) for gap, ids in zip(missing, prompts, strict=True)]
         mask = [[0] * gap + [1] * (longest - gap) for gap in missing]
         device, training = self.model.device, self.model.training
-        own, self.model.generation_config = (
-            self.model.generation_config,
-            self._sampling(temperature),
-        )
+        # adapters would copy it onto the model below them, and leave it there
+        asked = getattr(self.model, "get_base_model", lambda: self.model)()
+        own, asked.generation_config = asked.generation_config, self._sampling(temperature)
         self.model.eval()
         try:
             made = self.model.generate(
@@ -80,7 +79,7 @@ class Voice:
                 attention_mask=torch.tensor(mask, device=device),
             )
         finally:
-            self.model.generation_config = own
+            asked.generation_config = own
             self.model.train(training)
         return [self._ended(reply) for reply in made[:, longest:].tolist()]
 

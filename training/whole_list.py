@@ -8,7 +8,7 @@ the list gains. All rollouts of a group share the windows before; equal orders s
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from itertools import groupby
 from random import Random
 from typing import Any
@@ -21,19 +21,14 @@ from training.prompts import Shown, asked
 from training.rewards import relative_ndcg
 from training.voice import Voice
 
-__all__ = ["WholeList", "key"]
-
-
-def key(prompt: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
-    """What a prompt is found again by."""
-    return tuple(str(message["content"]) for message in prompt)
+__all__ = ["WholeList"]
 
 
 class WholeList:
     """Rollouts over whole lists, as TRL's `rollout_func`.
 
     Args:
-        lists: longer than a window each; the dataset's prompts are those of their first windows.
+        lists: longer than a window each.
         words: of the model.
         schedule: one window a turn, and as many whatever is answered: sliding.
         temperature: of the sampled replies.
@@ -52,11 +47,12 @@ class WholeList:
     ) -> None:
         self.words, self.schedule = words, schedule
         self.temperature, self.seed = temperature, seed
-        self.lists = {key(self.prompt(one)): one for one in lists}
+        self._lists = {one.name: one for one in lists}
 
-    def prompt(self, one: Shown) -> tuple[Message, ...]:
-        """The prompt of a list's first window, by which it is known."""
-        return asked(self.words, one, Game(self.schedule, one).windows[0]).messages
+    @staticmethod
+    def prompt(one: Shown) -> list[Message]:
+        """What TRL's dataset has for a prompt: the list's name, since its windows are yet to be."""
+        return [{"role": "user", "content": one.name}]
 
     def __call__(self, prompts: Sequence[Any], trainer: Any) -> dict[str, Any]:
         """One sampled window for every prompt, and what the whole list gained by it.
@@ -65,7 +61,8 @@ class WholeList:
             prompt_ids, completion_ids and logprobs (None), as TRL wants them; `gained`, the
             relative nDCG@10 of the final list; `grades`, of the passages of the sampled window.
         """
-        groups = [(self.lists[name], len(list(same))) for name, same in groupby(map(key, prompts))]
+        names = (str(prompt[-1]["content"]) for prompt in prompts)
+        groups = [(self._lists[name], len(list(same))) for name, same in groupby(names)]
         games = self._until_sampled([one for one, _ in groups], trainer.state.global_step)
         shown = [asked(self.words, game.list, game.windows[0]).messages for game in games]
         ids = [self.voice.tokens(messages) for messages in shown]

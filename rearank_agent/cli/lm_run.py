@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, Any
@@ -25,15 +26,9 @@ if TYPE_CHECKING:
 
 def ready() -> None:
     """Raise SetupError unless what trains language models is installed."""
-    try:
-        import datasets  # noqa: F401
-        import torch  # noqa: F401
-        import transformers  # noqa: F401
-        import trl  # noqa: F401
-    except ImportError as error:
-        raise SetupError(
-            f"training needs {error.name}: pip install 'rearank-agent[train]'"
-        ) from None
+    for name in ("torch", "transformers", "trl", "datasets"):
+        if not find_spec(name):
+            raise SetupError(f"training needs {name}: pip install 'rearank-agent[train]'")
 
 
 @dataclass(frozen=True)
@@ -47,10 +42,11 @@ class Start:
     told: dict[str, Any]
 
     def claim(self) -> None:
-        """Write down in the folder what the run depends on."""
+        """Write down in the folder what a new run depends on."""
         from training.runs import claim
 
-        claim(self.out, self.told)
+        if not self.checkpoint:
+            claim(self.out, self.told)
 
 
 def begin(
@@ -77,8 +73,9 @@ def begin(
 
     (model, words, wanted), (out, resume) = of, into
     asked, where = words.of(model), device(wanted)
-    about = {"model": model, "words": asked.template.fingerprint, "device": where}
-    told = {"phase": phase, **about, **taught, **asdict(settings)}
+    about = asked.asking() | {"template": asked.template.fingerprint, "device": where}
+    about |= {"phase": phase, "model": model, "processes": os.environ.get("WORLD_SIZE", "1")}
+    told = about | taught | asdict(settings)
     checkpoint = begin(out, told, resume)
     quiet(settings.threads)
     with waiting(f"loading {model}"):
@@ -105,11 +102,13 @@ def shown_rows(rows: Path) -> list[Shown]:
     return [shown(row, passages) for row in some]
 
 
-def better_rows(rows: Path) -> list[Shown]:
-    """The rows of a folder that have a better order than their own."""
-    from training.prompts import better
+def better_rows(start: Start, rows: Path) -> list[Shown]:
+    """The rows of a folder that have a better order than their own, and suit the goal."""
+    from training.prompts import better, check_sizes
 
     some = shown_rows(rows)
+    whole = isinstance(start.settings, Grpo) and start.settings.goal == "list"
+    check_sizes(some, start.loaded.words, whole)
     kept = better(some)
     if not kept:
         raise InputError(f"{rows} has no signal: every set is in its best order already")
@@ -118,21 +117,20 @@ def better_rows(rows: Path) -> list[Shown]:
     return kept
 
 
-def fitting(start: Start, some: list[Shown]) -> list[Shown]:
-    """Those whose prompt fits; what does not, and what is shown cut, is told."""
+def fitting(start: Start, some: list[Shown], what: str = "prompts") -> list[Shown]:
+    """Those whose prompts fit; what does not, and what is shown cut, is told."""
     from rearank_agent.cli.output import waiting
-    from training.prompts import check_sizes, fits
+    from training.prompts import fits
     from training.voice import Voice
 
     words, most = start.loaded.words, start.settings.prompt_tokens
-    check_sizes(some, words, isinstance(start.settings, Grpo) and start.settings.goal == "list")
     voice = Voice(start.loaded.model, start.loaded.tokenizer, words)
-    with waiting("measuring the prompts"):
+    with waiting(f"measuring the {what}"):
         kept, counts = fits(some, words, lambda prompt: len(voice.tokens(prompt)), most)
     if counts["long"]:
-        _note(f"{counts['long']:,} prompts are longer than {most} tokens, and left out")
+        _note(f"{counts['long']:,} {what} are longer than {most} tokens, and left out")
     if counts["cut"]:
-        _note(f"{counts['cut']:,} prompts show a passage cut at {words.cut} characters")
+        _note(f"{counts['cut']:,} {what} show a passage cut at {words.cut} characters")
     return kept
 
 
@@ -142,6 +140,7 @@ def lessons(
     """What is imitated; what the model could not say is left out."""
     from rearank_agent.cli.output import waiting
     from rearank_agent.policies import policy
+    from training.prompts import check_sizes
     from training.replies import of_policy, of_rankings
 
     window = start.loaded.words.window
@@ -153,6 +152,7 @@ def lessons(
         )
     if not found:
         raise InputError("there is no reply to learn: every record was mended, or has one passage")
+    check_sizes([lesson.shown for lesson in found], start.loaded.words, whole=False)
     fits = {id(one) for one in fitting(start, [lesson.shown for lesson in found])}
     budget, tokenizer = start.loaded.words.budget, start.loaded.tokenizer
     kept = [
@@ -172,16 +172,18 @@ def dev_of(names: list[str], start: Start, learned: list[str]) -> Dev:
     from evals.collections import collections
     from rearank_agent.cli.output import waiting
     from training.heldout import held_out
-    from training.looks import Dev
+    from training.looks import Dev, list_of
 
     how = start.settings
     with waiting("reading the dev collections"):
-        found = collections(names)
-    listed = with_lists(found, how.dev_depth)
+        listed = with_lists(collections(names), how.dev_depth)
     judged, dropped = held_out(listed, how.dev_queries, how.dev_depth, how.seed, learned)
     if dropped:
         _note(f"{dropped} dev queries are in what is learned, and left out of dev")
-    return Dev(judged, start.loaded.words)
+    lists = [list_of(one) for one in judged]
+    fit = {id(one) for one in fitting(start, lists, "dev prompts")}
+    pairs = zip(judged, lists, strict=True)
+    return Dev([one for one, list_ in pairs if id(list_) in fit], start.loaded.words)
 
 
 def launched(processes: int, device: str, out: Path) -> bool:

@@ -99,7 +99,9 @@ def _usual(judge: Policy) -> str:
     """The paper's schedule for a policy that orders: its windows, a half of one further each."""
     if judge.scores or judge.window is None:
         return "auto"
-    return f"sliding:{judge.window}:{judge.window // 2}"
+    from rearank_agent.schedules import halfway
+
+    return halfway(judge.window).name
 
 
 @dataclass(frozen=True)

@@ -145,9 +145,11 @@ def sft(
     """
     if (rows is None) == (not records):
         raise InputError("give rows, or --records of a run of eval")
+    ready()
     if launched(processes, device, out):
         return
-    taught = {"rows": rows_hash(rows), "records": records, "teacher": teacher, "quotes": quotes}
+    taught = {"rows": rows_hash(rows), "records": records, "dev": dev}
+    taught |= {"teacher": teacher, "quotes": str(quotes)}
     start = begin("sft", (model, words, device), settings, (out, resume), taught)
     from training.sft import sft as imitate
 
@@ -191,12 +193,11 @@ def grpo(
     ready()
     if launched(processes, device, out):
         return
-    start = begin(
-        "grpo", (model, words, device), settings, (out, resume), {"rows": rows_hash(rows)}
-    )
+    taught = {"rows": rows_hash(rows), "dev": dev}
+    start = begin("grpo", (model, words, device), settings, (out, resume), taught)
     from training.grpo import grpo as reinforce
 
-    some = fitting(start, better_rows(rows))
+    some = fitting(start, better_rows(start, rows))
     held = dev_of(dev, start, [one.query for one in some])
     start.claim()
     with interruptible(out):

@@ -31,7 +31,7 @@ from training.replies import of_policy, of_rankings
 from training.rewards import REWARDS, Rearank, relative_ndcg
 from training.rows import write_rows
 from training.runs import begin, claim
-from training.settings import Grpo, Sft, Words
+from training.settings import Grpo, Sft, Words, named
 from training.sft import sft
 from training.vllm_voice import VllmVoice
 from training.voice import Voice
@@ -393,8 +393,8 @@ def test_the_loss_is_on_the_reply_alone(nano, lessons):
     from trl.trainer.sft_config import SFTConfig
     from trl.trainer.sft_trainer import SFTTrainer
 
-    from training.runs import common
     from training.sft import _table
+    from training.shared import common
 
     loaded = load(str(nano), WORDS, "cpu")
     config = SFTConfig(**common(nano, 0, "cpu"), max_length=None, completion_only_loss=True)
@@ -409,9 +409,8 @@ def test_the_loss_is_on_the_reply_alone(nano, lessons):
     voice = Voice(loaded.model, loaded.tokenizer, WORDS)
     prompts = [voice.tokens(asked(WORDS, lesson.shown).messages) for lesson in lessons[:2]]
     for row, labels in zip(batch["input_ids"].tolist(), batch["labels"].tolist(), strict=True):
-        assert row[: sum(label < 0 for label in labels[: len(row) - 1])][:20] in [
-            prompt[:20] for prompt in prompts
-        ]
+        first = next(place for place, label in enumerate(labels) if label >= 0)
+        assert row[:first] in prompts
 
 
 def test_reinforcement_logs_what_it_is_for(speaking, windows, dev, tmp_path):
@@ -479,12 +478,13 @@ def test_adapters_are_merged_into_what_is_served(nano, lessons, dev, tmp_path):
 # Going on
 
 
+class StopError(Exception):
+    """A kill."""
+
+
 def test_a_run_that_is_taken_up_again_ends_as_if_it_had_not_stopped(nano, lessons, dev, tmp_path):
     whole, halves = tmp_path / "whole", tmp_path / "halves"
     sft(load(str(nano), WORDS, "cpu"), lessons, dev, SFT, whole)
-
-    class StopError(Exception):
-        pass
 
     def stop(line):
         if line["step"] == 3:
@@ -502,18 +502,70 @@ def test_a_run_that_is_taken_up_again_ends_as_if_it_had_not_stopped(nano, lesson
     assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
 
 
+@pytest.mark.parametrize("goal", ["window", "list"])
+def test_reinforcement_that_is_taken_up_again_draws_what_it_would_have(
+    speaking, windows, lists, dev, tmp_path, goal
+):
+    """Into the third epoch: the order of prompts, the samples and the weights are the same."""
+    rows = better(windows if goal == "window" else lists)[:4]
+    recipe = replace(GRPO, steps=6, goal=goal, rollouts=2, at_once=2)
+    grpo(load(str(speaking), WORDS, "cpu"), rows, dev, recipe, tmp_path / "whole")
+
+    def stop(line):
+        if line["step"] == 5:
+            raise StopError
+
+    with pytest.raises(StopError):
+        grpo(load(str(speaking), WORDS, "cpu"), rows, dev, recipe, tmp_path / "halves", watch=stop)
+    checkpoint = tmp_path / "halves" / "checkpoint-8"
+    grpo(load(str(speaking), WORDS, "cpu"), rows, dev, recipe, tmp_path / "halves", checkpoint)
+    lines, again = (
+        [line | {"seconds": 0} for line in log(tmp_path / name)] for name in ("whole", "halves")
+    )
+    assert again == lines
+    done = grpo(load(str(speaking), WORDS, "cpu"), rows, dev, recipe, tmp_path / "halves",
+                tmp_path / "halves" / "checkpoint-12")  # fmt: skip
+    looks = [line for line in log(tmp_path / "whole") if "macro" in line]
+    assert done == max(looks, key=lambda line: line["macro"]), "it is over, and left as it is"
+
+
+def test_trl_is_given_the_paper_s_settings(nano, tmp_path):
+    recipe = Grpo(**{
+        name: value for name, value in named("rearank-7b", "grpo").items()
+        if name not in ("window", "cut", "budget", "think", "vllm")
+    })  # fmt: skip
+    config = grpo_module._config(recipe, load(str(nano), WORDS, "cpu"), tmp_path, 8950)
+    told = {name: getattr(config, name) for name in (
+        "loss_type", "beta", "epsilon", "num_generations", "temperature", "learning_rate",
+        "scale_rewards", "per_device_train_batch_size", "gradient_accumulation_steps",
+        "steps_per_generation", "generation_batch_size", "max_steps", "top_p", "top_k",
+    )}  # fmt: skip
+    assert told == {
+        "loss_type": "grpo", "beta": 0.01, "epsilon": 0.2, "num_generations": 32,
+        "temperature": 1.0, "learning_rate": 1e-6, "scale_rewards": "group",
+        "per_device_train_batch_size": 4, "gradient_accumulation_steps": 64,
+        "steps_per_generation": 1024, "generation_batch_size": 4096, "max_steps": 2560,
+        "top_p": 1.0, "top_k": 0,
+    }  # fmt: skip
+    assert config.lr_scheduler_type == "constant"
+
+
 def test_a_folder_with_a_run_is_not_taken_for_another(tmp_path):
     told = {"rate": 0.1, "rows": "a"}
     assert begin(tmp_path, told, resume=False) is None
     with pytest.raises(InputError, match="holds no run to go on with"):
         begin(tmp_path, told, resume=True)
     claim(tmp_path, told)
-    with pytest.raises(InputError, match="holds a run: go on with --resume"):
-        begin(tmp_path, told, resume=False)
+    assert begin(tmp_path, told, resume=False) is None, "nothing of it is worth going on from"
     with pytest.raises(InputError, match=r"other settings: rate was 0\.1, is 0\.2"):
         begin(tmp_path, told | {"rate": 0.2}, resume=True)
-    with pytest.raises(InputError, match="no whole checkpoint"):
+    with pytest.raises(InputError, match="no whole checkpoint yet: leave out --resume"):
         begin(tmp_path, told, resume=True)
+    (tmp_path / "checkpoint-2").mkdir()
+    (tmp_path / "checkpoint-2" / "trainer_state.json").write_text('{"global_step": 2}')
+    assert begin(tmp_path, told, resume=True) == tmp_path / "checkpoint-2"
+    with pytest.raises(InputError, match="holds a run: go on with --resume"):
+        begin(tmp_path, told, resume=False)
 
 
 # What goes wrong
@@ -526,7 +578,7 @@ def test_a_reward_that_fails_stops_the_run_and_names_the_row(speaking, windows, 
         def of_reply(self, reply, gains):
             raise ZeroDivisionError("nothing there")
 
-    rewarding = Rewarding(Odd(), whole=False)
+    rewarding = Rewarding(Odd())
     with pytest.raises(InputError, match=r"odd failed on the row train/x/3: .*nothing there"):
         rewarding([[{"content": "said"}]], row=["train/x/3"], grades=[[1, 0]])
     assert grpo_module.reward_named("rearank") == REWARDS["rearank"]
@@ -549,6 +601,14 @@ def test_replies_of_one_worth_are_seen(nano, windows, dev, tmp_path):
     grpo(load(str(nano), WORDS, "cpu"), better(windows), dev, replace(GRPO, steps=1), tmp_path)
     step = log(tmp_path)[1]
     assert (step["equal"], step["fault/unreadable"]) == (1.0, 1.0)
+    told = []
+    rewarding, kept = Rewarding(Rearank()), [{"content": say(range(5), "as it was")}]
+    rewards = rewarding(
+        [kept] * 6, row=["a"] * 3 + ["b"] * 3, grades=[[0, 1, 0, 0, 2]] * 6,
+        log_metric=lambda name, value: told.append(value) if name == "equal" else None,
+    )  # fmt: skip
+    assert rewards == [pytest.approx(0.2)] * 6
+    assert told == [1.0, 1.0]
     watch = lm_run.watch(1)
     with pytest.MonkeyPatch.context() as patch:
         said = []
@@ -563,6 +623,16 @@ def test_a_step_must_divide_and_vllm_wants_a_gpu(speaking, windows, dev, tmp_pat
         grpo(loaded, windows, dev, replace(GRPO, at_once=3), tmp_path)
     with pytest.raises(SetupError, match="vLLM can only sample for training on a GPU"):
         grpo(loaded, windows, dev, replace(GRPO, vllm=True), tmp_path)
+    with pytest.raises(InputError, match="2 rows are fewer than the 3 prompts of a step"):
+        grpo(loaded, windows[:2], dev, replace(GRPO, prompts=3), tmp_path)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("WORLD_SIZE", "2")
+        odd = replace(loaded, where="cuda")
+        for more in ({}, {"vllm": True, "lora": 4}, {"vllm": True, "goal": "list"}):
+            with pytest.raises(InputError, match="on several GPUs the weights are shared out"):
+                grpo(odd, windows, dev, replace(GRPO, **more), tmp_path)
+        with pytest.raises(InputError, match="adapters are trained on one GPU"):
+            sft(odd, [], dev, replace(SFT, lora=4), tmp_path)
     with pytest.raises(InputError, match="do not divide into 3 updates"):
         replace(GRPO, updates=3)
     with pytest.raises(InputError, match="window or list, not 'x'"):
@@ -580,17 +650,26 @@ main()
 
 
 def test_a_full_disk_is_told_and_the_last_checkpoint_goes_on(folder, nano, tmp_path):
-    """Files may have 60 KB: the policy fits, the optimizer does not."""
     out = tmp_path / "run"
     words = ["train", "sft", str(nano), str(folder / "rows"), "--dev", str(folder / "dev"),
              "--out", str(out), "--teacher", "lexical", "--steps", "2", "--every", "1",
              "--at-once", "4", "--batch", "4", "--dev-queries", "2", "--dev-depth", "6",
              "--threads", "1", "--device", "cpu"]  # fmt: skip
-    command = [sys.executable, "-c", FULL]
-    small = subprocess.run([*command, "170000", *words], capture_output=True, text=True)
-    assert small.returncode == 1, small.stderr
-    assert "cannot be written" in small.stderr.splitlines()[-1]
-    assert "--resume goes on from the last whole checkpoint" in small.stderr
-    assert "Traceback" not in small.stderr
-    again = subprocess.run([*command, "170000", *words, "--resume"], capture_output=True, text=True)
-    assert "has no whole checkpoint" in again.stderr
+
+    def run(limit, *more):
+        command = [sys.executable, "-c", FULL, str(limit), *words, *more]
+        return subprocess.run(command, capture_output=True, text=True)
+
+    weights = (nano / "model.safetensors").stat().st_size
+    full = run(int(1.5 * weights))  # bytes of a file: the optimizer has two moments of each
+    assert full.returncode == 1, full.stderr
+    assert "cannot be written" in full.stderr.splitlines()[-1]
+    assert "with more room, --resume goes on from the last whole checkpoint" in full.stderr
+    assert "Traceback" not in full.stderr
+    assert Trained.load(out / "policy") == WORDS
+    assert "has no whole checkpoint yet" in run(2**40, "--resume").stderr
+    assert run(2**40, "--every", "1").returncode == 0
+    (out / "checkpoint-2" / "trainer_state.json").unlink()
+    again = run(2**40, "--resume")
+    assert again.returncode == 0, again.stderr
+    assert [line["step"] for line in log(out)] == [0, 1, 1, 2, 2]

@@ -21,7 +21,7 @@ from training.lm import write_model
 from training.nano import nano_words
 from training.settings import Grpo, Sft, named
 
-RECIPES = Path(__file__).parent.parent / "training" / "recipes"
+RECIPES = Path(__file__).parents[2] / "training" / "recipes"
 QUICK = ["--dev-queries", "2", "--dev-depth", "8", "--every", "1", "--threads", "1"]
 
 
@@ -83,6 +83,7 @@ def test_from_rows_to_a_policy_and_on(made, tmp_path):
         ("grpo", ["--device", "cuda"], "there is no GPU that torch can use"),
         ("grpo", ["--cut", "50"], "trained with other words than these: leave out --cut"),
         ("grpo", ["--prompt-tokens", "20"], "prompts have more than 20 tokens"),
+        ("grpo", ["--prompts", "999", "--at-once", "333"], "rows are fewer than the 999 prompts"),
         ("grpo", ["--reward", "x"], "there is no reward 'x'"),
         ("grpo", ["--goal", "list"], "there are rows of 5 passages, and the goal list"),
         ("grpo", ["--temperature", "0"], "the temperature must be above 0"),
@@ -98,7 +99,7 @@ def test_bad_input_is_refused_before_anything_is_written(made, tmp_path, name, m
     assert done.exit_code != 0
     assert isinstance(done.exception, InputError | SetupError)
     assert message in str(done.exception)
-    assert not out.exists()
+    assert not list(out.glob("policy"))
 
 
 def test_recipes_hold_settings_alone_and_options_win(made, tmp_path):
@@ -131,7 +132,7 @@ def test_the_published_recipe_is_the_paper_s():
 
 
 def test_two_processes_learn_together(made, tmp_path):
-    """Started by the files we wrote, with accelerate's own launcher."""
+    """Started by the file we wrote, on CPUs with torchrun."""
     out = tmp_path / "run"
     words = ["train", "grpo", str(made / "nano"), str(made / "rows"), "--dev", str(made / "dev"),
              "--out", str(out), "--prompts", "2", "--rollouts", "2", "--at-once", "2",
