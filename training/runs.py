@@ -193,6 +193,7 @@ def _keep(trainer: Any, loaded: Loaded, folder: Path) -> None:
         loaded.tokenizer.save_pretrained(to)
         config = json.loads((to / "config.json").read_text(encoding="utf-8"))
         config["dtype"] = str(dtype).removeprefix("torch.")
+        config.pop("use_cache", None)  # training goes without
         write(to / "config.json", json.dumps(config, indent=2) + "\n")
 
     write_model(folder, save, loaded.words)
