@@ -72,7 +72,20 @@ FULL = Size(
 SMALL = Size(
     {"sft": (0, 40), "rl": (40, 60), "dev": (60, 64), "test": (64, 68)},
     ("--recipe", "nano", "--steps", "40", "--every", "40", "--dev-queries", "8"),
-    ("--recipe", "nano", "--steps", "3", "--every", "3", "--dev-queries", "8", "--prompts", "8"),
+    (
+        "--recipe",
+        "nano",
+        "--steps",
+        "3",
+        "--every",
+        "3",
+        "--dev-queries",
+        "8",
+        "--prompts",
+        "8",
+        "--at-once",
+        "32",
+    ),
     (),
     12,
 )
