@@ -71,7 +71,7 @@ FULL = Size(
 )
 SMALL = Size(
     {"sft": (0, 40), "rl": (40, 60), "dev": (60, 64), "test": (64, 68)},
-    ("--recipe", "nano", "--steps", "40", "--every", "40", "--dev-queries", "8"),
+    ("--recipe", "nano", "--steps", "150", "--every", "150", "--dev-queries", "8"),
     (
         "--recipe",
         "nano",
