@@ -56,38 +56,25 @@ class Size:
     """
 
     boats: Mapping[str, tuple[int, int]]
-    sft: Sequence[str]
-    grpo: Sequence[str]
-    whole: Sequence[str]
+    sft: str
+    grpo: str
+    whole: str
     queries: int
 
 
 FULL = Size(
     {"sft": (0, 240), "rl": (240, 360), "dev": (360, 384), "test": (384, 408)},
-    ("--recipe", "nano"),
-    ("--recipe", "nano"),
-    ("--recipe", "nano", "--goal", "list"),
-    200,
+    sft="--recipe nano",
+    grpo="--recipe nano",
+    whole="--recipe nano --goal list",
+    queries=200,
 )
 SMALL = Size(
     {"sft": (0, 40), "rl": (40, 60), "dev": (60, 64), "test": (64, 68)},
-    ("--recipe", "nano", "--steps", "150", "--every", "150", "--dev-queries", "8"),
-    (
-        "--recipe",
-        "nano",
-        "--steps",
-        "3",
-        "--every",
-        "3",
-        "--dev-queries",
-        "8",
-        "--prompts",
-        "8",
-        "--at-once",
-        "32",
-    ),
-    (),
-    12,
+    sft="--recipe nano --steps 150 --every 150 --dev-queries 8",
+    grpo="--recipe nano --steps 3 --every 3 --dev-queries 8 --prompts 8 --at-once 32",
+    whole="",
+    queries=12,
 )
 
 
@@ -120,21 +107,22 @@ class Study:
         if not made["random"].exists():
             _run("train", "nano", self.folder / "rows-sft", "--out", made["random"],
                  "--seed", str(seed))  # fmt: skip
-        taught = ("--teacher", "lexical", "--no-quotes")
-        made["SFT"] = self._phase("sft", made["random"], "sft", seed, *self.size.sft, *taught)
-        made["SFT+GRPO"] = self._phase("grpo", made["SFT"], "window", seed, *self.size.grpo)
+        made["SFT"] = self._phase(
+            "sft", made["random"], "sft", seed, f"{self.size.sft} --teacher lexical --no-quotes"
+        )
+        made["SFT+GRPO"] = self._phase("grpo", made["SFT"], "window", seed, self.size.grpo)
         if self.size.whole:
             how = self.size.whole
-            made["SFT+GRPO, whole lists"] = self._phase("grpo", made["SFT"], "list", seed, *how)
+            made["SFT+GRPO, whole lists"] = self._phase("grpo", made["SFT"], "list", seed, how)
         return made
 
-    def _phase(self, phase: str, model: Path, rows: str, seed: int, *how: str) -> Path:
+    def _phase(self, phase: str, model: Path, rows: str, seed: int, how: str) -> Path:
         name = rows if phase == "sft" else f"grpo-{rows}"
         out = self.folder / f"{name}-{seed}"
         if not (out / "learning.png").exists():  # it is drawn at the end
             again = ["--resume"] if list(out.glob("checkpoint-*")) else []
             _run("train", phase, model, self.folder / f"rows-{rows}", "--dev", self.folder / "dev",
-                 "--out", out, "--seed", str(seed), *how, *again)  # fmt: skip
+                 "--out", out, "--seed", str(seed), *how.split(), *again)  # fmt: skip
         return out / "policy"
 
     def teacher(self) -> Values:
