@@ -134,7 +134,7 @@ def sft(
     words: Words,
     settings: Sft,
 ) -> None:
-    """A cold start: imitate the replies of another policy, until dev gets no better.
+    """A cold start: imitate another policy, until held-out replies get no likelier.
 
     Thought and order are those that --teacher has for the rows, or those of
     a run that eval kept, of any model. The best on dev is in DIR/policy:
