@@ -131,9 +131,7 @@ class Study:
         if not (out / "report.json").exists():
             _run("eval", self.folder / "test", "--policy", TEACHER, "--schedule", "sliding:5:2",
                  "--depth", str(DEPTH), "--limit", str(self.size.queries), "--out", out)  # fmt: skip
-        details = json.loads((out / "details.json").read_text())
-        found: Values = details["collections"]["test"]["systems"][TEACHER]["per_query"]["nDCG@10"]
-        return found
+        return _values(out, TEACHER)
 
     def measure(self, name: str, seed: int, model: Path) -> tuple[Values, Values, float]:
         """nDCG@10 of a served model and of the first stage; the share of mended replies."""
@@ -143,12 +141,16 @@ class Study:
                 _run("eval", self.folder / "test", "--policy", "vllm:nano", "--depth", str(DEPTH),
                      "--limit", str(self.size.queries), "--out", out,
                      VLLM_BASE_URL=url)  # fmt: skip
-        systems = json.loads((out / "details.json").read_text())["collections"]["test"]["systems"]
-        ours, first = (systems[s]["per_query"]["nDCG@10"] for s in ("vllm:nano", FIRST))
         (records,) = out.glob("test/vllm*/records.jsonl")
         rankings = map(Ranking.from_json, records.read_text().splitlines())
         mended = [bool(step.reply.faults) for ranking in rankings for step in ranking.steps]
-        return ours, first, fmean(mended)
+        return _values(out, "vllm:nano"), _values(out, FIRST), fmean(mended)
+
+
+def _values(out: Path, system: str) -> Values:
+    details = json.loads((out / "details.json").read_text())
+    found: Values = details["collections"]["test"]["systems"][system]["per_query"]["nDCG@10"]
+    return found
 
 
 def _run(*words: object, **environment: str) -> None:

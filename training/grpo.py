@@ -19,8 +19,9 @@ from trl.trainer.grpo_trainer import GRPOTrainer
 
 from rearank_agent.errors import InputError, SetupError
 from rearank_agent.listwise import read
+from rearank_agent.schedules import halfway
 from training.lm import Loaded
-from training.looks import Dev, Looks, Watch, schedule_of
+from training.looks import Dev, Looks, Watch
 from training.prompts import Shown, asked
 from training.rewards import (
     CompleteList,
@@ -137,10 +138,9 @@ def grpo(
         SetupError: vLLM is asked for without a GPU, or the folder cannot be written.
     """
     os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")  # rollout_func is called experimental
-    whole = recipe.goal == "list"
     lists = (
-        WholeList(rows, loaded.words, schedule_of(loaded.words), recipe.temperature, recipe.seed)
-        if whole
+        WholeList(rows, loaded.words, halfway(loaded.words.window), recipe.temperature, recipe.seed)
+        if recipe.goal == "list"
         else None
     )
     looks = Looks(

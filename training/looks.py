@@ -14,22 +14,17 @@ from transformers import TrainerCallback
 from rearank_agent.checkpoint import Trained
 from rearank_agent.errors import InputError
 from rearank_agent.files import write
-from rearank_agent.schedules import Schedule, halfway
+from rearank_agent.schedules import halfway
 from training.checkpoints import append
 from training.heldout import Judged, macro
 from training.play import Game, Say, play
 from training.prompts import Shown
 
-__all__ = ["LOG", "POLICY", "Dev", "Looks", "Watch", "list_of", "schedule_of"]
+__all__ = ["LOG", "POLICY", "Dev", "Looks", "Watch", "list_of"]
 
 LOG, POLICY = "log.jsonl", "policy"
 
 Watch = Callable[[dict[str, Any]], None]
-
-
-def schedule_of(words: Trained) -> Schedule:
-    """How a model with these words ranks a list: as `eval` has it."""
-    return halfway(words.window)
 
 
 @dataclass(frozen=True)
@@ -41,7 +36,7 @@ class Dev:
 
     def look(self, say: Say) -> dict[str, Any]:
         """nDCG@10 of a model: the mean of every collection, their mean, and mended replies."""
-        games = [Game(schedule_of(self.words), list_of(one)) for one in self.judged]
+        games = [Game(halfway(self.words.window), list_of(one)) for one in self.judged]
         play(games, self.words, say)
         values: dict[str, list[float]] = {}
         mended = []
@@ -70,7 +65,6 @@ class Looks(TrainerCallback):
         patience: looks without a better one before the run ends; 0 for never.
         updates: of the weights in a step, as a person counts steps.
         watch: is given every line of the log, and phase, step and queries before a look.
-
     """
 
     _say: Say

@@ -12,7 +12,7 @@ from rearank_agent.listwise import Asked, Message, ask
 from rearank_agent.passage import Passage
 from training.rows import Passages, Row
 
-__all__ = ["Length", "Shown", "asked", "better", "check_sizes", "fits", "shown"]
+__all__ = ["Length", "Shown", "asked", "check_sizes", "fits", "shown"]
 
 Length = Callable[[Sequence[Message]], int]
 """The tokens of a prompt, the start of the reply included."""
@@ -55,11 +55,6 @@ def asked(words: Trained, one: Shown, window: Iterable[int] | None = None) -> As
         template=words.template,
         cut=words.cut,
     )
-
-
-def better(some: Iterable[Shown]) -> list[Shown]:
-    """Those that have a better order than their own: of the others all orders gain nothing."""
-    return [one for one in some if list(one.grades) != sorted(one.grades, reverse=True)]
 
 
 def check_sizes(some: Iterable[Shown], words: Trained, whole: bool) -> None:

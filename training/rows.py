@@ -13,12 +13,12 @@ from __future__ import annotations
 
 import json
 import platform
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from hashlib import sha256
 from itertools import groupby
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 from rearank_agent import __version__
 from rearank_agent.errors import InputError
@@ -26,7 +26,7 @@ from rearank_agent.files import unwritable, write
 from rearank_agent.metrics import ndcg
 from rearank_agent.passage import Passage
 
-__all__ = ["Passages", "Query", "Row", "Rows", "read_rows", "write_rows"]
+__all__ = ["Passages", "Query", "Row", "Rows", "better", "read_rows", "write_rows"]
 
 _VERSION = 1
 _FILES = ("queries.jsonl", "passages.jsonl", "rows.jsonl")
@@ -86,8 +86,24 @@ class Row:
 
         At 1 no order is better, and the relative reward of all orders is 0.
         """
-        grades = self.grades
-        return ndcg(grades, grades, 10)
+        return _initial(self)
+
+
+class _Graded(Protocol):
+    @property
+    def grades(self) -> tuple[int, ...]: ...
+
+
+_Some = TypeVar("_Some", bound=_Graded)
+
+
+def _initial(one: _Graded) -> float:
+    return ndcg(one.grades, one.grades, 10)
+
+
+def better(some: Iterable[_Some]) -> list[_Some]:
+    """Those that have a better order than their own: of the others all orders gain nothing."""
+    return [one for one in some if _initial(one) < 1]
 
 
 @dataclass(frozen=True)

@@ -52,9 +52,7 @@ def sft(
         InputError: the loss is not a number, or the settings do not go together.
         SetupError: the folder cannot be written.
     """
-    looks = Looks(
-        "sft", out, dev, every=recipe.every, patience=recipe.patience, watch=watch
-    )  # fmt: skip
+    looks = Looks("sft", out, dev, every=recipe.every, patience=recipe.patience, watch=watch)
     if several_gpus(loaded.where) and recipe.lora:
         raise InputError("adapters are trained on one GPU: leave out --lora, or the processes")
     learned, held = _held_out(lessons, recipe.seed)

@@ -13,6 +13,7 @@ from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
+from rearank_agent.cli.output import running, waiting
 from rearank_agent.cli.train import with_lists
 from rearank_agent.errors import InputError, SetupError
 from training.settings import Grpo, Sft, Words
@@ -67,7 +68,6 @@ def begin(
         InputError: the folder holds another run, or the model carries other words.
         SetupError: the model cannot be loaded, or there is no GPU.
     """
-    from rearank_agent.cli.output import waiting
     from training.lm import device, load, quiet
     from training.runs import begin
 
@@ -93,7 +93,6 @@ def rows_hash(rows: Path | None) -> str:
 
 def shown_rows(rows: Path) -> list[Shown]:
     """All rows of a folder."""
-    from rearank_agent.cli.output import waiting
     from training.prompts import shown
     from training.rows import read_rows
 
@@ -104,7 +103,8 @@ def shown_rows(rows: Path) -> list[Shown]:
 
 def better_rows(start: Start, rows: Path) -> list[Shown]:
     """The rows of a folder that have a better order than their own, and suit the goal."""
-    from training.prompts import better, check_sizes
+    from training.prompts import check_sizes
+    from training.rows import better
 
     some = shown_rows(rows)
     whole = isinstance(start.settings, Grpo) and start.settings.goal == "list"
@@ -119,7 +119,6 @@ def better_rows(start: Start, rows: Path) -> list[Shown]:
 
 def fitting(start: Start, some: list[Shown], what: str = "prompts") -> list[Shown]:
     """Those whose prompts fit; what does not, and what is shown cut, is told."""
-    from rearank_agent.cli.output import waiting
     from training.prompts import fits
     from training.voice import Voice
 
@@ -138,7 +137,6 @@ def lessons(
     start: Start, rows: Path | None, records: list[Path], teacher: str, quotes: bool
 ) -> list[Lesson]:
     """What is imitated; what the model could not say is left out."""
-    from rearank_agent.cli.output import waiting
     from rearank_agent.policies import policy
     from training.prompts import check_sizes
     from training.replies import of_policy, of_rankings
@@ -170,7 +168,6 @@ def lessons(
 def dev_of(names: list[str], start: Start, learned: list[str]) -> Dev:
     """What is chosen by, without the queries that are learned from."""
     from evals.collections import collections
-    from rearank_agent.cli.output import waiting
     from training.heldout import held_out
     from training.looks import Dev, list_of
 
@@ -243,8 +240,6 @@ def watch(steps: int) -> Watch:
             told += f"loss {line['loss']:.3f}{worth}, {monotonic() - began:.0f} s"
         else:
             return
-        stays = "macro" in line or not terminal
-        start = "\r" if terminal else ""
-        print(f"{start}{told:<70}", end="\n" if stays else "", file=sys.stderr, flush=True)
+        running(told, lasting="macro" in line)
 
     return watch

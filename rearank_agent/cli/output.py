@@ -40,6 +40,13 @@ def give(ranking: Ranking, top: int | None, as_json: bool) -> None:
         raise typer.Exit(3)
 
 
+def running(told: str, lasting: bool) -> None:
+    """Show how far a run is: in a terminal in one place, until a line that stays."""
+    terminal = sys.stderr.isatty()
+    start, end = "\r" if terminal else "", "\n" if lasting or not terminal else ""
+    print(f"{start}{told:<70}", end=end, file=sys.stderr, flush=True)
+
+
 def notes(faults: Iterable[Fault]) -> None:
     """One line on stderr for every fault."""
     for fault in faults:

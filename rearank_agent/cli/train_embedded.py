@@ -109,7 +109,7 @@ def _trainer(
     from rearank_agent.cli.output import waiting
     from rearank_agent.embedded import WEIGHTS
     from rearank_agent.encoder import Encoder
-    from training.rows import read_rows
+    from training.rows import better, read_rows
     from training.windows import Draw
 
     with waiting("reading the rows"):
@@ -118,11 +118,11 @@ def _trainer(
     towers = Towers(base or packaged(), FROZEN, recipe.share)
     if start:
         fill(towers, load(start).get("towers"), start)
-    better = [row for row in all_rows if row.initial < 1]
-    if recipe.steps and not better:
+    hopeful = better(all_rows)
+    if recipe.steps and not hopeful:
         raise InputError(f"{rows} has no signal: every set is in its best order already")
     warm = Draw(all_rows, passages, recipe.seed)
-    reward = Draw(better, passages, recipe.seed) if better else warm
+    reward = Draw(hopeful, passages, recipe.seed) if hopeful else warm
     judged = _dev(dev, recipe, [row.query.text for row in all_rows])
     return Trainer(recipe, warm, reward, judged, trunk, towers, out)
 
@@ -143,6 +143,8 @@ def _dev(names: list[str], recipe: Recipe, learned: list[str]) -> Dev:
 
 def _watch(recipe: Recipe) -> Watch:
     """A line for every look at dev; between them the last step, where there is a terminal."""
+    from rearank_agent.cli.output import running
+
     steps = {"warm": recipe.warm_steps, "reward": recipe.steps}
     worth: deque[float] = deque(maxlen=50)
     began = monotonic()
@@ -161,8 +163,6 @@ def _watch(recipe: Recipe) -> Watch:
             told += f"loss {line['loss']:.3f}{mean}, {monotonic() - began:.0f} s"
         else:
             return
-        stays = "macro" in line or not terminal
-        start = "\r" if terminal else ""
-        print(f"{start}{told:<70}", end="\n" if stays else "", file=sys.stderr, flush=True)
+        running(told, lasting="macro" in line)
 
     return watch

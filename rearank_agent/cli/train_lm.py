@@ -183,12 +183,11 @@ def grpo(
     Replies to a prompt are sampled and compared. The best on dev is in
     DIR/policy, to be served; every step is a line in log.jsonl:
 
-        rearank-agent train grpo runs/sft/policy runs/rows --dev D --out runs/grpo --recipe nano
+        rearank-agent train grpo MODEL runs/rows --dev D --out runs/one
 
-        rearank-agent train grpo Qwen/Qwen2.5-7B-Instruct runs/rows --dev D --out runs/7b \
-            --recipe rearank-7b --processes 8
+        rearank-agent serve runs/one/policy --name mine
 
-        rearank-agent serve runs/grpo/policy --name mine
+    Several GPUs: --processes 8 writes runs/one/launch.sh, which starts them.
     """
     ready()
     if launched(processes, device, out):

@@ -26,10 +26,10 @@ from training.lm import device, load, quiet, write_model
 from training.looks import LOG, Dev
 from training.nano import make, nano_words
 from training.play import Game, play
-from training.prompts import asked, better, check_sizes, fits, shown
+from training.prompts import asked, check_sizes, fits, shown
 from training.replies import of_policy, of_rankings
 from training.rewards import REWARDS, Rearank, relative_ndcg
-from training.rows import write_rows
+from training.rows import better, read_rows, write_rows
 from training.runs import begin, claim
 from training.settings import Grpo, Sft, Words, named
 from training.sft import sft
@@ -64,16 +64,12 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def windows(folder):
-    from training.rows import read_rows
-
     rows, passages = read_rows(folder / "rows")
     return [shown(row, passages) for row in rows]
 
 
 @pytest.fixture(scope="module")
 def lists(folder):
-    from training.rows import read_rows
-
     rows, passages = read_rows(folder / "lists")
     return [shown(row, passages) for row in rows]
 
