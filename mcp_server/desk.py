@@ -17,7 +17,7 @@ from rearank_agent.answer import RerankAnswer, SearchAnswer
 from rearank_agent.brief import check_budget, rerank_answer, search_answer
 from rearank_agent.errors import BusyError, InputError, SetupError
 from rearank_agent.find import Told, find
-from rearank_agent.passage import Fault, Ranking
+from rearank_agent.passage import Fault, Passage, Ranking
 from rearank_agent.reranker import Reranker
 from rearank_agent.store import Store
 
@@ -81,20 +81,40 @@ class Desk:
             InputError: nothing to rank, or more than is ranked in one request.
             BusyError: too many other requests were first.
         """
-        _check(query, instruction, top_k, passages)
+        _check_top(top_k)
+        ranking = await self.ranking(query, passages, instruction, progress)
+        return await asyncio.to_thread(rerank_answer, ranking, top_k, rationale, self.max_tokens)
+
+    async def ranking(
+        self,
+        query: str,
+        passages: Sequence[Passage | str],
+        instruction: str,
+        progress: Told | None = None,
+        *,
+        blend: float = 0.0,
+        spent: float = 0.0,
+    ) -> Ranking:
+        """The whole ranking of passages, which is kept; raises as `rerank`.
+
+        Args:
+            blend: how much the given order counts.
+            spent: seconds of the deadline that are over already.
+        """
+        _check(query, instruction, passages)
         title = f"ranking {len(passages)} passages"
         if progress:
             progress(title, 0, 0)
-        async with self._place() as left:
+        async with self._place(spent) as left:
             ranking = await self.reranker.rerank(
                 query,
                 passages,
                 instruction=instruction,
+                blend=blend,
                 deadline=left,
                 progress=progress and partial(progress, f"{title}: turn"),
             )
-        ranking = await self._keep(ranking)
-        return await asyncio.to_thread(rerank_answer, ranking, top_k, rationale, self.max_tokens)
+        return await self._keep(ranking)
 
     async def search(
         self,
@@ -111,7 +131,8 @@ class Desk:
             InputError: an empty query, or a path outside the roots.
             BusyError: too many other requests were first, or the files are still being read.
         """
-        _check(query, instruction, top_k)
+        _check(query, instruction)
+        _check_top(top_k)
         if progress:
             progress("looking at the files", 0, 0)
         async with self._place() as left:
@@ -153,11 +174,11 @@ class Desk:
         return self._library
 
     @asynccontextmanager
-    async def _place(self) -> AsyncIterator[float]:
+    async def _place(self, spent: float = 0.0) -> AsyncIterator[float]:
         """A place among those at work; gives the seconds that are left then."""
-        start = perf_counter()
+        start = perf_counter() - spent
         try:
-            async with asyncio.timeout(max(_LEAST, self.deadline - _LEAST)):
+            async with asyncio.timeout(max(_LEAST, self.deadline - spent - _LEAST)):
                 await self._places.acquire()
         except TimeoutError:
             raise BusyError("too many requests are being ranked; ask again in a moment") from None
@@ -185,7 +206,7 @@ class Desk:
             raise BusyError("the store of runs is in use; ask again in a moment") from None
 
 
-def _check(query: str, instruction: str, top_k: int, passages: Sequence[str] = ()) -> None:
+def _check(query: str, instruction: str, passages: Sequence[Passage | str] = ()) -> None:
     for name, text in (("query", query), ("instruction", instruction)):
         if len(text) > MOST_QUERY:
             raise InputError(f"the {name} has {len(text):,} characters; {MOST_QUERY:,} at most")
@@ -194,7 +215,11 @@ def _check(query: str, instruction: str, top_k: int, passages: Sequence[str] = (
             f"{len(passages):,} passages are too many for one request: give the best "
             f"{MOST_PASSAGES:,} of a first stage, or use search over files"
         )
-    if (size := sum(len(passage.encode(errors="replace")) for passage in passages)) > MOST_BYTES:
+    texts = (one if isinstance(one, str) else one.content for one in passages)
+    if (size := sum(len(text.encode(errors="replace")) for text in texts)) > MOST_BYTES:
         raise InputError(f"the passages have {size:,} bytes; {MOST_BYTES:,} at most")
+
+
+def _check_top(top_k: int) -> None:
     if not 1 <= top_k <= MOST_LINES:
         raise InputError(f"top_k must be from 1 to {MOST_LINES:,}, not {top_k}")

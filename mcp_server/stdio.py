@@ -1,13 +1,11 @@
-"""stdin and stdout as the wire, with nothing else on it."""
+"""The server over stdin and stdout."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import re
 import signal
-import sys
 from collections.abc import AsyncIterator
 from io import TextIOWrapper
 from typing import BinaryIO
@@ -16,26 +14,9 @@ import anyio
 from mcp.server.stdio import stdio_server
 
 from mcp_server.server import Server
+from mcp_server.wires import end
 
-__all__ = ["end", "speak", "take_wires"]
-
-
-def take_wires() -> tuple[BinaryIO, BinaryIO]:
-    """Keep stdin and stdout for the protocol: whatever prints from now on prints to stderr.
-
-    The SDK's own guard begins later, and gives stdout back before the buffers of what was printed
-    meanwhile are flushed.
-    """
-    incoming, outgoing = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
-    nothing = os.open(os.devnull, os.O_RDWR)
-    os.dup2(nothing, 0)
-    try:
-        os.dup2(2, 1)
-    except OSError:  # stderr is closed
-        os.dup2(nothing, 1)
-    sys.stdout.flush()
-    sys.stdout = sys.stderr
-    return incoming, outgoing
+__all__ = ["speak"]
 
 
 def speak(server: Server, wires: tuple[BinaryIO, BinaryIO]) -> None:
@@ -77,9 +58,3 @@ async def _speak(server: Server, reading: BinaryIO, writing: BinaryIO) -> None:
             await serving
         if serving.cancelled():
             end()  # the thread that waits for stdin cannot be interrupted
-
-
-def end() -> None:
-    """End the process now: threads may still be reading files that nobody asks for any more."""
-    sys.stderr.flush()
-    os._exit(0)

@@ -14,7 +14,7 @@ from rearank_agent.passage import Fault, Ranked, Ranking
 
 __all__ = [
     "LEAST_TOKENS", "check_budget", "noted", "printable",
-    "rerank_answer", "search_answer", "short",
+    "rerank_answer", "search_answer", "short", "unjudged",
 ]  # fmt: skip
 
 LEAST_TOKENS = 500
@@ -169,3 +169,11 @@ def short(text: str, most: int) -> str:
 
 def _end(place: str, most: int) -> str:
     return place if len(place) <= most else "…" + place[1 - most :]
+
+
+def unjudged(ranking: Ranking) -> str:
+    """Why no judge said anything, so that the order is the one given; "" if one did."""
+    nothing = {"failed", "unreadable"}
+    if any(nothing.isdisjoint(f.kind for f in step.reply.faults) for step in ranking.steps):
+        return ""
+    return "; ".join(noted(fault) for fault in ranking.faults[:2]) or "nobody judged"

@@ -16,21 +16,22 @@ from typing import Any
 
 from rearank_agent.passage import Passage, check_text
 
-__all__ = ["Listlike", "listlike"]
+__all__ = ["Listlike", "few", "listlike"]
 
 _LISTS = (
     "results", "result", "documents", "docs", "hits", "passages", "items", "matches", "data",
-    "chunks", "organic", "root",
+    "chunks", "organic", "root", "entities", "nodes",
 )  # fmt: skip
 _LEVELS = 2  # {"hits": {"hits": [...]}}
-_WRAPS = ("_source", "payload", "node", "entity", "metadata")
+_WRAPS = ("_source", "payload", "node", "entity", "resource", "metadata")
 _TEXT = (
     "text", "content", "page_content", "snippet", "body", "passage", "chunk", "document",
-    "description", "summary", "abstract", "markdown", "raw_content", *_WRAPS,
+    "description", "summary", "abstract", "excerpt", "markdown", "raw_content", "observations",
+    *_WRAPS,
 )  # fmt: skip
 _TITLE = ("title", "name", "heading")
 _PLACE = ("url", "uri", "link", "path", "source", "file", "place", "id")
-_MOST_JSON = 4_000  # characters of an item that has no text we know of
+_MOST_FIELDS = 4_000  # characters of an item that has no text we know of
 
 
 @dataclass(frozen=True)
@@ -68,6 +69,12 @@ def listlike(result: object) -> Listlike | None:
     return found
 
 
+def few(value: object) -> bool:
+    """Whether there is nothing to put in order: a list, or one in a mapping, of one or none."""
+    lists = value.values() if isinstance(value, Mapping) else [value]
+    return any(isinstance(one, list | tuple) and len(one) < 2 for one in lists)
+
+
 def _found(value: Any, levels: int = _LEVELS, named: bool = True) -> Listlike | None:
     if type(value) in (list, tuple):  # what is more than these has a form that we do not know
         return _rows(value, named)
@@ -90,7 +97,7 @@ def _rows(rows: list[Any] | tuple[Any, ...], named: bool) -> Listlike | None:
         return None
     texts = [_text(one) for one in bare]
     if named and not any(map(_is_block, bare)):
-        texts = [text or _json(one) for text, one in zip(texts, bare, strict=True)]
+        texts = [text or _fields(one) for text, one in zip(texts, bare, strict=True)]
     if not all(texts):
         return None
     passages = (
@@ -216,10 +223,17 @@ def _label(item: object, names: Sequence[str]) -> str:
     return next((label for label in labels if label.strip()), "")
 
 
-def _json(item: object) -> str:
+def _fields(item: object) -> str:
+    """An item whose text has no name we know, as lines of `name: value`."""
     parts = dict(_parts(item))
-    if not parts or any(isinstance(value, bytes) for value in parts.values()):
+    if any(isinstance(value, bytes) for value in parts.values()):
         return ""
+    lines = (f"{name}: {_value(value)}" for name, value in parts.items())
+    return "\n".join(lines)[:_MOST_FIELDS]
+
+
+def _value(value: object) -> str:
+    if isinstance(value, str):
+        return value
     compact = (",", ":")
-    written = json.dumps(parts, ensure_ascii=False, separators=compact, default=str, skipkeys=True)
-    return written[:_MOST_JSON]
+    return json.dumps(value, ensure_ascii=False, separators=compact, default=str, skipkeys=True)

@@ -12,9 +12,9 @@ from pydantic_ai.tools import AgentDepsT
 from pydantic_ai.toolsets import ToolsetTool, WrapperToolset
 from pydantic_ai.usage import RunUsage
 
-from rearank_agent.brief import noted
+from rearank_agent.brief import noted, unjudged
 from rearank_agent.errors import InputError, RearankError, SetupError
-from rearank_agent.listlike import listlike
+from rearank_agent.listlike import few, listlike
 from rearank_agent.passage import Ranking, Usage
 from rearank_agent.reranker import Reranker
 
@@ -83,7 +83,7 @@ class Reranked(WrapperToolset[AgentDepsT]):
         whole = result if isinstance(result, ToolReturn) else ToolReturn(result)
         query = tool_args.get(self.query_arg)
         items = listlike(whole.return_value)
-        if items is None and _few(whole.return_value):
+        if items is None and few(whole.return_value):
             return result
         if items is None or not isinstance(query, str) or not query.strip():
             why = "it holds no list" if items is None else f"{self.query_arg} is empty"
@@ -98,6 +98,8 @@ class Reranked(WrapperToolset[AgentDepsT]):
         except RearankError as error:
             return self._told(whole, f"{name}'s result is as it came, not reranked: {error}", error)
         spend(ctx, ranking.usage)
+        if why := unjudged(ranking):
+            return self._told(whole, f"{name}'s result is as it came, not reranked: {why}", ranking)
         best = [one.was - 1 for one in ranking.passages[: self.top_k]]
         whole = replace(whole, return_value=items.arranged(best))
         return self._told(whole, self._note(name, ranking), ranking)
@@ -121,12 +123,6 @@ class Reranked(WrapperToolset[AgentDepsT]):
             kept = {"original": kept}
         about = about if isinstance(about, Ranking) else str(about)
         return replace(whole, content=said, metadata={**(kept or {}), "rerank": about})
-
-
-def _few(value: object) -> bool:
-    """Whether there is nothing to put in order: a list, or one in a mapping, of one or none."""
-    lists = value.values() if isinstance(value, Mapping) else [value]
-    return any(isinstance(one, list | tuple) and len(one) < 2 for one in lists)
 
 
 def spend(ctx: RunContext[Any], usage: Usage) -> None:

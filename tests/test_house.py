@@ -34,6 +34,8 @@ LONG_FILES = {
 LONG_FUNCTIONS = {
     "rearank_agent/cli/rank.py:search": (50, "a command's signature is its options"),
     "rearank_agent/cli/mcp.py:mcp": (65, "a command's signature is its options"),
+    "rearank_agent/cli/install.py:install": (50, "a command's signature is its options"),
+    "rearank_agent/cli/proxy.py:proxy": (50, "a command's signature is its options"),
     "rearank_agent/cli/evaluate.py:run": (65, "a command's signature is its options"),
     "rearank_agent/cli/train_lm.py:sft": (55, "a command's signature is its options"),
     "rearank_agent/cli/rank.py:rerank": (45, "a command's signature is its options"),

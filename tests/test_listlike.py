@@ -285,9 +285,11 @@ ITEMS = [
     ({"_id": "i", "_source": {"body": "x", "url": "p"}}, Passage("1", "x", place="p")),
     ({"id": 1, "score": 0.5, "payload": {"text": "x"}}, Passage("1", "x", place="1")),
     (SimpleNamespace(node=SimpleNamespace(text="x"), score=1), Passage("1", "x")),
-    ({"legs": 6, "näme": ["flöh"]}, Passage("1", '{"legs":6,"näme":["flöh"]}')),
-    ({"day": Slots, "title": "t"}, Passage("1", f'{{"day":"{Slots}","title":"t"}}', "t")),
-    ({"n": "x" * 5_000}, Passage("1", ('{"n":"' + "x" * 5_000)[:4_000])),
+    ({"legs": 6, "näme": ["flöh"]}, Passage("1", 'legs: 6\nnäme: ["flöh"]')),
+    ({"day": Slots, "title": "t"}, Passage("1", f'day: "{Slots}"\ntitle: t', "t")),
+    ({"n": "x" * 5_000}, Passage("1", ("n: " + "x" * 5_000)[:4_000])),
+    ({"name": "Ada", "observations": ["x", "y"]}, Passage("1", "x\ny", "Ada")),
+    ({"resource": {"uri": "p", "text": "x"}}, Passage("1", "x", place="p")),
     ((Plain("x"), 0.5), Passage("1", "x")),
 ]  # fmt: skip
 

@@ -8,17 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from mcp_server.install import (
-    CLIENTS,
-    Change,
-    Client,
-    entry,
-    install,
-    location,
-    notes,
-    shown,
-    uninstall,
-)
+from mcp_server.entries import entry, notes
+from mcp_server.hosts import CLIENTS, Change, Client, install, location, shown, uninstall
 from rearank_agent import InputError, SetupError
 
 ENTRY = {"command": "/bin/rearank-agent", "args": ["mcp", "--root", "/docs"]}

@@ -3,14 +3,13 @@
 import asyncio
 import json
 import signal
-import subprocess
 import sys
 import textwrap
-import time
 from pathlib import Path
 from time import perf_counter
 
 import pytest
+from driver import Driver, until
 from mcp import Client, StdioServerParameters
 from terminal import PROGRAM, in_terminal
 
@@ -37,58 +36,6 @@ LOUD = textwrap.dedent("""
     from rearank_agent.cli import main
     main()
 """)
-
-
-class Driver:
-    """Speaks JSON-RPC line by line; a byte that is not JSON is a failure."""
-
-    def __init__(self, command, **more):
-        pipe = subprocess.PIPE
-        self.process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, **more)
-        self.number = 0
-
-    def send(self, method, **params):
-        self.write(json.dumps({"jsonrpc": "2.0", "method": method, "params": params}).encode())
-
-    def ask(self, method, **params):
-        """Send a request; its number."""
-        self.number += 1
-        request = {"jsonrpc": "2.0", "id": self.number, "method": method, "params": params}
-        self.write(json.dumps(request).encode())
-        return self.number
-
-    def write(self, line):
-        self.process.stdin.write(line + b"\n")
-        self.process.stdin.flush()
-
-    def read(self):
-        line = self.process.stdout.readline()
-        message = json.loads(line)
-        assert message["jsonrpc"] == "2.0"
-        return message
-
-    def answer(self, number):
-        """The answer to a request; what comes before it is left out."""
-        while (message := self.read()).get("id") != number:
-            pass
-        return message
-
-    def call(self, tool, **arguments):
-        return self.answer(self.ask("tools/call", name=tool, arguments=arguments))["result"]
-
-    def start(self):
-        client = {"name": "driver", "version": "1"}
-        number = self.ask(
-            "initialize", protocolVersion="2025-06-18", capabilities={}, clientInfo=client
-        )
-        assert self.answer(number)["result"]["serverInfo"]["name"] == "rearank-agent"
-        self.send("notifications/initialized")
-        return self
-
-    def end(self):
-        """Close stdin; the exit code, what was left on stdout, and stderr."""
-        out, err = self.process.communicate(timeout=20)
-        return self.process.returncode, out, err.decode()
 
 
 @pytest.fixture
@@ -154,13 +101,6 @@ def test_ending_it_ends_the_model_calls(drive, stub, monkeypatch, way):
         assert driver.process.wait(10) == 0
     assert driver.end()[0] == 0
     until(lambda: stub.given_up)
-
-
-def until(true):
-    end = perf_counter() + 10
-    while not true():
-        assert perf_counter() < end
-        time.sleep(0.01)
 
 
 NOISE = {

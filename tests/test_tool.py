@@ -250,12 +250,13 @@ async def test_what_cannot_be_reranked_passes_with_a_note(given, query, why):
     assert note == f"search's result is as it came, not reranked: {why}"
 
 
-async def test_a_policy_that_failed_leaves_the_order_and_says_so():
-    toolset = Reranked(searching(FLEAS), reranker=Reranker(Down()))
+async def test_a_policy_that_failed_leaves_the_result_whole_and_says_so():
+    toolset = Reranked(searching(FLEAS), reranker=Reranker(Down()), top_k=1)
     run = await Agent(calls({"query": "flea"}, tool="search"), toolsets=[toolset]).run("go")
     (returned,) = parts(run, ToolReturnPart)
     assert returned.content == FLEAS
     assert parts(run, UserPromptPart)[-1].content == (
+        "search's result is as it came, not reranked: "
         "failed: ConnectionError: connection refused [1, 2, 3]"
     )
 

@@ -63,3 +63,5 @@ from rearank_agent.cli import train_lm  # noqa: E402, F401
 from rearank_agent.cli import doctor  # noqa: E402, F401
 from rearank_agent.cli import serve  # noqa: E402, F401
 from rearank_agent.cli import mcp  # noqa: E402, F401
+from rearank_agent.cli import install  # noqa: E402, F401
+from rearank_agent.cli import proxy  # noqa: E402, F401

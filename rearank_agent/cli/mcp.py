@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mcp_server.install import Client
 from rearank_agent.brief import LEAST_TOKENS
 from rearank_agent.cli import app
 from rearank_agent.cli.judging import Judging
@@ -16,7 +16,6 @@ from rearank_agent.cli.options import with_options
 
 if TYPE_CHECKING:
     from mcp_server.desk import Desk
-    from mcp_server.install import Change
 
 group = typer.Typer(invoke_without_command=True)
 app.add_typer(group, name="mcp")
@@ -86,63 +85,8 @@ def mcp(
         _over_stdio(judging, root, max_tokens)
 
 
-@group.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": False})
-def install(
-    context: typer.Context,
-    client: Annotated[
-        Client,
-        typer.Option(
-            metavar="HOST",
-            help="claude-desktop, claude-code, cursor or vscode.",
-            show_default=False,
-        ),
-    ],
-    root: Root = None,
-    only_print: Annotated[
-        bool, typer.Option("--print", help="Show what to add by hand, and change nothing.")
-    ] = False,
-    undo: Annotated[bool, typer.Option("--uninstall", help="Take it out again.")] = False,
-) -> None:
-    """Add the server to a host's configuration.
-
-    All else in the file stays; a copy of it is kept beside it. What follows
-    -- is for the server, as in `rearank-agent mcp --help`:
-
-        rearank-agent mcp install --client cursor --root ~/notes
-
-        rearank-agent mcp install --client vscode -- --policy vllm:qwen
-
-    claude-code and vscode are told in the current folder, for this project.
-    """
-    from mcp_server.install import entry, notes, shown, uninstall
-    from mcp_server.install import install as add
-    from rearank_agent.folder import as_roots
-
-    if undo:
-        _told(uninstall(client))
-        return
-    typer.main.get_command(group).make_context("rearank-agent mcp", list(context.args))
-    roots = root or [Path()]
-    as_roots(roots)
-    new = entry(client, roots, context.args)
-    if only_print:
-        print(shown(client, new))
-    else:
-        _told(add(client, new))
-    for note in notes():
-        print(f"note: {note}", file=sys.stderr)
-
-
-def _told(change: Change) -> None:
-    print(change.said)
-    if change.backup:
-        print(f"what stood there before: {change.backup}")
-    if change.changed:
-        print("start the host anew to let it see the change")
-
-
 def _over_stdio(judging: Judging, root: list[Path] | None, max_tokens: int) -> None:
-    from mcp_server.stdio import end, speak, take_wires
+    from mcp_server.wires import end, take_wires
 
     typed = sys.stdin.isatty()
     wires = take_wires()
@@ -151,9 +95,10 @@ def _over_stdio(judging: Judging, root: list[Path] | None, max_tokens: int) -> N
         print("Ctrl-C ends it. For a host: rearank-agent mcp install --help", file=sys.stderr)
     from mcp_server.logs import to_stderr
     from mcp_server.server import server
+    from mcp_server.stdio import speak
 
     to_stderr()
-    speak(server(_desk(judging, root, max_tokens)), wires)
+    speak(server(desk(judging, root or _here(), max_tokens)), wires)
     end()
 
 
@@ -169,7 +114,7 @@ def _over_http(
     from mcp_server.http import app as app_of
     from mcp_server.logs import to_stderr
     from mcp_server.server import server
-    from mcp_server.stdio import end
+    from mcp_server.wires import end
     from rearank_agent.settings import settings
 
     to_stderr()
@@ -178,7 +123,7 @@ def _over_http(
     wanted = Address.of(http)
     listening = listen(wanted, token)
     address = Address(wanted.host, listening.getsockname()[1])
-    mcp = server(_desk(judging, root, max_tokens))
+    mcp = server(desk(judging, root or _here(), max_tokens))
     known = ", token wanted" if token else ""
     print(
         f"serving MCP on http://{address.named}:{address.port}/mcp{known}; Ctrl-C stops it",
@@ -189,20 +134,20 @@ def _over_http(
     end()
 
 
-def _desk(judging: Judging, root: list[Path] | None, max_tokens: int) -> Desk:
+def desk(judging: Judging, roots: Sequence[Path], max_tokens: int) -> Desk:
+    """What stands behind the tools, as these options want it; raises as `Judging.reranker`."""
     from mcp_server.desk import Desk
     from rearank_agent.folder import as_roots
     from rearank_agent.settings import cache_folder
     from rearank_agent.store import Store
 
-    roots = root or _here()
     if roots:
         as_roots(roots)  # one that is not there is an error now, not at the first search
     kept = Store(cache_folder() / "runs.sqlite", most=64 * 1024 * 1024)
     return Desk(judging.reranker(), roots, kept, max_tokens)
 
 
-def _here() -> list[Path]:
+def _here() -> Sequence[Path]:
     """The current folder; but some hosts start programs in / or at home, which nobody meant."""
     here = Path.cwd()
     return [] if here in (Path(here.anchor), Path.home()) else [here]

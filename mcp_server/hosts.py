@@ -1,14 +1,13 @@
-"""The entry of our server in a host's configuration file: made, shown, put in, taken out."""
+"""The configuration files of hosts: where they lie, and a server's entry put in and taken out."""
 
 from __future__ import annotations
 
 import json
 import os
-import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
@@ -19,13 +18,14 @@ from typing import Any
 from rearank_agent.discretion import discreet
 from rearank_agent.errors import InputError, SetupError
 
-__all__ = ["CLIENTS", "Change", "Client", "entry", "install", "location", "notes", "shown",
-           "uninstall"]  # fmt: skip
+__all__ = ["CLIENTS", "NAME", "OF_A_FOLDER", "TOLD", "Change", "Client", "Entry", "install",
+           "location", "naming", "servers", "shown", "uninstall"]  # fmt: skip
 
-_NAME = "rearank-agent"
-# Hosts do not inherit the environment of a shell: what we are told there goes into the entry.
-_TOLD = ("REARANK_POLICY", "REARANK_DEADLINE", "REARANK_CACHE", "REARANK_CALLS", "VLLM_BASE_URL",
-         "OPENAI_BASE_URL")  # fmt: skip
+NAME = "rearank-agent"
+TOLD = ("REARANK_POLICY", "REARANK_DEADLINE", "REARANK_CACHE", "REARANK_CALLS", "VLLM_BASE_URL",
+        "OPENAI_BASE_URL")  # fmt: skip
+"""Hosts do not inherit the environment of a shell: these go into the entry."""
+
 Entry = dict[str, Any]
 
 
@@ -39,7 +39,7 @@ class Client(StrEnum):
 
 
 CLIENTS = tuple(Client)
-_OF_A_FOLDER = (Client.claude_code, Client.vscode)
+OF_A_FOLDER = (Client.claude_code, Client.vscode)
 
 
 @dataclass(frozen=True)
@@ -64,9 +64,9 @@ def location(client: Client) -> Path:
     Raises:
         SetupError: there is no home or no current folder.
     """
-    with _naming(f"the configuration file of {client}"):
+    with naming(f"the configuration file of {client}"):
         home = Path.home()
-        here = Path.cwd() if client in _OF_A_FOLDER else home
+        here = Path.cwd() if client in OF_A_FOLDER else home
     if sys.platform == "darwin":
         base = home / "Library" / "Application Support"
     elif sys.platform == "win32":
@@ -81,60 +81,19 @@ def location(client: Client) -> Path:
     }[client]
 
 
-def entry(client: Client, roots: Sequence[str | Path], options: Sequence[str] = ()) -> Entry:
-    """What a host needs to start our server: absolute paths, options as they are, no secrets.
-
-    Raises:
-        SetupError: our program is not found.
-    """
-    searched = [word for root in roots for word in ("--root", _absolute(root))]
-    made: Entry = {"type": "stdio"} if client in _OF_A_FOLDER else {}
-    made |= {"command": _program(), "args": ["mcp", *searched, *options]}
-    told = {name: value for name, value in _environment().items() if discreet(value) == value}
-    if "REARANK_CACHE" in told:
-        told["REARANK_CACHE"] = _absolute(told["REARANK_CACHE"])
-    return made | {"env": told} if told else made
+def servers(client: Client) -> dict[str, Any]:
+    """The entries in the host's file, by name; raises as `install` does."""
+    _, whole = _read(location(client), _key(client))
+    found: dict[str, Any] = whole.get(_key(client), {})
+    return found
 
 
-def notes() -> list[str]:
-    """What of the environment `entry` leaves out, to be told to whoever installs it."""
-    left_out = [
-        f"{name} holds a login or a key and was left out; set it in the env of the entry yourself"
-        for name, value in _environment().items()
-        if discreet(value) != value
-    ]
-    keys = sorted(name for name, value in os.environ.items() if name.endswith("_API_KEY") and value)
-    own = [f"set {name} in the env of the entry yourself if the policy needs it" for name in keys]
-    return left_out + own
-
-
-def _environment() -> dict[str, str]:
-    return {name: value for name in _TOLD if (value := os.environ.get(name))}
-
-
-def _absolute(path: str | Path) -> str:
-    """The path from the root of the system; links stay, for what they lead to may change."""
-    path = Path(path)
-    with _naming(path):
-        return os.path.realpath(path) if ".." in path.parts else str(path.absolute())
-
-
-def _program() -> str:
-    names = (f"{_NAME}.exe", _NAME) if sys.platform == "win32" else (_NAME,)
-    # The link is not followed: beside what it leads to are not the programs of its environment.
-    beside = [Path(sys.executable).with_name(name) for name in names] if sys.executable else []
-    found = next((path for path in beside if path.is_file()), None) or shutil.which(_NAME)
-    if not found:
-        raise SetupError(f"there is no program {_NAME} beside this Python nor on the PATH")
-    return _absolute(found)
-
-
-def shown(client: Client, entry: Entry, name: str = _NAME) -> str:
+def shown(client: Client, entry: Entry, name: str = NAME) -> str:
     """The entry as JSON, with all that stands around it in the host's file."""
     return _json({_key(client): {name: entry}})
 
 
-def install(client: Client, entry: Entry, name: str = _NAME) -> Change:
+def install(client: Client, entry: Entry, name: str = NAME) -> Change:
     """Put the entry into the host's file; all else in it stays, and so do variables set by hand.
 
     Raises:
@@ -153,7 +112,7 @@ def install(client: Client, entry: Entry, name: str = _NAME) -> Change:
     return Change(path, True, said, _write(path, before, whole))
 
 
-def uninstall(client: Client, name: str = _NAME) -> Change:
+def uninstall(client: Client, name: str = NAME) -> Change:
     """Take the entry out of the host's file; what is not there changes nothing.
 
     Raises:
@@ -175,13 +134,13 @@ def _with_own(entry: Entry, old: Any) -> Entry:
     """The entry with the variables of the old one that only a hand can have written."""
     env = old.get("env") if isinstance(old, dict) else None
     old_env = env.items() if isinstance(env, dict) else ()
-    own = {n: v for n, v in old_env if n not in _TOLD or discreet(str(v)) != str(v)}
+    own = {n: v for n, v in old_env if n not in TOLD or discreet(str(v)) != str(v)}
     return entry | {"env": own | entry.get("env", {})} if own else entry
 
 
 def _read(path: Path, key: str) -> tuple[bytes | None, dict[str, Any]]:
     """What stands in the file, as bytes (None: there is no file) and as what it means."""
-    with _naming(path):
+    with naming(path):
         try:
             data = path.read_bytes()
         except FileNotFoundError:
@@ -211,7 +170,7 @@ def _write(path: Path, before: bytes | None, whole: dict[str, Any]) -> Path | No
     """Replace the file in one step, after a copy of what stood there; gives where that lies."""
     # Half a surrogate, which JSON can hold and UTF-8 cannot, is escaped as JSON does it.
     data = f"{_json(whole)}\n".encode(errors="backslashreplace")
-    with _naming(path):
+    with naming(path):
         real = Path(os.path.realpath(path))
         real.parent.mkdir(parents=True, exist_ok=True)
         mode = 0o600 if before is None else real.stat().st_mode & 0o777
@@ -242,7 +201,8 @@ def _fill(path: Path, data: bytes, mode: int) -> None:
 
 
 @contextmanager
-def _naming(what: object) -> Iterator[None]:
+def naming(what: object) -> Iterator[None]:
+    """A failure of the system as a SetupError that names what it was about."""
     try:
         yield
     except (OSError, RuntimeError) as error:

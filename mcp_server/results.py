@@ -1,0 +1,134 @@
+"""The result of another server's tool, with its items in order of relevance."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from mcp_server.desk import Desk
+from rearank_agent.answer import as_text
+from rearank_agent.brief import rerank_answer, unjudged
+from rearank_agent.errors import InputError, PolicyError, RearankError
+from rearank_agent.find import Told
+from rearank_agent.listlike import Listlike, few, listlike
+
+__all__ = ["META", "Sorter"]
+
+META = "rearank-agent/ranking"
+"""Where a result's `_meta` holds the `RerankAnswer` that it was put in order by."""
+
+Result = dict[str, Any]
+_QUERIES = ("query", "q", "question", "search_query", "search", "keywords")
+
+
+@dataclass(frozen=True)
+class Sorter:
+    """Puts the items of results in order, and says why.
+
+    Attributes:
+        desk: who ranks, within its limits and deadline.
+        top_k: the most items to keep.
+        query_arg: the argument of a call that holds the query; "": the one named like a query, or
+            the only text.
+        instruction: one sentence on what relevant means here.
+    """
+
+    desk: Desk
+    top_k: int = 10
+    query_arg: str = ""
+    instruction: str = ""
+
+    async def sorted(
+        self,
+        tool: str,
+        arguments: Mapping[str, Any],
+        result: Result,
+        spent: float = 0.0,
+        progress: Told | None = None,
+    ) -> Result:
+        """The result with its best items alone, best first, and the reasons as a text behind them.
+
+        The form of the result and its items stay as they are. What is an error or holds fewer than
+        two items comes back untouched; what could not be put in order, with a note.
+
+        Args:
+            tool, arguments: of the call, as it was made.
+            result: of the call, as the tool gave it.
+            spent: seconds that the tool took.
+            progress: called with what is done, how far it is, and of how much.
+        """
+        if result.get("isError") or _nothing_to_sort(result):
+            return result
+        try:
+            return await self._sorted(arguments, result, spent, progress)
+        except RearankError as error:
+            return _with_text(
+                result, f"note: this is {tool}'s result as it came, not reranked: {error}"
+            )
+
+    async def _sorted(
+        self, arguments: Mapping[str, Any], result: Result, spent: float, progress: Told | None
+    ) -> Result:
+        lists = _lists(result)
+        if not lists:
+            raise InputError("it holds no list, or not just one")
+        items = next(iter(lists.values()))
+        ranking = await self.desk.ranking(
+            self._query(arguments),
+            items.passages,
+            self.instruction,
+            progress,
+            blend=self.desk.reranker.policy.blend,
+            spent=spent,
+        )
+        if why := unjudged(ranking):
+            raise PolicyError(why)
+        best = [one.was - 1 for one in ranking.passages[: self.top_k]]
+        answer = rerank_answer(ranking, self.top_k, True, self.desk.max_tokens)
+        arranged = {key: found.arranged(best) for key, found in lists.items()}
+        said = "reranked; in brackets the place that each had before"
+        if "content" not in lists and result.get("content"):
+            said = "the structured content is reranked, the text above is as it came; " + said
+        meta = {**(result.get("_meta") or {}), META: asdict(answer)}
+        return _with_text({**result, **arranged, "_meta": meta}, f"{said}\n{as_text(answer)}")
+
+    def _query(self, arguments: Mapping[str, Any]) -> str:
+        texts = {name: said for name, said in arguments.items() if isinstance(said, str)}
+        if self.query_arg:
+            if self.query_arg not in texts:
+                raise InputError(f"the call has no text as {self.query_arg!r}")
+            return texts[self.query_arg]
+        named = [name for name in _QUERIES if name in texts]
+        if not named and len(texts) != 1:
+            raise InputError("it is not clear which argument is the query: see --query-arg")
+        return texts[named[0]] if named else next(iter(texts.values()))
+
+
+def _lists(result: Result) -> dict[str, Listlike]:
+    """The list in the structured content and the same in the text, as far as they are there."""
+    found = {key: listlike(result.get(key)) for key in ("structuredContent", "content")}
+    lists = {key: one for key, one in found.items() if one}
+    if len({len(one.items) for one in lists.values()}) > 1:
+        del lists["content"]
+    return lists
+
+
+def _nothing_to_sort(result: Result) -> bool:
+    """Whether the tool found one thing or none, or this is no answer of a tool yet."""
+    content = result.get("content", [])
+    if not isinstance(content, list):
+        return True
+    if (structured := result.get("structuredContent")) is not None:
+        return few(structured)
+    if len(content) > 1:
+        return False
+    try:
+        return not content or few(json.loads(content[0]["text"]))
+    except (KeyError, TypeError, ValueError, RecursionError):
+        return False
+
+
+def _with_text(result: Result, text: str) -> Result:
+    return {**result, "content": [*result.get("content", ()), {"type": "text", "text": text}]}

@@ -1,0 +1,82 @@
+"""stdin and stdout as the wire, with nothing else on it, and messages as lines over pipes."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+import sys
+from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from typing import BinaryIO
+
+__all__ = ["MOST_LINE", "Lines", "end", "take_wires"]
+
+MOST_LINE = 32 * 1024 * 1024
+"""Bytes of a message; who writes a longer one is not listened to any more."""
+
+
+def take_wires() -> tuple[BinaryIO, BinaryIO]:
+    """Keep stdin and stdout for the protocol: whatever prints from now on prints to stderr.
+
+    The SDK's own guard begins later, and gives stdout back before the buffers of what was printed
+    meanwhile are flushed.
+    """
+    incoming, outgoing = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
+    nothing = os.open(os.devnull, os.O_RDWR)
+    os.dup2(nothing, 0)
+    try:
+        os.dup2(2, 1)
+    except OSError:  # stderr is closed
+        os.dup2(nothing, 1)
+    sys.stdout.flush()
+    sys.stdout = sys.stderr
+    return incoming, outgoing
+
+
+def end() -> None:
+    """End the process now: threads may still be reading files that nobody asks for any more."""
+    sys.stderr.flush()
+    os._exit(0)
+
+
+class Lines:
+    """Messages over two pipes, a line each; a thread of its own waits for either.
+
+    Raises:
+        OSError: while iterating: a message is too long, or the pipe broke.
+    """
+
+    def __init__(self, incoming: BinaryIO, outgoing: BinaryIO) -> None:
+        self._incoming, self._outgoing = incoming, outgoing
+        self._reader, self._writer = ThreadPoolExecutor(1), ThreadPoolExecutor(1)
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        loop = asyncio.get_running_loop()
+        while line := await loop.run_in_executor(self._reader, self._read):
+            yield line
+
+    def write(self, line: bytes) -> asyncio.Future[None]:
+        """Write a line behind those that are still to be written.
+
+        Returns:
+            What can be awaited, to be no faster than who reads. It does not fail: that nobody
+            reads any more is told by the end of what is read.
+        """
+        return asyncio.get_running_loop().run_in_executor(self._writer, self._write, line)
+
+    def close(self) -> None:
+        """Write no more, once all is written."""
+        self._writer.submit(self._outgoing.close)
+
+    def _read(self) -> bytes:
+        line = self._incoming.readline(MOST_LINE)
+        if len(line) == MOST_LINE and not line.endswith(b"\n"):
+            raise OSError(errno.EMSGSIZE, f"a message has more than {MOST_LINE:,} bytes")
+        return line
+
+    def _write(self, line: bytes) -> None:
+        with suppress(OSError, ValueError):  # the pipe is broken, or closed
+            self._outgoing.write(line if line.endswith(b"\n") else line + b"\n")
+            self._outgoing.flush()

@@ -1,0 +1,88 @@
+"""`mcp proxy`: another MCP server, with the results of some of its tools reranked."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+from collections.abc import Coroutine
+from functools import partial
+from typing import Annotated, Any
+
+import typer
+
+from rearank_agent.brief import LEAST_TOKENS
+from rearank_agent.cli.judging import Judging
+from rearank_agent.cli.mcp import desk, group
+from rearank_agent.cli.options import with_options
+
+
+@group.command()
+@with_options
+def proxy(
+    command: Annotated[
+        list[str],
+        typer.Argument(metavar="COMMAND", help="What starts the server.", show_default=False),
+    ],
+    *,
+    rerank: Annotated[
+        list[str],
+        typer.Option(
+            metavar="TOOL", help="Whose results to rerank; repeatable.", show_default=False
+        ),
+    ],
+    query_arg: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME",
+            help="The argument with the query.  \\[query, q, ..., or the only text]",
+            show_default=False,
+        ),
+    ] = "",
+    top_k: Annotated[int, typer.Option(min=1, help="How many results to keep.")] = 10,
+    instruction: Annotated[
+        str, typer.Option(help="One sentence on what relevant means here.", show_default=False)
+    ] = "",
+    max_tokens: Annotated[
+        int, typer.Option(min=LEAST_TOKENS, help="The most tokens the reasons may have.")
+    ] = 2_000,
+    judging: Judging,
+) -> None:
+    """Stand between a host and another MCP server, and rerank what it finds.
+
+    All that the server offers stays as it is; the results of the named tools
+    come back best first, cut to the best, with the reasons:
+
+        rearank-agent mcp proxy --rerank search_notes -- npx @bitbonsai/mcpvault ~/notes
+
+    A host that knows the server is told by:
+
+        rearank-agent mcp install --client cursor --proxy SERVER -- --rerank TOOL
+    """
+    from mcp_server.wires import Lines, end, take_wires
+    from mcp_server.wrapped import Wrapped
+
+    host = Lines(*take_wires())
+    start = partial(Wrapped, command)
+    server = start()  # what follows takes a second, and so does its start
+    from mcp_server.logs import to_stderr
+    from mcp_server.relay import Relay
+    from mcp_server.results import Sorter
+
+    to_stderr()
+    try:
+        sorter = Sorter(desk(judging, (), max_tokens), top_k, query_arg, instruction)
+    except BaseException:
+        server.kill()
+        raise
+    asyncio.run(_until_signal(Relay(host, start, rerank, sorter).run(server)))
+    end()
+
+
+async def _until_signal(work: Coroutine[Any, Any, None]) -> None:
+    working = asyncio.create_task(work)
+    with contextlib.suppress(NotImplementedError):  # Windows ends programs in other ways
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, working.cancel)
+    with contextlib.suppress(asyncio.CancelledError):
+        await working

@@ -1,0 +1,127 @@
+"""An MCP server in plain Python that does what the argument `way` of a call says."""
+
+import json
+import os
+import sys
+import time
+
+SHELF = ["Dogs bark.", "A flea jumps 20 cm.", "Cats sleep."]
+RECORDS = [{"title": text[:4], "text": text, "id": n} for n, text in enumerate(SHELF)]
+
+
+def say(**message):
+    print(json.dumps({"jsonrpc": "2.0", **message}), flush=True)
+
+
+def block(text):
+    return {"type": "text", "text": text}
+
+
+RESULTS = {
+    "structured": {
+        "structuredContent": {"results": RECORDS, "took": 3},
+        "content": [block(json.dumps({"results": RECORDS, "took": 3}, indent=2))],
+    },
+    "structured beside prose": {
+        "structuredContent": {"results": RECORDS},
+        "content": [block("Three things were found.")],
+    },
+    "blocks": {"content": [block(text) for text in SHELF]},
+    "resources": {
+        "content": [
+            {"type": "resource", "resource": {"uri": f"file:///{n}", "text": text}}
+            for n, text in enumerate(SHELF)
+        ]
+    },
+    "prose": {"content": [block("Dogs bark, and a flea jumps.")]},
+    "one": {"content": [block(json.dumps([RECORDS[0]]))]},
+    "none": {"content": [], "structuredContent": {"results": []}},
+    "an error": {"content": [block("no index")], "isError": True},
+    "a question": {"resultType": "input_required", "inputRequests": {}},
+    "a task": {"task": {"taskId": "t"}},
+    "nothing": {},
+    "strange content": {"content": 5, "structuredContent": 7},
+    "strange blocks": {"content": [None, 3, {"type": "image", "data": ""}]},
+}
+
+
+def call(key, arguments, token):
+    way = arguments.get("way", "structured")
+    if way == "dies":
+        os._exit(3)
+    elif way == "hangs":
+        time.sleep(3600)
+    elif way == "speaks garbage":
+        print("Warning: the index is old")
+        print('{"jsonrpc": "2.0", "id": ')
+        sys.stdout.buffer.write(b"\xff\xfe\n")
+        print("[" * 100_000, flush=True)
+        say(id=key, result=RESULTS["blocks"])
+    elif way == "answers what nobody asked":
+        say(id="nobody", result=RESULTS["blocks"])
+        say(id=[1], result=RESULTS["blocks"])
+        say(id=key, result=RESULTS["blocks"])
+    elif way == "floods":
+        sys.stdout.write("x" * 40_000_000)
+        sys.stdout.flush()
+        time.sleep(3600)
+    elif way == "tells much":
+        for number in range(5_000):
+            say(method="notifications/message", params={"level": "info", "data": number})
+        say(id=key, result=RESULTS["blocks"])
+    elif way == "is large":
+        say(id=key, result={"content": [block("x" * 20_000_000), block("A flea.")]})
+    elif way == "has half a letter":
+        texts = [block("Dogs \ud83d bark."), block("A flea jumps.")]
+        say(id=key, result={"content": texts})
+    elif way == "has a number that JSON has not":
+        print(
+            f'{{"jsonrpc":"2.0","id":{json.dumps(key)},"result":'
+            f'{{"content":{json.dumps(RESULTS["blocks"]["content"])},"n":1e999}}}}',
+            flush=True,
+        )
+    elif way == "tells how far":
+        for step in range(1, 4):
+            params = {"progressToken": token, "progress": step, "total": 3}
+            say(method="notifications/progress", params=params)
+        say(id=key, result=RESULTS["blocks"])
+    elif way == "refuses":
+        say(id=key, error={"code": -32602, "message": "no such shelf"})
+    else:
+        say(id=key, result=RESULTS[way])
+
+
+def main():
+    if sys.argv[1:] == ["lacks something"]:
+        sys.exit("no key is set")
+    opened = False
+    for line in sys.stdin:
+        message = json.loads(line) if line.startswith("{") else {}
+        key, method, params = (message.get(name) for name in ("id", "method", "params"))
+        if method == "initialize":
+            server = {"name": "wayward", "version": "1"}
+            say(
+                id=key,
+                result={
+                    "protocolVersion": params["protocolVersion"],
+                    "capabilities": {"tools": {}},
+                    "serverInfo": server,
+                },
+            )
+        elif method == "notifications/initialized":
+            opened = True
+        elif not opened:
+            say(id=key, error={"code": -32002, "message": "nobody has initialized this"})
+        elif method == "tools/list":
+            tool = {"name": "find", "inputSchema": {"type": "object"}, "x-own": [1, None]}
+            say(id=key, result={"tools": [tool]})
+        elif method == "tools/call":
+            call(key, params["arguments"], params.get("_meta", {}).get("progressToken"))
+        elif method == "notifications/cancelled":
+            say(method="notifications/message", params={"data": ["cancelled", params]})
+        elif key is not None:
+            say(id=key, error={"code": -32601, "message": f"no method {method}"})
+
+
+if __name__ == "__main__":
+    main()
