@@ -59,19 +59,24 @@ class Sorter:
             spent: seconds that the tool took.
             progress: called with what is done, how far it is, and of how much.
         """
-        if result.get("isError") or _nothing_to_sort(result):
+        lists = _lists(result)
+        if result.get("isError") or (not lists and _nothing_to_sort(result)):
             return result
         try:
-            return await self._sorted(arguments, result, spent, progress)
+            return await self._sorted(arguments, result, lists, spent, progress)
         except RearankError as error:
             return _with_text(
                 result, f"note: this is {tool}'s result as it came, not reranked: {error}"
             )
 
     async def _sorted(
-        self, arguments: Mapping[str, Any], result: Result, spent: float, progress: Told | None
+        self,
+        arguments: Mapping[str, Any],
+        result: Result,
+        lists: Mapping[str, Listlike],
+        spent: float,
+        progress: Told | None,
     ) -> Result:
-        lists = _lists(result)
         if not lists:
             raise InputError("it holds no list, or not just one")
         items = next(iter(lists.values()))

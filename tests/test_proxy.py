@@ -9,6 +9,8 @@ from time import perf_counter
 
 import pytest
 from driver import Driver, until
+from mcp import Client, StdioServerParameters
+from mcp.types import ElicitResult
 from starlette.responses import JSONResponse
 from terminal import PROGRAM
 from wayward import RECORDS, RESULTS, block
@@ -88,6 +90,11 @@ def test_a_text_that_is_no_list_stays_beside_the_list(shared):
     assert note(result).startswith(
         "the structured content is reranked, the text above is as it came; reranked; in brackets"
     )
+
+
+def test_the_list_that_holds_something_is_put_in_order(shared):
+    found = find(shared, "a graph")["structuredContent"]
+    assert found == {"entities": [RECORDS[1], RECORDS[0]], "relations": []}
 
 
 @pytest.mark.parametrize("way", ["blocks", "resources"])
@@ -319,3 +326,37 @@ def test_a_server_that_does_not_start_is_told_of(start):
     driver = start("--policy", "nobody")
     code, _, err = driver.end()
     assert (code, err.count("\n")) == (2, 1)
+
+
+@pytest.mark.parametrize("mode", ["auto", "legacy"])
+async def test_all_of_a_server_of_the_official_sdk_is_there(mode, tmp_path):
+    seen = []
+
+    async def progress(*step):
+        seen.append(step)
+
+    async def elicit(ctx, params):
+        return ElicitResult(action="accept", content={"name": "top"})
+
+    server = [sys.executable, str(Path(__file__).with_name("sdk_server.py"))]
+    own = ["mcp", "proxy", "--rerank", "find", "--rerank", "seek", "--top-k", "1"]
+    options = [*own, "--policy", "lexical", "--", *server]
+    env = {**os.environ, "REARANK_CACHE": str(tmp_path)}
+    proxy = StdioServerParameters(command=PROGRAM, args=options, env=env)
+    async with Client(proxy, mode=mode, elicitation_callback=elicit) as client:
+        assert client.server_info.name == "shelf"
+        assert [tool.name for tool in (await client.list_tools()).tools] == ["find", "seek"]
+        found = await client.call_tool("find", {"query": QUERY}, progress_callback=progress)
+        best = {"title": "row 1", "text": "A flea jumps 20 cm."}
+        assert found.structured_content == {"result": [best]}
+        assert json.loads(found.content[0].text) == best
+        assert found.content[1].text.startswith("reranked; in brackets")
+        sought = await client.call_tool("seek", {"query": "flea"})
+        assert sought.content[0].text == "flea: top"
+        whole = await client.read_resource("shelf://all")
+        assert whole.contents[0].text.splitlines()[0] == "Dogs bark."
+        asked = await client.get_prompt("ask", {"topic": "a flea"})
+        assert asked.messages[0].content.text == "What is a flea?"
+        wrong = await client.call_tool("nope", {})
+        assert wrong.is_error
+    assert [step[0] for step in seen] == [1, 2, 3]

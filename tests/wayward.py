@@ -26,6 +26,7 @@ RESULTS = {
         "structuredContent": {"results": RECORDS},
         "content": [block("Three things were found.")],
     },
+    "a graph": {"structuredContent": {"entities": RECORDS, "relations": []}, "content": []},
     "blocks": {"content": [block(text) for text in SHELF]},
     "resources": {
         "content": [
