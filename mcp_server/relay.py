@@ -64,13 +64,19 @@ class Relay:
         """Go on until the host ends; the server ends with it."""
         self._listen(wrapped)
         try:
-            async for line in self._host:
-                await self._from_host(line)
+            await self._hear_host()
             await self._settle()
         finally:
             wrapped_now, self._wrapped = self._wrapped, None
             if wrapped_now:
                 await wrapped_now.end(_AT_ONCE)
+
+    async def _hear_host(self) -> None:
+        try:
+            async for line in self._host:
+                await self._from_host(line)
+        except OSError as error:
+            _log.error("the host is heard no more: %s", error.strerror)
 
     def _listen(self, wrapped: Wrapped) -> None:
         self._wrapped = wrapped

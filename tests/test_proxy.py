@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import sys
+from contextlib import suppress
 from pathlib import Path
 from time import perf_counter
 
@@ -360,3 +361,16 @@ async def test_all_of_a_server_of_the_official_sdk_is_there(mode, tmp_path):
         wrong = await client.call_tool("nope", {})
         assert wrong.is_error
     assert [step[0] for step in seen] == [1, 2, 3]
+
+
+def test_a_host_that_says_too_much_at_once_is_told_so(start):
+    driver = start().start("wayward")
+    with suppress(BrokenPipeError):  # it does not listen to the end
+        driver.process.stdin.write(b"x" * 40_000_000)
+    code = driver.process.wait(20)
+    said = driver.process.stderr.read().decode()
+    assert (code, said) == (
+        0,
+        "ERROR mcp_server.relay: the host is heard no more: "
+        "a message has more than 33,554,432 bytes\n",
+    )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, BinaryIO
 
 import typer
 
@@ -86,13 +86,9 @@ def mcp(
 
 
 def _over_stdio(judging: Judging, root: list[Path] | None, max_tokens: int) -> None:
-    from mcp_server.wires import end, take_wires
+    from mcp_server.wires import end
 
-    typed = sys.stdin.isatty()
-    wires = take_wires()
-    if typed:
-        print("speaking MCP on stdin and stdout, as a host would start it;", file=sys.stderr)
-        print("Ctrl-C ends it. For a host: rearank-agent mcp install --help", file=sys.stderr)
+    wires = wires_to_host()
     from mcp_server.logs import to_stderr
     from mcp_server.server import server
     from mcp_server.stdio import speak
@@ -100,6 +96,18 @@ def _over_stdio(judging: Judging, root: list[Path] | None, max_tokens: int) -> N
     to_stderr()
     speak(server(desk(judging, root or _here(), max_tokens)), wires)
     end()
+
+
+def wires_to_host() -> tuple[BinaryIO, BinaryIO]:
+    """stdin and stdout for the protocol alone; who typed the command is told what it waits for."""
+    from mcp_server.wires import take_wires
+
+    typed = sys.stdin.isatty()
+    wires = take_wires()
+    if typed:
+        print("speaking MCP on stdin and stdout, as a host would start it;", file=sys.stderr)
+        print("Ctrl-C ends it. For a host: rearank-agent mcp install --help", file=sys.stderr)
+    return wires
 
 
 def _over_http(

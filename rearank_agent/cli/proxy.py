@@ -13,7 +13,7 @@ import typer
 
 from rearank_agent.brief import LEAST_TOKENS
 from rearank_agent.cli.judging import Judging
-from rearank_agent.cli.mcp import desk, group
+from rearank_agent.cli.mcp import desk, group, wires_to_host
 from rearank_agent.cli.options import with_options
 
 
@@ -59,10 +59,10 @@ def proxy(
 
         rearank-agent mcp install --client cursor --proxy SERVER -- --rerank TOOL
     """
-    from mcp_server.wires import Lines, end, take_wires
+    from mcp_server.wires import Lines, end
     from mcp_server.wrapped import Wrapped
 
-    host = Lines(*take_wires())
+    host = Lines(*wires_to_host())
     start = partial(Wrapped, command)
     server = start()  # what follows takes a second, and so does its start
     from mcp_server.logs import to_stderr
