@@ -17,7 +17,7 @@ from rearank_agent.answer import RerankAnswer, SearchAnswer
 from rearank_agent.brief import check_budget, rerank_answer, search_answer
 from rearank_agent.errors import BusyError, InputError, SetupError
 from rearank_agent.find import Told, find
-from rearank_agent.passage import Fault, Ranking
+from rearank_agent.passage import Fault, Passage, Ranking, as_passages
 from rearank_agent.reranker import Reranker
 from rearank_agent.store import Store
 
@@ -66,22 +66,21 @@ class Desk:
         """Seconds for a request, waiting included."""
         return self.reranker.deadline or DEADLINE
 
-    async def rerank(
+    async def rank(
         self,
         query: str,
-        passages: Sequence[str],
+        passages: Sequence[Passage | str],
         instruction: str,
-        top_k: int,
-        rationale: bool,
         progress: Told | None = None,
-    ) -> RerankAnswer:
-        """The passages in order.
+    ) -> Ranking:
+        """The passages in order, kept for `explain`.
 
         Raises:
             InputError: nothing to rank, or more than is ranked in one request.
             BusyError: too many other requests were first.
         """
-        _check(query, instruction, top_k, passages)
+        passages = as_passages(passages)
+        _check(query, instruction, passages)
         title = f"ranking {len(passages)} passages"
         if progress:
             progress(title, 0, 0)
@@ -93,7 +92,25 @@ class Desk:
                 deadline=left,
                 progress=progress and partial(progress, f"{title}: turn"),
             )
-        ranking = await self._keep(ranking)
+        return await self._keep(ranking)
+
+    async def rerank(
+        self,
+        query: str,
+        passages: Sequence[str],
+        instruction: str,
+        top_k: int,
+        rationale: bool,
+        progress: Told | None = None,
+    ) -> RerankAnswer:
+        """What an agent is told of the passages in order.
+
+        Raises:
+            InputError: nothing to rank, or more than is ranked in one request.
+            BusyError: too many other requests were first.
+        """
+        _check_lines(top_k)
+        ranking = await self.rank(query, passages, instruction, progress)
         return await asyncio.to_thread(rerank_answer, ranking, top_k, rationale, self.max_tokens)
 
     async def search(
@@ -111,7 +128,8 @@ class Desk:
             InputError: an empty query, or a path outside the roots.
             BusyError: too many other requests were first, or the files are still being read.
         """
-        _check(query, instruction, top_k)
+        _check_lines(top_k)
+        _check(query, instruction)
         if progress:
             progress("looking at the files", 0, 0)
         async with self._place() as left:
@@ -185,7 +203,7 @@ class Desk:
             raise BusyError("the store of runs is in use; ask again in a moment") from None
 
 
-def _check(query: str, instruction: str, top_k: int, passages: Sequence[str] = ()) -> None:
+def _check(query: str, instruction: str, passages: Sequence[Passage] = ()) -> None:
     for name, text in (("query", query), ("instruction", instruction)):
         if len(text) > MOST_QUERY:
             raise InputError(f"the {name} has {len(text):,} characters; {MOST_QUERY:,} at most")
@@ -194,7 +212,10 @@ def _check(query: str, instruction: str, top_k: int, passages: Sequence[str] = (
             f"{len(passages):,} passages are too many for one request: give the best "
             f"{MOST_PASSAGES:,} of a first stage, or use search over files"
         )
-    if (size := sum(len(passage.encode(errors="replace")) for passage in passages)) > MOST_BYTES:
+    if (size := sum(len(passage.content.encode()) for passage in passages)) > MOST_BYTES:
         raise InputError(f"the passages have {size:,} bytes; {MOST_BYTES:,} at most")
+
+
+def _check_lines(top_k: int) -> None:
     if not 1 <= top_k <= MOST_LINES:
         raise InputError(f"top_k must be from 1 to {MOST_LINES:,}, not {top_k}")

@@ -45,8 +45,8 @@ def mcp(
         str,
         typer.Option(
             metavar="HOST:PORT",
-            help="Serve HTTP there, at /mcp, instead of stdin and stdout. Other hosts than "
-            "127.0.0.1 want REARANK_TOKEN.",
+            help="Serve HTTP there, MCP at /mcp and programs at /v1/rerank, instead of stdin and "
+            "stdout. Other hosts than 127.0.0.1 want REARANK_TOKEN.",
             show_default=False,
             rich_help_panel=_HTTP,
         ),
@@ -168,7 +168,6 @@ def _over_http(
     from mcp_server.http import Address, listen, serve
     from mcp_server.http import app as app_of
     from mcp_server.logs import to_stderr
-    from mcp_server.server import server
     from mcp_server.stdio import end
     from rearank_agent.settings import settings
 
@@ -178,14 +177,15 @@ def _over_http(
     wanted = Address.of(http)
     listening = listen(wanted, token)
     address = Address(wanted.host, listening.getsockname()[1])
-    mcp = server(_desk(judging, root, max_tokens))
+    desk = _desk(judging, root, max_tokens)
     known = ", token wanted" if token else ""
     print(
-        f"serving MCP on http://{address.named}:{address.port}/mcp{known}; Ctrl-C stops it",
+        f"serving MCP on http://{address.named}:{address.port}/mcp "
+        f"and programs on /v1/rerank{known}; Ctrl-C stops it",
         file=sys.stderr,
         flush=True,
     )
-    serve(app_of(mcp, address, token, hosts, origins), listening)
+    serve(app_of(desk, address, token, hosts, origins), listening)
     end()
 
 
