@@ -1,4 +1,4 @@
-"""What a caller is told who cannot be answered: who can mend it, and never what was sent."""
+"""What a caller is told who cannot be answered: what is wrong, and who can mend it."""
 
 from __future__ import annotations
 

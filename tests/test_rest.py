@@ -5,6 +5,7 @@ import json
 import os
 import re
 import subprocess
+from pathlib import Path
 
 import httpx2
 import pytest
@@ -22,6 +23,7 @@ from rearank_agent import Reply, Reranker
 from rearank_agent.errors import BusyError, SetupError
 from rearank_agent.store import Store
 
+DOCUMENT = (Path(__file__).parent.parent / "docs" / "http.md").read_text()
 FLEAS = {
     "query": "how far can a flea jump",
     "documents": ["Dogs bark.", {"text": "It leaps 20 cm.", "title": "A flea jumps", "n": [1, None]}],
@@ -107,6 +109,15 @@ def test_the_whole_answer(client):
     assert answer["meta"] == {
         "api_version": {"version": "1"}, "billed_units": {"search_units": 1}, "warnings": [],
     }  # fmt: skip
+
+
+def test_what_the_document_sends(client):
+    (body,) = re.findall(r"curl .*?/v1/rerank -d '(.*?)'", DOCUMENT, re.DOTALL)
+    answer = client.post("/v1/rerank", content=body).json()
+    (best,) = answer["results"]
+    assert best["document"] == {"text": "It leaps 20 cm.", "title": "Fleas", "page": 7}
+    assert best["rationale"]["evidence"] == ["It leaps 20 cm."]
+    assert answer["meta"]["warnings"] == []
 
 
 @pytest.mark.parametrize("path", ["/v1/rerank", "/v2/rerank", "/rerank"])
