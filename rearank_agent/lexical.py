@@ -70,6 +70,7 @@ class Lexical:
 
     name = "lexical"
     scores = True
+    scale = None
     blend = 0.0
     window = None
 
@@ -121,6 +122,7 @@ class FirstStage:
     name = "first-stage"
     fingerprint = "first-stage"
     scores = True
+    scale = 1.0
     blend = 0.0
     window = None
 

@@ -17,6 +17,7 @@ from rearank_agent.passage import Fault, Passage, Rationale
 from rearank_agent.template import Template, fill
 
 __all__ = [
+    "BEST_SCORE",
     "FORMAT_VERSION",
     "Asked",
     "Format",
@@ -34,6 +35,9 @@ __all__ = [
 FORMAT_VERSION = 1
 """Of the form of messages and answers; part of a policy's fingerprint."""
 
+BEST_SCORE = 10.0
+"""Where scores are asked for; the worst is 0."""
+
 Format = Literal["order", "scores"]
 
 _TAG = re.compile(r"<(/?)(think|answer)\s*>", re.IGNORECASE)
@@ -46,7 +50,6 @@ _CHAIN: dict[Format, re.Pattern[str]] = {
     ),
 }
 _MENTION = re.compile(r"\[\s*([0-9]{1,6})\s*\]|\b[Pp]assages? ([0-9]{1,6})\b")
-_BEST_SCORE = 10.0
 _SILENT = Rationale()
 _OTHERWISE = "tags, control tokens or bracketed numbers were shown in other brackets"
 
@@ -236,7 +239,7 @@ def read(text: str, n: int, form: Format = "order", ids: Sequence[str] = ()) -> 
     for item in said:
         number, score = item if isinstance(item, tuple) else (item, "0")
         position = int(number) - 1 if len(number) <= 6 else -1
-        if not 0 <= position < n or float(score[:9]) > _BEST_SCORE:
+        if not 0 <= position < n or float(score[:9]) > BEST_SCORE:
             foreign.append(f"[{number:.9}]")
         elif position in found:
             repeated.append(position)

@@ -19,7 +19,7 @@ from rearank_agent.checkpoint import Trained
 from rearank_agent.discretion import discreet
 from rearank_agent.errors import InputError, PolicyError, SetupError
 from rearank_agent.ladder import Conversation
-from rearank_agent.listwise import FORMAT_VERSION, Format
+from rearank_agent.listwise import BEST_SCORE, FORMAT_VERSION, Format
 from rearank_agent.passage import Reply, Task, Window
 from rearank_agent.provider import model_of
 from rearank_agent.template import Template
@@ -51,6 +51,8 @@ class LLM:
         SetupError: the model's provider is not known, not installed or lacks its key or address.
         InputError: a setting is out of its range, or effort is asked of a model not to think.
     """
+
+    scale = BEST_SCORE
 
     def __init__(
         self,

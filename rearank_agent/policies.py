@@ -9,7 +9,9 @@ from typing import Any, Protocol, runtime_checkable
 from rearank_agent.errors import InputError
 from rearank_agent.passage import Fault, Reply, Task, Window
 
-__all__ = ["DEFAULT", "NAMES", "Fallback", "Policy", "best_first", "no_instruction", "policy"]
+__all__ = [
+    "DEFAULT", "NAMES", "Fallback", "Policy", "best_first", "no_instruction", "policy", "share",
+]  # fmt: skip
 
 DEFAULT = "embedded"
 
@@ -38,6 +40,11 @@ class Policy(Protocol):
         ...
 
     @property
+    def scale(self) -> float | None:
+        """The upper bound of its scores; None if they have none."""
+        ...
+
+    @property
     def blend(self) -> float:
         """The weight of the first-stage rank it is best mixed with; 0 for none."""
         ...
@@ -63,6 +70,17 @@ class Policy(Protocol):
 def best_first(scores: Sequence[float]) -> tuple[int, ...]:
     """The positions of the scores from high to low; equal scores keep their order."""
     return tuple(sorted(range(len(scores)), key=lambda position: -scores[position]))
+
+
+def share(score: float, scale: float | None) -> float:
+    """A policy's score from 0 to 1: the part of its scale, or s / (1 + s) where it has none.
+
+    The map is fixed, so that a threshold means the same in every request: what stands beside a
+    passage does not move it, as the least and the highest score of a request would. A score
+    below 0 counts as 0.
+    """
+    score = max(0.0, score)
+    return score / (1 + score) if scale is None else min(1.0, score / scale)
 
 
 def no_instruction(task: Task, policy: str) -> tuple[Fault, ...]:
@@ -98,6 +116,11 @@ class Fallback:
     def scores(self) -> bool:
         """Whether the stand-in's scores compare across windows."""
         return self.stand_in.scores
+
+    @property
+    def scale(self) -> float | None:
+        """The stand-in's scale."""
+        return self.stand_in.scale
 
     @property
     def blend(self) -> float:

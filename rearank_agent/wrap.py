@@ -40,6 +40,11 @@ class _Wrapped:
         return self.policy.scores
 
     @property
+    def scale(self) -> float | None:
+        """The wrapped policy's scale."""
+        return self.policy.scale
+
+    @property
     def blend(self) -> float:
         """The wrapped policy's own blend."""
         return self.policy.blend

@@ -9,7 +9,7 @@ class Judge:
     """Ranks longer passages first; an order only, 20 at a time."""
 
     name = fingerprint = "judge"
-    scores, blend, window = False, 0.0, 20
+    scores, scale, blend, window = False, None, 0.0, 20
 
     async def judge(self, task, window):
         lengths = [len(task.candidates[position].text) for position in window]

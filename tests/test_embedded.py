@@ -21,8 +21,10 @@ from rearank_agent import (
     Task,
 )  # fmt: skip
 from rearank_agent.embedded import DEFAULT, WEIGHTS, Embedded, shipped
+from rearank_agent.evidence import bigrams
+from rearank_agent.lexical import Lexical
 from rearank_agent.likeness import Look, likeness
-from rearank_agent.policies import policy
+from rearank_agent.policies import policy, share
 
 JUMP = "A flea stores energy in a pad of elastic protein. It can leap a hundred times its length."
 TEXTS = [
@@ -196,6 +198,9 @@ def test_scripts_it_cannot_read_are_ranked_by_pairs_of_letters(embedded, languag
     assert ranking.ids[0] == "2"
     assert [fault.kind for fault in ranking.faults] == ["vocabulary"]
     assert "BM25 on pairs of letters ranks" in ranking.faults[0].detail
+    pairs = Reranker(Lexical(bigrams)).rerank_sync(query, texts)
+    assert ranking.ids == pairs.ids
+    assert scores(ranking) == {p.id: share(p.score, None) for p in pairs.passages}
 
 
 @pytest.mark.parametrize(
@@ -233,6 +238,7 @@ def test_it_is_a_policy(embedded):
     facts = json.loads((WEIGHTS / DEFAULT / "policy.json").read_text())
     assert embedded.name == "embedded"
     assert embedded.blend == facts["blend"]
+    assert embedded.scale == 1.0
     assert embedded.fingerprint == f"embedded:{facts['sha256']['top.onnx'][:12]}"
 
 

@@ -17,7 +17,7 @@ CORE = [path for path in FILES if path.is_relative_to(ROOT / "rearank_agent")]
 
 MOST_LINES_A_FILE = 250
 MOST_LINES_A_FUNCTION = 40
-MOST_LINES_OF_CORE = 2_885  # 2,500 in the first drawing; docs/architecture.md says why
+MOST_LINES_OF_CORE = 2_905  # 2,500 in the first drawing; docs/architecture.md says why
 MOST_LINES_OF_SEARCH = 800
 MOST_LINES_OF_COLLECTIONS = 265
 # Front ends, and what they share: on top of the core too.

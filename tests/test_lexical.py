@@ -6,6 +6,7 @@ import pytest
 from rearank_agent import Fault, Passage, Policy, Quote, Rationale, Reranker, policy
 from rearank_agent.evidence import Terms, bigrams, content, sentences, words
 from rearank_agent.lexical import Lexical
+from rearank_agent.policies import share
 
 FLEAS = [
     Passage("dog", "Dogs bark at night. They sleep by day."),
@@ -90,10 +91,18 @@ def test_first_stage_keeps_the_order():
         )
 
 
-@pytest.mark.parametrize("name", ["lexical", "first-stage"])
-def test_they_are_policies(name):
+@pytest.mark.parametrize(("name", "scale"), [("lexical", None), ("first-stage", 1.0)])
+def test_they_are_policies(name, scale):
     assert isinstance(policy(name), Policy)
-    assert policy(name).name == name
+    assert (policy(name).name, policy(name).scale) == (name, scale)
+
+
+@pytest.mark.parametrize(
+    ("score", "scale", "part"),
+    [(7.5, 10.0, 0.75), (0.3, 1.0, 0.3), (-0.2, 1.0, 0.0), (1.1, 1.0, 1.0), (3.0, None, 0.75), (0.0, None, 0.0)],
+)  # fmt: skip
+def test_a_score_is_a_part_of_its_scale(score, scale, part):
+    assert share(score, scale) == part
 
 
 def test_without_onnxruntime_lexical_stands_in_and_says_so(monkeypatch):
@@ -111,6 +120,7 @@ def test_without_onnxruntime_lexical_stands_in_and_says_so(monkeypatch):
     monkeypatch.setattr(builtins, "__import__", missing)
     reranker = Reranker("embedded")
     assert isinstance(reranker.policy, Policy)
+    assert reranker.policy.scale is None
     ranking = reranker.rerank_sync("how long does a flea live", FLEAS)
     assert ranking.ids == ("flea", "life", "dog")
     assert ranking.policy.startswith("lexical:")

@@ -210,6 +210,7 @@ def test_scores_are_asked_for_in_one_turn_of_groups_and_can_be_blended():
     ranking = reranker.rerank_sync("q", passages)
     assert (ranking.schedule, ranking.usage.calls, ranking.usage.turns) == ("groups:20", 3, 1)
     assert [int(p.text[1:]) for p in ranking.passages[:5]] == [10, 21, 32, 43, 9]
+    assert (ranking.passages[0].score, reranker.policy.scale) == (10.0, 10.0)
     assert ranking.passages[0].scored is True
     blended = reranker.rerank_sync("q", passages, blend=1.0)
     assert blended.ids[0] == "11"

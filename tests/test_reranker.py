@@ -26,6 +26,7 @@ class ByLength:
 
     name = "by-length"
     fingerprint = "by-length:1"
+    scale = None
     blend = 0.0
     window = None
 

@@ -36,6 +36,7 @@ class Judge:
     name = "judge"
     fingerprint = "judge 1"
     scores = False
+    scale = None
     blend = 0.0
     window = 20
 
@@ -162,6 +163,13 @@ async def test_a_kept_reply_of_another_shape_is_asked_anew(store):
     store.put(cached._key(TASK, ALL), '{"kind": "reply", "version": 99}')
     reply = await cached.judge(TASK, ALL)
     assert reply.order == (3, 2, 1, 0)
+
+
+@pytest.mark.parametrize("scale", [None, 10.0])
+def test_a_wrapper_has_the_scale_of_what_it_wraps(store, scale):
+    judge = Judge(ranked("abcd"))
+    judge.scale = scale
+    assert (Cached(judge, store).scale, Votes(judge, 2).scale) == (scale, scale)
 
 
 @pytest.mark.parametrize("name", ["embedded", "lexical", "first-stage"])

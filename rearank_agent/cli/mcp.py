@@ -44,8 +44,8 @@ def mcp(
         str,
         typer.Option(
             metavar="HOST:PORT",
-            help="Serve HTTP there, at /mcp, instead of stdin and stdout. Other hosts than "
-            "127.0.0.1 want REARANK_TOKEN.",
+            help="Serve HTTP there, MCP at /mcp and programs at /v1/rerank, instead of stdin and "
+            "stdout. Other hosts than 127.0.0.1 want REARANK_TOKEN.",
             show_default=False,
             rich_help_panel=_HTTP,
         ),
@@ -86,7 +86,7 @@ def mcp(
 
 
 def _over_stdio(judging: Judging, root: list[Path] | None, max_tokens: int) -> None:
-    from mcp_server.wires import end
+    from mcp_server.pipes import end
 
     wires = wires_to_host()
     from mcp_server.logs import to_stderr
@@ -100,7 +100,7 @@ def _over_stdio(judging: Judging, root: list[Path] | None, max_tokens: int) -> N
 
 def wires_to_host() -> tuple[BinaryIO, BinaryIO]:
     """stdin and stdout for the protocol alone; who typed the command is told what it waits for."""
-    from mcp_server.wires import take_wires
+    from mcp_server.pipes import take_wires
 
     typed = sys.stdin.isatty()
     wires = take_wires()
@@ -121,8 +121,7 @@ def _over_http(
     from mcp_server.http import Address, listen, serve
     from mcp_server.http import app as app_of
     from mcp_server.logs import to_stderr
-    from mcp_server.server import server
-    from mcp_server.wires import end
+    from mcp_server.pipes import end
     from rearank_agent.settings import settings
 
     to_stderr()
@@ -131,14 +130,15 @@ def _over_http(
     wanted = Address.of(http)
     listening = listen(wanted, token)
     address = Address(wanted.host, listening.getsockname()[1])
-    mcp = server(desk(judging, root or _here(), max_tokens))
+    front = desk(judging, root or _here(), max_tokens)
     known = ", token wanted" if token else ""
     print(
-        f"serving MCP on http://{address.named}:{address.port}/mcp{known}; Ctrl-C stops it",
+        f"serving MCP on http://{address.named}:{address.port}/mcp "
+        f"and programs on /v1/rerank{known}; Ctrl-C stops it",
         file=sys.stderr,
         flush=True,
     )
-    serve(app_of(mcp, address, token, hosts, origins), listening)
+    serve(app_of(front, address, token, hosts, origins), listening)
     end()
 
 

@@ -59,7 +59,7 @@ def proxy(
 
         rearank-agent mcp install --client cursor --proxy SERVER -- --rerank TOOL
     """
-    from mcp_server.wires import Lines, end
+    from mcp_server.pipes import Lines, end
     from mcp_server.wrapped import Wrapped
 
     host = Lines(*wires_to_host())

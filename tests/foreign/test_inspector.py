@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from terminal import PROGRAM
 
-INSPECTOR = Path(os.environ["REARANK_TEST_INSPECTOR"]) / "node_modules" / ".bin" / "mcp-inspector"
+INSPECTOR = Path(os.environ["REARANK_TEST_NODE"]) / "node_modules" / ".bin" / "mcp-inspector"
 CALL = ["--method", "tools/call", "--tool-name"]
 
 

@@ -1,0 +1,112 @@
+"""The reranker as a web service: POST /v1/rerank, and what describes it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from pydantic import ValidationError
+from pydantic_core import from_json
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from mcp_server.desk import Desk
+from mcp_server.openapi import document
+from mcp_server.refusal import failed, wrong
+from mcp_server.shape import MODEL, Error, Refusal, RerankRequest, response
+from rearank_agent.errors import BusyError, InputError, RearankError
+
+__all__ = ["MOST_BODY", "rest"]
+
+MOST_BODY = 8 * 1024 * 1024
+_PATHS = ("/v1/rerank", "/v2/rerank", "/rerank")  # clients append one or the other
+
+T = TypeVar("T")
+
+
+def rest(desk: Desk) -> Starlette:
+    """The endpoints as an application; every refusal of it has one form."""
+    service = _Service(desk)
+    return Starlette(
+        routes=[
+            *(Route(path, service.rerank, methods=["POST"]) for path in _PATHS),
+            Route("/openapi.json", _described),
+        ],
+        exception_handlers={
+            HTTPException: lambda _, error: _refused(
+                error.status_code, error.detail, error.headers
+            ),
+            ValidationError: lambda _, error: _refused(422, wrong(error)),
+            InputError: lambda _, error: _refused(422, failed(error)),
+            BusyError: lambda _, error: _refused(503, failed(error), {"Retry-After": "1"}),
+            RearankError: lambda _, error: _refused(500, failed(error)),
+            ClientDisconnect: lambda *_: _refused(408, "the body did not come in time"),
+            Exception: lambda *_: _refused(500, "the server failed; its own log says how"),
+        },
+    )
+
+
+@dataclass(frozen=True)
+class _Service:
+    desk: Desk
+
+    async def rerank(self, request: Request) -> Response:
+        asked = RerankRequest.model_validate(_json(await _body(request)))
+        policy = self.desk.reranker.policy
+        known = {policy.name: None, MODEL: None}
+        if asked.model is not None and asked.model not in known:
+            raise HTTPException(404, f"there is no such model; there are: {', '.join(known)}")
+        ranking = await _unless_gone(
+            request, self.desk.rank(asked.query, asked.passages, asked.instruction or "")
+        )
+        version = "2" if request.url.path.startswith("/v2") else "1"
+        return Response(response(asked, ranking, policy, version), media_type="application/json")
+
+
+async def _described(_: Request) -> Response:
+    return JSONResponse(document())
+
+
+async def _body(request: Request) -> bytes:
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > MOST_BODY:
+            raise HTTPException(413, f"the body has more than {MOST_BODY:,} bytes")
+    return bytes(body)
+
+
+def _json(body: bytes) -> Any:
+    try:
+        return from_json(body, allow_inf_nan=False)
+    except ValueError as error:
+        raise HTTPException(400, f"the body is not JSON in UTF-8: {error}") from None
+
+
+async def _unless_gone(request: Request, work: Coroutine[Any, Any, T]) -> T:
+    """The work's result; a client that goes away ends it."""
+    working = asyncio.create_task(work)
+    gone = asyncio.create_task(_gone(request))
+    try:
+        await asyncio.wait([working, gone], return_when=asyncio.FIRST_COMPLETED)
+        if not working.done():
+            raise ClientDisconnect
+        return working.result()
+    finally:
+        working.cancel()
+        gone.cancel()
+        await asyncio.gather(working, gone, return_exceptions=True)
+
+
+async def _gone(request: Request) -> None:
+    await request.receive()  # after the body nothing else comes
+
+
+def _refused(status: int, message: str, headers: Mapping[str, str] | None = None) -> Response:
+    refusal = Refusal(error=Error(code=status, message=message), detail=message)
+    return JSONResponse(refusal.model_dump(), status, headers)
