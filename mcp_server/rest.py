@@ -58,7 +58,7 @@ class _Service:
     async def rerank(self, request: Request) -> Response:
         asked = RerankRequest.model_validate(_json(await _body(request)))
         policy = self.desk.reranker.policy
-        known = {policy.name: None, MODEL: None}
+        known = dict.fromkeys((policy.name, MODEL))
         if asked.model is not None and asked.model not in known:
             raise HTTPException(404, f"there is no such model; there are: {', '.join(known)}")
         ranking = await _unless_gone(

@@ -26,7 +26,7 @@ from rearank_agent.store import Store
 DOCUMENT = (Path(__file__).parent.parent / "docs" / "http.md").read_text()
 FLEAS = {
     "query": "how far can a flea jump",
-    "documents": ["Dogs bark.", {"text": "It leaps 20 cm.", "title": "A flea jumps", "n": [1, None]}],
+    "documents": ["Dogs bark.", {"text": "It leaps 20 cm.", "title": "A flea jumps", "n": [1, None], "no": None}],
 }  # fmt: skip
 
 
