@@ -6,9 +6,10 @@ any width, and what is written beside it stays at its rank.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import accumulate, pairwise
 
 from rearank_agent.passage import Window
 from rearank_agent.replay import Replay, Stage
@@ -23,8 +24,8 @@ WIDTH = 1000
 _ROW = 24.0
 _BELOW = 260.0
 _APART = 17.0  # pixels between two numbers, so that both can be read
-_ROUND = (1, 20, 50, 100, 200, 500, 1_000, 2_000, 5_000, 10_000)
-_MOST_LABELS = 10
+_APART_ACROSS = 50.0
+_ROUND = (1, 5, TOP, 20, 50, 100, 200, 500, 1_000, 2_000, 5_000, 10_000)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +67,7 @@ class Bump:
         ranks: numbers beside the plot.
         turns: numbers above it.
         starts, rows: where the passages of the top stand, down: as given, and in the end.
+        uneven: whether turns that left the top as it was are narrower than the others.
         squeezed: whether the ranks below the top stand closer together than those of the top.
     """
 
@@ -77,6 +79,7 @@ class Bump:
     turns: tuple[Label, ...]
     starts: tuple[float, ...]
     rows: tuple[float, ...]
+    uneven: bool
     squeezed: bool
 
 
@@ -85,8 +88,9 @@ def bump(replay: Replay) -> Bump:
     stages = replay.stages
     final = stages[-1].order
     n = len(final)
-    xs = [round(WIDTH * number / (len(stages) - 1), 1) for number in range(len(stages))]
     ranks = [_ranks(stage.order) for stage in stages]
+    xs = _across([tuple(of[position] for position in final[:TOP]) for of in ranks])
+    widths = [after - x for x, after in pairwise(xs)]
     lines = (
         Line(rank, position + 1, _path(xs, [_down(of[position], n) for of in ranks]))
         for rank, position in enumerate(final, 1)
@@ -97,15 +101,26 @@ def bump(replay: Replay) -> Bump:
         lines=tuple(lines),
         bands=tuple(_bands(stages, xs)),
         ranks=tuple(_numbers(n)),
-        turns=tuple(_turns(stages, xs, "mix" if replay.mixed else "…")),
+        turns=tuple(_turns(stages, xs, "mix" if replay.mixed else "…"))[::-1],
         starts=tuple(_down(position + 1, n) for position in final[:TOP]),
         rows=tuple(_down(rank, n) for rank in range(1, min(n, TOP) + 1)),
+        uneven=max(widths) - min(widths) > 1,
         squeezed=n > TOP and _step(n) < _ROW,
     )
 
 
 def _ranks(order: Window) -> dict[int, int]:
     return {position: rank for rank, position in enumerate(order, 1)}
+
+
+def _across(tops: Sequence[Window]) -> list[float]:
+    """Where the orders stand; turns that leave the top as it was have a third of the room."""
+    still = [before == after for before, after in pairwise(tops)]
+    quiet = sum(still)
+    even = WIDTH / len(still)
+    narrow = min(even, WIDTH / 3 / quiet) if 0 < quiet < len(still) else even
+    wide = (WIDTH - quiet * narrow) / (len(still) - quiet) if quiet < len(still) else even
+    return [round(x, 1) for x in accumulate((narrow if s else wide for s in still), initial=0.0)]
 
 
 def _down(rank: int, n: int) -> float:
@@ -161,7 +176,7 @@ def _numbers(n: int) -> Iterator[Label]:
     """Ranks to read the plot by: as many as have room, the last one among them."""
     last = _down(n, n)
     at = -_APART
-    for rank in sorted({*_ROUND, 5, TOP}):
+    for rank in _ROUND:
         y = _down(rank, n)
         if rank < n and y - at >= _APART and last - y >= _APART:
             yield Label(f"{rank:,}", y)
@@ -170,9 +185,11 @@ def _numbers(n: int) -> Iterator[Label]:
 
 
 def _turns(stages: Sequence[Stage], xs: Sequence[float], other: str) -> Iterator[Label]:
-    """The turns' numbers, each above the way it led; some of them where they are many."""
-    every = -(-(len(stages) - 1) // _MOST_LABELS)
-    for number, (x, after) in enumerate(pairwise(xs), 1):
+    """The turns' numbers, each above the way it led, where there is room; the last one first."""
+    at = math.inf
+    for number in range(len(stages) - 1, 0, -1):
         turn = stages[number].turn
-        if turn is None or number % every == 0 or number == 1:
-            yield Label(other if turn is None else str(turn), round((x + after) / 2, 1))
+        middle = round((xs[number - 1] + xs[number]) / 2, 1)
+        if at - middle >= _APART_ACROSS:
+            yield Label(other if turn is None else str(turn), middle)
+            at = middle

@@ -9,10 +9,10 @@ from typing import Any
 
 from jinja2 import Environment, StrictUndefined
 
-__all__ = ["template", "visible"]
+__all__ = ["template"]
 
 # Line ends, tabs and page breaks of a text stay.
-_HIDDEN = re.compile(r"[\x00-\x08\x0b\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+_HIDDEN = re.compile(r"[\x00-\x08\x0b\x0e-\x1f\x7f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
 def template(
@@ -20,7 +20,8 @@ def template(
 ) -> Callable[..., str]:
     """What renders a package's template with the values it is called with.
 
-    Every text is escaped and made `visible`; what a template marks as safe is let through.
+    Every text is escaped, with U+FFFD for control characters and for what turns the direction of
+    letters; what a template marks as safe is let through.
     """
     made = Environment(
         autoescape=True,
@@ -34,9 +35,4 @@ def template(
 
 
 def _shown(value: Any) -> Any:
-    return visible(value) if type(value) is str else value
-
-
-def visible(text: str) -> str:
-    """The text with U+FFFD for control characters and for what turns the direction of letters."""
-    return _HIDDEN.sub("\N{REPLACEMENT CHARACTER}", text)
+    return _HIDDEN.sub("\N{REPLACEMENT CHARACTER}", value) if type(value) is str else value

@@ -26,7 +26,8 @@ _MOST_TIMES = 4
 _UNFOLDED = 20  # passages that stand open; of more the top alone
 _MEMBERS = 100  # of a window, with their names
 _NAME = 60
-_IDS = 6
+_IDS = 6  # of a fault
+_TERMS = 12
 _MENTION = re.compile(r"(\[\d{1,4}\])")
 
 _HOW = {
@@ -105,7 +106,7 @@ def page(ranking: Ranking) -> str:
         cuts=_cuts(cards, windows),
         rank_of={ranked.id: ranked.rank for ranked in ranking.passages},
         scored=all(ranked.scored for ranked in ranking.passages),
-        limits={"top": TOP, "width": WIDTH, "members": _MEMBERS, "ids": _IDS},
+        limits={"top": TOP, "width": WIDTH, "members": _MEMBERS, "ids": _IDS, "terms": _TERMS},
         version=__version__,
     )
 

@@ -29,7 +29,7 @@ ROOT = Path(__file__).parent.parent
 FLEAS = str(ROOT / "examples/fleas.jsonl")
 HOSTILE = (
     "</style><script>alert(1)</script><img src=x onerror=y>\"'` {{ 7*7 }} &lt; &amp; 🦗 \u202egpj"
-    "\x00\x1b[2J مرحبا 跳蚤\u2066 </title><!-- ]]> javascript:alert(1)"
+    "\x00\x1b[2J مرحبا 跳蚤\u2066 </title><!-- ]]> javascript:alert(1) \x9b2J"
 )
 EMPTY = {"meta", "link", "br", "img", "input", "rect", "path"}
 
@@ -231,6 +231,25 @@ def test_the_chart_shades_what_was_judged():
     assert (head.y, head.y + head.height) == (0.0, 228 + 10.5 * step)
 
 
+def test_turns_that_leave_the_top_alone_are_narrower():
+    texts = ["a" * (100 - i) for i in (1, 0, *range(2, 40))]
+    chart = bump(replay(ranked(*texts, how="sliding:20:10")))
+    assert chart.columns == (0.0, 166.7, 333.3, 1000.0)
+    assert chart.uneven
+    assert [(label.text, label.at) for label in chart.turns] == [
+        ("1", 83.3), ("2", 250.0), ("3", 666.6)
+    ]  # fmt: skip
+    assert not bump(replay(ranked("a", "b", how="sliding:2:1"))).uneven
+
+
+def test_of_many_turns_those_are_numbered_for_which_there_is_room():
+    chart = bump(replay(ranked(*map(str, range(1000)), judge=Noisy(), how="sliding")))
+    marks = [label.at for label in chart.turns]
+    assert len(chart.columns) == 100
+    assert all(after - at >= 50 for at, after in pairwise(marks))
+    assert chart.turns[-1].text == "99"
+
+
 @pytest.mark.parametrize("n", [1, 2, 11, 100, 1000])
 def test_every_line_ends_at_its_rank(n):
     chart = bump(replay(ranked(*map(str, range(n)), judge=Noisy(), how="tournament")))
@@ -347,6 +366,16 @@ def test_a_page_says_what_the_ranking_says():
     assert sorted(lines) == sorted(
         f"{one.rank}, was {one.was}: {one.passage.title}" for one in ranking.passages
     )
+
+
+def test_terms_are_a_dozen_at_most():
+    query = " ".join(f"word{i}" for i in range(20))
+    ranking = Reranker("lexical").rerank_sync(query, ["word1 word3", "word5"])
+    read = check(page(ranking))
+    assert read.texts(class_="has") == ["has word1, word3", "has word5"]
+    assert [said[-20:] for said in read.texts(class_="lacks")] == [
+        "word12, word13 and 6 more"[-20:], "word11, word12 and 7 more"[-20:]
+    ]  # fmt: skip
 
 
 def test_an_order_without_scores_is_said_to_be_one():

@@ -40,15 +40,21 @@ def explain(
     """
     from mcp_server.explanation import explained
     from rearank_agent.cli.output import write_page
-    from rearank_agent.markup import visible
 
     ranking = _ranking(run)
     if html is None:
-        print("\n".join(visible(explained(ranking, passage)).splitlines()))
+        print("\n".join(map(_plain, explained(ranking, passage).splitlines())))
     elif passage:
         raise InputError("the page shows the whole run: leave out PASSAGE, or --html")
     else:
         write_page(ranking, html)
+
+
+def _plain(line: str) -> str:
+    """The line without what a terminal might obey."""
+    return "".join(
+        c if c.isprintable() or c.isspace() else "\N{REPLACEMENT CHARACTER}" for c in line
+    )
 
 
 def _ranking(run: str) -> Ranking:
