@@ -33,8 +33,8 @@ def excerpt(text: str, quotes: Sequence[Quote] = (), most: int | None = None) ->
     """The text in pieces, cut at its quotes; they may overlap and come in any order.
 
     Args:
-        most: the weight from which on something is left out: what is told last of the quotes,
-            but the end of what stands beside them first. None for no limit.
+        most: the weight it may have, in bytes; None for no limit. Quotes are kept first, then
+            what stands beside them, then the beginning.
     """
     kept = bytearray(b"\1" * len(text))
     if most is not None and weight(text) > most:
