@@ -6,29 +6,26 @@ Whatever a collection or a model wrote is escaped; our own pictures alone are le
 from __future__ import annotations
 
 import json
-import re
+from collections.abc import Callable
 from functools import cache
-from importlib.resources import files
 from typing import Any
-
-from jinja2 import Environment, StrictUndefined, Template
 
 from evals import figures, plots, tables
 from evals.published import NOTE
 from evals.tables import Details, Report
+from rearank_agent.markup import template
 
 __all__ = ["page"]
 
 _OPEN = 4  # groups of wins and losses that stand open; more would bury what follows
-
-_HIDDEN = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\u202a-\u202e\u2066-\u2069]")
 
 
 def page(report: Report, details: Details) -> str:
     """The whole document, from report.json and details.json as they were read."""
     groups = _groups(report, details)
     pictures = {axis: plots.tradeoff(report, details, axis) for axis in plots.AXES}
-    return _template().render(
+    return _template()(
+        tables=tables,
         report=report,
         details=details,
         measure=details["measures"][0],
@@ -42,24 +39,9 @@ def page(report: Report, details: Details) -> str:
 
 
 @cache
-def _template() -> Template:
-    made = Environment(
-        autoescape=True,
-        undefined=StrictUndefined,
-        finalize=_shown,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    made.globals["tables"] = tables
-    made.filters |= {name: getattr(figures, name) for name in ("amount", "hundred", "signed")}
-    made.filters["pretty"] = _pretty
-    text = files("evals").joinpath("page.html.j2").read_text(encoding="utf-8")
-    return made.from_string(text)
-
-
-def _shown(value: Any) -> Any:
-    """Text without what would turn the letters round it; markup of ours as it is."""
-    return _HIDDEN.sub("", value) if type(value) is str else value
+def _template() -> Callable[..., str]:
+    shown = {name: getattr(figures, name) for name in ("amount", "hundred", "signed")}
+    return template("evals", "page.html.j2", shown | {"pretty": _pretty})
 
 
 def _pretty(value: Any) -> str:

@@ -19,12 +19,13 @@ from rearank_agent.errors import BusyError, InputError, SetupError
 from rearank_agent.find import Told, find
 from rearank_agent.passage import Fault, Passage, Ranking, as_passages
 from rearank_agent.reranker import Reranker
+from rearank_agent.settings import cache_folder
 from rearank_agent.store import Store
 
 if TYPE_CHECKING:
     from rearank_agent.library import Library
 
-__all__ = ["DEADLINE", "MOST_BYTES", "MOST_PASSAGES", "Desk"]
+__all__ = ["DEADLINE", "MOST_BYTES", "MOST_PASSAGES", "Desk", "runs"]
 
 DEADLINE = 50.0
 """Seconds for a request, unless told otherwise: hosts commonly give up after 60."""
@@ -37,6 +38,15 @@ AT_ONCE = 8  # requests at work; the others wait, so that some end in time rathe
 _LEAST = 0.5  # seconds in which something can still be judged
 
 T = TypeVar("T")
+
+
+def runs() -> Store:
+    """Where rankings are kept by run: in this user's cache folder.
+
+    Raises:
+        SetupError: a setting cannot be read.
+    """
+    return Store(cache_folder() / "runs.sqlite", most=64 * 1024 * 1024)
 
 
 @dataclass

@@ -10,7 +10,7 @@ from rearank_agent.answer import tokens
 from rearank_agent.errors import InputError
 from rearank_agent.passage import Fault, Ranked, Ranking, Step
 
-__all__ = ["Explanation", "explanation"]
+__all__ = ["Explanation", "explained", "explanation"]
 
 _TOP = 10
 
@@ -32,20 +32,33 @@ class Explanation:
     text: str
 
 
-def explanation(ranking: Ranking, passage: str, part: int, most_tokens: int) -> Explanation:
-    """One part of the explanation of a run, or of a passage in it.
+def explained(ranking: Ranking, passage: str) -> str:
+    """All that is known of a run, or of a passage in it.
 
     Args:
         passage: its id (its number in the list that was given), or after a search its rank or
             place; "" for the whole run.
+
+    Raises:
+        InputError: no such passage.
+    """
+    lines = _of_passage(ranking, _find(ranking, passage)) if passage else _of_run(ranking)
+    return "\n".join(lines)
+
+
+def explanation(ranking: Ranking, passage: str, part: int, most_tokens: int) -> Explanation:
+    """One part of what `explained` tells.
+
+    Args:
+        passage: as there.
         part: from 1; a text that is too long for the budget comes in several.
         most_tokens: of a part, its text and its structured form together.
 
     Raises:
         InputError: no such passage, or no such part.
     """
-    lines = _of_passage(ranking, _find(ranking, passage)) if passage else _of_run(ranking)
-    cut = _pieces("\n".join(lines), most_tokens - _size("", ranking.run) - tokens(_next(99, 99)))
+    room = most_tokens - _size("", ranking.run) - tokens(_next(99, 99))
+    cut = _pieces(explained(ranking, passage), room)
     if not 1 <= part <= len(cut):
         raise InputError(f"there is no part {part}: parts go from 1 to {len(cut)}")
     text = cut[part - 1]

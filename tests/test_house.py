@@ -21,7 +21,10 @@ MOST_LINES_OF_CORE = 2_905  # 2,500 in the first drawing; docs/architecture.md s
 MOST_LINES_OF_SEARCH = 800
 MOST_LINES_OF_COLLECTIONS = 265
 # Front ends, and what they share: on top of the core too.
-SHELL_FILES = ("__main__", "answer", "brief", "find", "listlike", "serve", "tool", "wrapper")
+SHELL_FILES = (
+    *("__main__", "answer", "brief", "bump", "excerpt", "find", "listlike", "markup", "page"),
+    *("replay", "serve", "tool", "wrapper"),
+)
 # The first stage over files: on top of the core, and nothing of the core knows it.
 SEARCH = ("cutting", "folder", "library", "reading", "shelf", "webpage")
 # What is measured and trained on, and how it is kept: on top of the core too.
@@ -50,7 +53,7 @@ SUBJECTS = {
     "pyarrow": {"evals/bright.py"},
     "scipy": {"evals/stats.py", "evals/robustness.py"},
     "matplotlib": {"evals/plots.py", "training/plots.py"},
-    "jinja2": {"evals/page.py"},
+    "jinja2": {"rearank_agent/markup.py"},
     "torch": {
         *(f"training/{name}.py" for name in ("checkpoints", "dev", "embedded", "export")),
         *(f"training/{name}.py" for name in ("lessons", "plackett_luce", "quantise")),

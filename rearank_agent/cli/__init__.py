@@ -55,6 +55,7 @@ def main() -> None:
 
 # They add their commands to `app`, in the order --help shows them.
 from rearank_agent.cli import rank  # noqa: E402, F401, I001
+from rearank_agent.cli import explain  # noqa: E402, F401
 from rearank_agent.cli import plan  # noqa: E402, F401
 from rearank_agent.cli import evaluate  # noqa: E402, F401
 from rearank_agent.cli import train  # noqa: E402, F401

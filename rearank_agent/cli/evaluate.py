@@ -217,7 +217,7 @@ def verify(
 
 def _ready() -> None:
     """Raise SetupError if a package is missing that measuring needs."""
-    for package in ("ir_measures", "scipy", "matplotlib", "jinja2"):
+    for package in ("ir_measures", "scipy", "matplotlib"):
         if find_spec(package) is None:
             raise SetupError(f"eval needs {package}: pip install 'rearank-agent[eval]'")
 

@@ -144,15 +144,12 @@ def _over_http(
 
 def desk(judging: Judging, roots: Sequence[Path], max_tokens: int) -> Desk:
     """What stands behind the tools, as these options want it; raises as `Judging.reranker`."""
-    from mcp_server.desk import Desk
+    from mcp_server.desk import Desk, runs
     from rearank_agent.folder import as_roots
-    from rearank_agent.settings import cache_folder
-    from rearank_agent.store import Store
 
     if roots:
         as_roots(roots)  # one that is not there is an error now, not at the first search
-    kept = Store(cache_folder() / "runs.sqlite", most=64 * 1024 * 1024)
-    return Desk(judging.reranker(), roots, kept, max_tokens)
+    return Desk(judging.reranker(), roots, runs(), max_tokens)
 
 
 def _here() -> Sequence[Path]:

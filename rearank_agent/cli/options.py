@@ -6,9 +6,21 @@ import inspect
 from collections.abc import Callable, Iterator
 from dataclasses import fields, is_dataclass
 from functools import wraps
-from typing import Any, get_type_hints
+from pathlib import Path
+from typing import Annotated, Any, get_type_hints
 
-__all__ = ["with_options"]
+import typer
+
+__all__ = ["Html", "with_options"]
+
+Html = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        help="Write a page that shows why, for any browser.",
+        show_default=False,
+    ),
+]
 
 
 def with_options(command: Callable[..., None]) -> Callable[..., None]:

@@ -7,6 +7,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import typer
@@ -26,18 +27,35 @@ _SHORTEST = 8
 _PATIENCE = 1.0
 
 
-def give(ranking: Ranking, top: int | None, as_json: bool) -> None:
+def give(ranking: Ranking, top: int | None, as_json: bool, html: Path | None) -> None:
     """Print the ranking as whoever reads stdout wants it; a partial one exits with 3."""
-    if as_json:
-        print(ranking.to_json())
-    elif sys.stdout.isatty():
-        _show(ranking, top or _SHOWN)
-    else:
-        for ranked in ranking.passages[:top]:
-            print(json.dumps(_line(ranked), ensure_ascii=False))
+    try:
+        if as_json:
+            print(ranking.to_json())
+        elif sys.stdout.isatty():
+            _show(ranking, top or _SHOWN)
+        else:
+            for ranked in ranking.passages[:top]:
+                print(json.dumps(_line(ranked), ensure_ascii=False))
+    finally:  # also when whoever reads stdout has had enough
+        if html:
+            write_page(ranking, html)
     notes(ranking.faults)
     if ranking.partial:
         raise typer.Exit(3)
+
+
+def write_page(ranking: Ranking, path: Path) -> None:
+    """Write the ranking's page, and say where.
+
+    Raises:
+        SetupError: it cannot be written.
+    """
+    from rearank_agent.files import write
+    from rearank_agent.page import page
+
+    write(path, page(ranking))
+    print(f"the page is in {path}", file=sys.stderr)
 
 
 def running(told: str, lasting: bool) -> None:

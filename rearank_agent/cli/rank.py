@@ -10,7 +10,7 @@ import typer
 
 from rearank_agent.cli import app
 from rearank_agent.cli.judging import Judging
-from rearank_agent.cli.options import with_options
+from rearank_agent.cli.options import Html, with_options
 from rearank_agent.errors import InputError
 
 Query = Annotated[str, typer.Argument(help="What you want to know.", show_default=False)]
@@ -40,6 +40,7 @@ def rerank(
     ] = 0.0,
     top: Top = None,
     as_json: Json = False,
+    html: Html = None,
     judging: Judging,
 ) -> None:
     """Put passages from a file or a pipe in order.
@@ -58,7 +59,7 @@ def rerank(
         ranking = judging.reranker().rerank_sync(
             query, candidates, instruction=instruction, blend=blend, progress=show
         )
-    give(ranking, top, as_json)
+    give(ranking, top, as_json, html)
 
 
 @app.command()
@@ -78,6 +79,7 @@ def search(
     ] = None,
     top: Top = None,
     as_json: Json = False,
+    html: Html = None,
     judging: Judging,
 ) -> None:
     """Search the files under folders, and put what is found in order.
@@ -107,4 +109,4 @@ def search(
             blend=reranker.policy.blend if blend is None else blend,
             progress=show,
         )
-    give(replace(ranking, faults=(*found.faults, *ranking.faults)), top, as_json)
+    give(replace(ranking, faults=(*found.faults, *ranking.faults)), top, as_json, html)

@@ -1,0 +1,93 @@
+"""`explain`: why the passages of an earlier ranking stand where they stand."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from rearank_agent.cli import app
+from rearank_agent.cli.options import Html
+from rearank_agent.errors import InputError
+
+if TYPE_CHECKING:
+    from rearank_agent.passage import Ranking
+
+
+@app.command()
+def explain(
+    run: Annotated[
+        str,
+        typer.Argument(help="The run an agent's answer named, or a file that --json wrote."),
+    ],
+    passage: Annotated[
+        str,
+        typer.Argument(
+            help="Its id; after a search, its rank or place.  \\[the whole run]",
+            show_default=False,
+        ),
+    ] = "",
+    html: Html = None,
+) -> None:
+    """Tell why the passages of an earlier ranking stand where they stand.
+
+    The same that an agent is told by its tool `explain`; or all of it as a page.
+
+        rearank-agent rerank 'how long do fleas live' passages.jsonl --json > ranking.json
+
+        rearank-agent explain ranking.json --html why.html
+    """
+    from mcp_server.explanation import explained
+    from rearank_agent.cli.output import write_page
+
+    ranking = _ranking(run)
+    if html is None:
+        print("\n".join(map(_plain, explained(ranking, passage).splitlines())))
+    elif passage:
+        raise InputError("the page shows the whole run: leave out PASSAGE, or --html")
+    else:
+        write_page(ranking, html)
+
+
+def _plain(line: str) -> str:
+    """The line without what a terminal might obey."""
+    return "".join(
+        c if c.isprintable() or c.isspace() else "\N{REPLACEMENT CHARACTER}" for c in line
+    )
+
+
+def _ranking(run: str) -> Ranking:
+    """The ranking in a file, or the kept one of a run."""
+    from mcp_server.desk import runs
+    from rearank_agent.brief import short
+    from rearank_agent.passage import Ranking
+
+    file = Path(run)
+    try:
+        text = file.read_bytes() if file.is_file() else runs().get(run)
+    except OSError as error:
+        raise InputError(f"{run} cannot be read: {error.strerror}") from None
+    if text is None:
+        raise InputError(f"no run {run!r:.60} is kept (any more), and no file is called so")
+    try:
+        ranking = Ranking.from_json(text)
+        _check(ranking)
+    except InputError as error:
+        raise InputError(f"{run}: {short(str(error), 200)}") from None
+    return ranking
+
+
+def _check(ranking: Ranking) -> None:
+    """Raise InputError where a file was changed by hand, so that its numbers do not fit."""
+    places = set(range(len(ranking.passages)))
+    ranks = [ranked.rank for ranked in ranking.passages]
+    fits = ranks == [place + 1 for place in sorted(places)] and places == {
+        ranked.was - 1 for ranked in ranking.passages
+    }
+    for step in ranking.steps:
+        fits &= places.issuperset(step.window) and len(set(step.window)) == len(step.window)
+        fits &= sorted(step.reply.order) == list(range(len(step.window)))
+        fits &= step.reply.scores is None or len(step.reply.scores) == len(step.window)
+    if not fits:
+        raise InputError("not a whole ranking: its ranks or windows do not fit its passages")
