@@ -33,7 +33,7 @@ from rearank_agent.errors import RearankError, SetupError
 __all__ = ["Relay"]
 
 _HANDSHAKE = 60.0  # seconds that a server may take when it is started anew
-_LAST_WORDS = 5.0  # seconds for what is under way when the host has gone
+_LAST_WORDS = 3.0  # seconds for what is under way when the host has gone
 _AT_ONCE = 0.5
 _SHOWN = 120  # characters of what is no message
 _INTERNAL_ERROR = -32603  # of JSON-RPC

@@ -10,11 +10,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import httpx2
 import pytest
 from mcp import Client, StdioServerParameters
 from pydantic_ai.messages import ModelResponse, TextPart, ToolCallPart, ToolReturnPart
 from pydantic_ai.models.function import FunctionModel
-from terminal import in_terminal
+from terminal import PROGRAM, in_terminal
 
 ROOT = Path(__file__).parent.parent
 BLOCKS = re.findall(
@@ -101,6 +102,22 @@ def test_make_demo_shows_what_readme_shows(checkout, monkeypatch):
     # Processors round int8 products in their own ways: seen 0.538 and 0.544 for one passage.
     scores = [[float(s) for s in score.findall(text)] for text in (seen, shown)]
     assert scores[0] == pytest.approx(scores[1], abs=0.015)
+
+
+def test_the_web_service_answers_as_shown(checkout):
+    (block,) = [text for kind, text in BLOCKS if kind == "text" and "curl" in text]
+    asked, answered = block.splitlines()
+    body = re.search(r"-d '(.*)'$", asked)[1]
+    env = {**os.environ, "REARANK_CACHE": str(checkout / "cache")}
+    command = [PROGRAM, "mcp", "--http", "127.0.0.1:0"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, env=env, text=True) as server:
+        port = re.search(r"127\.0\.0\.1:(\d+)", server.stderr.readline())[1]
+        said = httpx2.post(f"http://127.0.0.1:{port}/v1/rerank", content=body).json()
+        server.terminate()
+    shown = json.loads(answered)
+    scores = [[one.pop("relevance_score") for one in of["results"]] for of in (said, shown)]
+    assert scores[0] == pytest.approx(scores[1], abs=0.015)
+    assert said | {"id": ""} == shown | {"id": ""}
 
 
 async def test_the_configuration_starts_the_server(checkout, monkeypatch):
