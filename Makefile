@@ -39,6 +39,7 @@ figures: .venv/dev ## print the measured tables of docs/figures.md again
 	$(BIN)/python -m benchmarks.questions
 	$(BIN)/python -m benchmarks.llm
 	$(BIN)/python -m benchmarks.mcp
+	$(BIN)/python -m benchmarks.proxy
 	$(BIN)/python -m benchmarks.agent
 	$(BIN)/python -m benchmarks.schedules
 

@@ -58,11 +58,9 @@ def passages(n: int) -> list[str]:
 class Wire:
     """A raw JSON-RPC client over stdio that counts what is not JSON."""
 
-    def __init__(self, **environment: str) -> None:
+    def __init__(self, command=(PROGRAM, "mcp"), **environment: str) -> None:
         pipe, env = subprocess.PIPE, {**os.environ, **environment}
-        self.process = subprocess.Popen(
-            [PROGRAM, "mcp"], stdin=pipe, stdout=pipe, cwd=ROOT, env=env
-        )
+        self.process = subprocess.Popen(command, stdin=pipe, stdout=pipe, cwd=ROOT, env=env)
         self.foreign, self.number, self.sent, self.got = 0, 0, 0, 0
 
     def ask(self, method: str, **params: object) -> dict:
@@ -74,7 +72,8 @@ class Wire:
         self.process.stdin.flush()
         self.sent = len(line)
         while True:
-            line = self.process.stdout.readline()
+            if not (line := self.process.stdout.readline()):
+                raise EOFError("the server has ended")
             try:
                 answer = json.loads(line)
             except ValueError:
