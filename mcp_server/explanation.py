@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 
 from rearank_agent.answer import tokens
+from rearank_agent.brief import shuffled
 from rearank_agent.errors import InputError
 from rearank_agent.passage import Fault, Ranked, Ranking, Step
 
@@ -159,7 +160,8 @@ def _window(
     yield head
     if step.reply.reasoning:
         shown = (f"[{local}] is {names[at]}" for local, at in enumerate(step.window, 1))
-        yield f"in the words below, {', '.join(shown)}"
+        unknown = "each vote has an order, and so numbers, of its own"
+        yield f"in the words below, {unknown if shuffled(ranking) else ', '.join(shown)}"
         yield step.reply.reasoning
     elif position is None and size > 1:
         order = [names[step.window[local]] for local in step.reply.order]

@@ -14,7 +14,7 @@ from rearank_agent.passage import Fault, Ranked, Ranking
 
 __all__ = [
     "LEAST_TOKENS", "check_budget", "noted", "printable",
-    "rerank_answer", "search_answer", "short", "unjudged",
+    "rerank_answer", "search_answer", "short", "shuffled", "unjudged",
 ]  # fmt: skip
 
 LEAST_TOKENS = 500
@@ -177,3 +177,8 @@ def unjudged(ranking: Ranking) -> str:
     if any(nothing.isdisjoint(f.kind for f in step.reply.faults) for step in ranking.steps):
         return ""
     return "; ".join(noted(fault) for fault in ranking.faults[:2]) or "nobody judged"
+
+
+def shuffled(ranking: Ranking) -> bool:
+    """Whether the judge saw each window in other orders too, so that nobody knows its numbers."""
+    return any(part.startswith("votes=") for part in ranking.policy.split())

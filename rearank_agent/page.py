@@ -9,7 +9,7 @@ from functools import cache
 from urllib.parse import urlsplit
 
 from rearank_agent import __version__
-from rearank_agent.brief import short
+from rearank_agent.brief import short, shuffled
 from rearank_agent.bump import TOP, WIDTH, bump
 from rearank_agent.excerpt import Piece, excerpt, share, weight
 from rearank_agent.markup import template
@@ -158,7 +158,7 @@ def _numbers(ranking: Ranking) -> list[tuple[int, ...]]:
     Votes see a window in other orders than it is recorded in: whom their numbers mean is unknown.
     """
     rank = {ranked.was - 1: ranked.rank for ranked in ranking.passages}
-    known = not any(part.startswith("votes=") for part in ranking.policy.split())
+    known = not shuffled(ranking)
     return [*(tuple(rank[at] for at in step.window if known) for step in ranking.steps), ()]
 
 

@@ -596,7 +596,10 @@ def test_numbers_of_votes_are_nobodys(run, stub, monkeypatch, tmp_path):
     monkeypatch.setenv("VLLM_BASE_URL", stub.url)
     stub.script = thinking
     path = tmp_path / "why.html"
-    run(*ASK, "--policy", "vllm:m", "--votes", "2", "--html", str(path))
+    asked = run(*ASK, "--policy", "vllm:m", "--votes", "2", "--json", "--html", str(path))
     read = check(path.read_text())
     assert [e["href"] for e in read.all(tag="a") if e["text"] in ("[1]", "[12]")] == []
     assert len([line for line in read.texts(class_="place") if "confidence" in line]) == 12
+    (tmp_path / "run.json").write_text(asked.stdout)
+    told = run("explain", str(tmp_path / "run.json")).stdout
+    assert "in the words below, each vote has an order, and so numbers, of its own" in told
