@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from mcp_server.explanation import Explanation, explanation
 from rearank_agent.answer import RerankAnswer, SearchAnswer
-from rearank_agent.brief import check_budget, rerank_answer, search_answer
+from rearank_agent.brief import check_budget, noted, rerank_answer, search_answer
 from rearank_agent.errors import BusyError, InputError, SetupError
 from rearank_agent.find import Told, find
 from rearank_agent.passage import Fault, Passage, Ranking, as_passages
@@ -38,6 +39,8 @@ AT_ONCE = 8  # requests at work; the others wait, so that some end in time rathe
 _LEAST = 0.5  # seconds in which something can still be judged
 
 T = TypeVar("T")
+
+_log = logging.getLogger(__name__)
 
 
 def runs() -> Store:
@@ -203,7 +206,13 @@ class Desk:
             self._places.release()
 
     async def _keep(self, ranking: Ranking) -> Ranking:
-        """Put the ranking into the store; a store that fails is a fault, not the end."""
+        """Put the ranking into the store; a store that fails is a fault, not the end.
+
+        Clients may not show what went wrong; the log does.
+        """
+        if ranking.partial:
+            ended = (noted(f) for f in ranking.faults if f.kind in ("deadline", "failed"))
+            _log.warning("run %s is partial: %s", ranking.run, "; ".join(ended))
         try:
             await self._aside(1.0, lambda: self.kept.put(ranking.run, ranking.to_json()))
         except (SetupError, BusyError) as error:

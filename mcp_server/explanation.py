@@ -7,13 +7,15 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 
 from rearank_agent.answer import tokens
-from rearank_agent.brief import shuffled
+from rearank_agent.blend import own_scores
+from rearank_agent.brief import short, shuffled
 from rearank_agent.errors import InputError
 from rearank_agent.passage import Fault, Ranked, Ranking, Step
 
 __all__ = ["Explanation", "explained", "explanation"]
 
 _TOP = 10
+_SHOWN = 200  # characters
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +39,8 @@ def explained(ranking: Ranking, passage: str) -> str:
     """All that is known of a run, or of a passage in it.
 
     Args:
-        passage: its id (its number in the list that was given), or after a search its rank or
-            place; "" for the whole run.
+        passage: its id (its number in the list that was given), place or rank; "" for the whole
+            run.
 
     Raises:
         InputError: no such passage.
@@ -93,17 +95,15 @@ def _pieces(text: str, most: int) -> list[str]:
 
 
 def _find(ranking: Ranking, passage: str) -> Ranked:
-    """By its id or, after a search, by its rank or place."""
+    """By its id or place, else by its rank; after a search, by its rank first."""
     for one in ranking.passages:
         if passage in (one.id, str(one.rank) if one.passage.place else ""):
             return one
     for one in ranking.passages:
-        if passage == one.passage.place:
+        if passage in (one.passage.place, str(one.rank)):
             return one
-    raise InputError(
-        f"no passage {passage!r:.60} in this run: give its number in your list, or its rank or "
-        f"place in a search; there are {len(ranking.passages)}"
-    )
+    known = short(", ".join(one.id for one in ranking.passages), _SHOWN)
+    raise InputError(f"no passage {passage!r:.60} in this run; there are {known}")
 
 
 def _of_run(ranking: Ranking) -> Iterator[str]:
@@ -114,21 +114,20 @@ def _of_run(ranking: Ranking) -> Iterator[str]:
     yield f"policy: {ranking.policy}; schedule: {ranking.schedule or 'none'}"
     spent = usage.prompt_tokens + usage.thought_tokens + usage.answer_tokens
     yield (
-        f"cost: {usage.turns} turns, {usage.calls} model calls, {usage.hits} from the cache, "
-        f"{spent:,} tokens, {usage.seconds:.2f} s{'; partial' if ranking.partial else ''}"
+        f"cost: turns {usage.turns}, calls {usage.calls}, from the cache {usage.hits}, "
+        f"tokens {spent:,}, {usage.seconds:.2f} s{'; partial' if ranking.partial else ''}"
     )
     yield from map(_fault, ranking.faults)
-    best = ", ".join(_name(one) for one in ranking.passages[:_TOP])
-    yield f"best first: {best or 'nothing'}{', ...' if len(ranking.passages) > _TOP else ''}"
+    yield f"best first, {min(_TOP, len(ranking.passages))} of {len(ranking.passages)}:"
+    yield from map(_line, ranking.passages[:_TOP])
     for number, step in enumerate(ranking.steps, 1):
         yield from _window(ranking, step, number)
 
 
 def _of_passage(ranking: Ranking, ranked: Ranked) -> Iterator[str]:
     n = len(ranking.passages)
-    given = "as the policy gave it" if ranked.scored else "from its rank alone"
     yield f"{_name(ranked)}: rank {ranked.rank} of {n}, was {ranked.was}"
-    yield f"score {ranked.score:.4f}, {given}"
+    yield f"score {ranked.score:.4f}, {_given(ranking, ranked)}"
     if ranked.confidence is not None:
         yield f"confidence {ranked.confidence:.2f}"
     if why := ranked.rationale:
@@ -147,6 +146,25 @@ def _of_passage(ranking: Ranking, ranked: Ranked) -> Iterator[str]:
             yield from _window(ranking, step, number, position)
 
 
+def _given(ranking: Ranking, ranked: Ranked) -> str:
+    """Where a score comes from."""
+    if not ranked.scored:
+        return "from its rank alone"
+    if not ranking.blend:
+        return "as the policy gave it"
+    own = own_scores(ranking.steps, len(ranking.passages))
+    had = f"score {own[ranked.was - 1]:.4f}" if own else "order"
+    return f"of the policy's {had} and, with weight {ranking.blend:g}, the rank as given"
+
+
+def _line(ranked: Ranked) -> str:
+    """A passage in a list of the best."""
+    said = [ranked.passage.title, f"“{ranked.evidence}”" if ranked.evidence else ""]
+    about = short(": ".join(filter(None, said)), _SHOWN)
+    name = f"{ranked.rank}. {_name(ranked)}, was {ranked.was}"
+    return f"{name}: {about}" if about else name
+
+
 def _window(
     ranking: Ranking, step: Step, number: int, position: int | None = None
 ) -> Iterator[str]:
@@ -163,7 +181,7 @@ def _window(
         unknown = "each vote has an order, and so numbers, of its own"
         yield f"in the words below, {unknown if shuffled(ranking) else ', '.join(shown)}"
         yield step.reply.reasoning
-    elif position is None and size > 1:
+    elif position is None and 1 < size < len(names):
         order = [names[step.window[local]] for local in step.reply.order]
         yield f"order: {', '.join(order[:_TOP])}{', ...' if size > _TOP else ''}"
     yield from map(_fault, step.reply.faults)

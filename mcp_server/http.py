@@ -205,6 +205,6 @@ def _patient(receive: Receive) -> Receive:
 
 
 def _refused(status: int, message: str, headers: Mapping[str, str] | None = None) -> JSONResponse:
-    error = {"code": -32600, "message": message}
-    told = {"jsonrpc": "2.0", "id": None, "error": error, "detail": message}
+    error = {"code": status, "message": message}
+    told = {"jsonrpc": "2.0", "id": None, "error": error, "detail": message}  # for either client
     return JSONResponse(told, status, headers)

@@ -26,6 +26,13 @@ __all__ = ["MOST_BODY", "rest"]
 MOST_BODY = 8 * 1024 * 1024
 _PATHS = ("/v1/rerank", "/v2/rerank", "/rerank")  # clients append one or the other
 
+# In the place of what Starlette says.
+_GUIDE = {
+    "Not Found": "there is nothing here: POST /v1/rerank ranks, GET /openapi.json describes it, "
+    "/mcp speaks MCP",
+    "Method Not Allowed": "/v1/rerank takes POST, /openapi.json GET",
+}
+
 T = TypeVar("T")
 
 
@@ -39,7 +46,7 @@ def rest(desk: Desk) -> Starlette:
         ],
         exception_handlers={
             HTTPException: lambda _, error: _refused(
-                error.status_code, error.detail, error.headers
+                error.status_code, _GUIDE.get(error.detail, error.detail), error.headers
             ),
             ValidationError: lambda _, error: _refused(422, wrong(error)),
             InputError: lambda _, error: _refused(422, failed(error)),
@@ -60,7 +67,8 @@ class _Service:
         policy = self.desk.reranker.policy
         known = dict.fromkeys((policy.name, MODEL))
         if asked.model is not None and asked.model not in known:
-            raise HTTPException(404, f"there is no such model; there are: {', '.join(known)}")
+            has = ", ".join(known)
+            raise HTTPException(404, f"there is no such model; there are: {has}; or leave it out")
         ranking = await _unless_gone(
             request, self.desk.rank(asked.query, asked.passages, asked.instruction or "")
         )

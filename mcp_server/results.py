@@ -3,23 +3,29 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import logging
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from mcp_server.desk import Desk
-from rearank_agent.answer import as_text
-from rearank_agent.brief import rerank_answer, unjudged
+from rearank_agent.answer import RerankAnswer, tokens
+from rearank_agent.brief import LEAST_TOKENS, rerank_answer, short, unjudged
+from rearank_agent.discretion import discreet
 from rearank_agent.errors import InputError, PolicyError, RearankError
 from rearank_agent.find import Told
 from rearank_agent.listlike import Listlike, few, listlike
+from rearank_agent.passage import Ranking
 
 __all__ = ["META", "Sorter"]
+
+_log = logging.getLogger(__name__)
 
 META = "rearank-agent/ranking"
 """Where a result's `_meta` holds the `RerankAnswer` that it was put in order by."""
 
 Result = dict[str, Any]
+_QUERY, _NAME = 120, 80  # characters shown
 _QUERIES = ("query", "q", "question", "search_query", "search", "keywords")
 
 
@@ -65,9 +71,9 @@ class Sorter:
         try:
             return await self._sorted(arguments, result, lists, spent, progress)
         except RearankError as error:
-            return _with_text(
-                result, f"note: this is {tool}'s result as it came, not reranked: {error}"
-            )
+            why = discreet(str(error))
+            _log.warning("a result of %s is handed on as it came, not reranked: %s", tool, why)
+            return _with_text(result, f"note: {tool}'s result as it came, not reranked: {why}")
 
     async def _sorted(
         self,
@@ -90,14 +96,17 @@ class Sorter:
         )
         if why := unjudged(ranking):
             raise PolicyError(why)
-        best = [one.was - 1 for one in ranking.passages[: self.top_k]]
-        answer = rerank_answer(ranking, self.top_k, True, self.desk.max_tokens)
-        arranged = {key: found.arranged(best) for key, found in lists.items()}
-        said = "reranked; in brackets the place that each had before"
+        best = ranking.passages[: self.top_k]
+        order = [one.was - 1 for one in best]
+        names = [short(one.passage.title or one.passage.place, _NAME) for one in best]
+        room = max(LEAST_TOKENS, self.desk.max_tokens - tokens("".join(names)))
+        answer = rerank_answer(ranking, self.top_k, True, room)
+        said = _reasons(ranking, answer, names)
         if "content" not in lists and result.get("content"):
-            said = "the structured content is reranked, the text above is as it came; " + said
+            said = f"the text above is as it came, the structured content is reranked\n{said}"
+        arranged = {key: found.arranged(order) for key, found in lists.items()}
         meta = {**(result.get("_meta") or {}), META: asdict(answer)}
-        return _with_text({**result, **arranged, "_meta": meta}, f"{said}\n{as_text(answer)}")
+        return _with_text({**result, **arranged, "_meta": meta}, said)
 
     def _query(self, arguments: Mapping[str, Any]) -> str:
         texts = {name: said for name, said in arguments.items() if isinstance(said, str)}
@@ -109,6 +118,21 @@ class Sorter:
         if not named and len(texts) != 1:
             raise InputError("it is not clear which argument is the query: see --query-arg")
         return texts[named[0]] if named else next(iter(texts.values()))
+
+
+def _reasons(ranking: Ranking, answer: RerankAnswer, names: Sequence[str]) -> str:
+    """What a model should know of the order: it sees the items above, but not those left out."""
+    n, kept = answer.total, len(names)
+    rest = f"; {n - kept} weaker left out" if n > kept else ""
+    partial = "; partial: the best order so far" if answer.partial else ""
+    head = f"reranked for “{short(ranking.query, _QUERY)}”: the best {kept} of {n}"
+    lines = (
+        f"{line.rank}. [{line.number}] {': '.join(filter(None, (name, line.reason)))}".rstrip()
+        for line, name in zip(answer.ranking, names, strict=False)
+    )
+    end = f"in brackets: the place before; run {answer.run}"
+    notes = (f"note: {note}" for note in answer.notes)
+    return "\n".join([f"{head}{rest}{partial}", *lines, end, *notes])
 
 
 def _lists(result: Result) -> dict[str, Listlike]:

@@ -208,7 +208,7 @@ class Embedded:
         quotes = _nearest(query.look.whole, encoded, passage, len(text) - len(passage.text))
         return _Judged(
             score=likeness(query.look, Look(encoded.hidden), self._share),
-            rationale=query.terms.rationale(content(text[: encoded.end]), quotes),
+            rationale=query.terms.rationale(content(text), quotes),
             whole=encoded.whole,
         )
 

@@ -70,9 +70,19 @@ def listlike(result: object) -> Listlike | None:
 
 
 def few(value: object) -> bool:
-    """Whether there is nothing to put in order: a list, or one in a mapping, of one or none."""
+    """Whether there is nothing to put in order: a list, or one in a mapping, of one or none.
+
+    A list of one list, as Chroma has them, is no such thing.
+    """
     lists = value.values() if isinstance(value, Mapping) else [value]
-    return any(isinstance(one, list | tuple) and len(one) < 2 for one in lists)
+    return any(
+        isinstance(one, list | tuple) and len(one) < 2 and not any(map(_is_list, one))
+        for one in lists
+    )
+
+
+def _is_list(value: object) -> bool:
+    return isinstance(value, list | tuple)
 
 
 def _found(value: Any, levels: int = _LEVELS, named: bool = True) -> Listlike | None:

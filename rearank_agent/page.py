@@ -13,7 +13,7 @@ from rearank_agent.brief import short, shuffled
 from rearank_agent.bump import TOP, WIDTH, bump
 from rearank_agent.excerpt import Piece, excerpt, share, weight
 from rearank_agent.markup import template
-from rearank_agent.passage import Quote, Ranked, Ranking, Step
+from rearank_agent.passage import Fault, Quote, Ranked, Ranking, Step
 from rearank_agent.replay import replay
 
 __all__ = ["page"]
@@ -60,6 +60,7 @@ class Card:
         spoken: the number of the window in which they fell; 0 where there are none.
         url: whether its place is an address to follow.
         unfolded: whether it stands open.
+        faults: those that name it.
         seen: the windows it was in: their number, its place there before and after, from 1.
     """
 
@@ -70,6 +71,7 @@ class Card:
     spoken: int
     url: bool
     unfolded: bool
+    faults: list[Fault]
     seen: list[tuple[int, int, int]]
 
 
@@ -125,7 +127,7 @@ def _cards(ranking: Ranking) -> list[Card]:
     said = [one.rationale.text if one.rationale else "" for one in ranked]
     most = share((weight(one.text) for one in ranked), _budget(_TEXTS, ranking))
     most_words = share(map(weight, said), _budget(_WORDS, ranking))
-    seen, numbers = _seen(ranking.steps), _numbers(ranking)
+    seen, numbers, faults = _seen(ranking.steps), _numbers(ranking), _faults(ranking)
     spoke = {at: number for number, step in enumerate(ranking.steps, 1)
              if step.reply.rationales for at in step.window}  # fmt: skip
     return [
@@ -137,10 +139,20 @@ def _cards(ranking: Ranking) -> list[Card]:
             spoken=spoke.get(one.was - 1, 0),
             url=_is_url(one.passage.place),
             unfolded=one.rank <= TOP or len(ranked) <= _UNFOLDED,
+            faults=faults.get(one.id, []),
             seen=seen.get(one.was - 1, []),
         )
         for one, about in zip(ranked, said, strict=True)
     ]
+
+
+def _faults(ranking: Ranking) -> dict[str, list[Fault]]:
+    """The faults of every passage that has some."""
+    named: dict[str, list[Fault]] = {}
+    for fault in ranking.faults:
+        for one in fault.ids:
+            named.setdefault(one, []).append(fault)
+    return named
 
 
 def _seen(steps: Sequence[Step]) -> dict[int, list[tuple[int, int, int]]]:

@@ -288,7 +288,7 @@ class Ranked(Value):
         rank: from 1.
         was: its rank in the list that was given, from 1.
         score: falls with rank; what it measures is the policy's (and the blend's) affair.
-        scored: whether the policy gave the score; otherwise it is 1 - (rank - 1) / n.
+        scored: whether the policy gave the score (or a blend); otherwise it is 1 - (rank - 1) / n.
         rationale: why; None when the policy gave none.
         confidence: 0 to 1, from policies that ask more than once; None from others.
     """
@@ -331,6 +331,7 @@ class Ranking(Value):
         steps: every window that was judged, in time order.
         faults: everything that was mended or left out, in the whole request.
         partial: whether the deadline or a failure ended it before its time.
+        blend: the weight of the given order in the scores; 0 for none.
     """
 
     run: str
@@ -343,6 +344,7 @@ class Ranking(Value):
     faults: tuple[Fault, ...] = ()
     partial: bool = False
     usage: Usage = Usage()
+    blend: float = 0.0
 
     @property
     def ids(self) -> tuple[str, ...]:

@@ -172,6 +172,7 @@ class Request:
             faults=faults,
             partial=any(fault.kind in ("deadline", "failed") for fault in faults),
             usage=replace(usage, turns=self.turns, seconds=self.seconds),
+            blend=blend,
         )
 
     def _latest(self, said: Callable[[Reply], Sequence[T]]) -> dict[int, T]:

@@ -100,6 +100,19 @@ def test_a_server_that_refuses_says_why(run, stub):
     assert "note: failed: PolicyError: the server answered 404: no m here" in err
 
 
+def test_a_person_sees_at_once_that_nothing_was_ranked(stub):
+    stub.script = lambda body: Response('{"error": {"message": "no m here"}}', status_code=404)
+    code, shown = in_terminal([*ASK, "--top", "2"])
+    plain = [line.split() for line in re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", shown).splitlines()]
+    assert code == 3
+    said = "not ranked, the order is as given: failed: PolicyError: the server answered 404:"
+    assert plain[0] == said.split()
+    assert [line[:3] for line in plain if line[:1] in (["1"], ["2"])] == [
+        ["1", "=", "–"],
+        ["2", "=", "–"],
+    ]
+
+
 def test_a_person_sees_what_it_cost():
     code, shown = in_terminal([*ASK, "--top", "2"])
     plain = " ".join(re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", shown).split())

@@ -140,6 +140,12 @@ def test_quotes_are_sentences_of_the_text(embedded, title, text):
     assert sentence in ("It can leap a hundred times its length.", "Fleas leap far!", "no end")
 
 
+def test_the_terms_are_those_of_the_whole_text(embedded):
+    long = "and so on " * 400 + "far"
+    (ranked,) = Reranker(embedded).rerank_sync("how far", [long]).passages
+    assert (ranked.rationale.has, ranked.rationale.lacks) == (("far",), ())
+
+
 def test_long_text_is_cut_with_a_fault(embedded):
     long = JUMP + " and so on" * 400
     ranking = Reranker(embedded).rerank_sync(QUERY, [Passage("long", long), Passage("short", JUMP)])

@@ -143,12 +143,12 @@ async def test_explain_tells_what_the_judge_thought(client, desk):
         one, _ = await text_of(connected, "explain", run=run, passage="2")
         none, error = await text_of(connected, "explain", run=run, passage="9")
     assert f"query: {QUERY}" in whole
-    assert "best first: passage 2" in whole
+    assert "best first, 3 of 3:\n1. passage 2, was 2: “A flea jumps.”\n2. passage" in whole
     assert "window 1 (turn 1, 3 passages" in whole
     assert one.startswith("passage 2: rank 1 of 3, was 2\nscore 0.")
     assert "evidence: “A flea jumps.”" in one
     assert error
-    assert none.startswith("no passage '9' in this run: give its number in your list")
+    assert none == "no passage '9' in this run; there are 2, 1, 3"
 
 
 async def test_a_long_explanation_comes_in_parts_that_say_so(client, desk):
@@ -167,7 +167,7 @@ async def test_a_long_explanation_comes_in_parts_that_say_so(client, desk):
         beyond, error = await text_of(connected, "explain", run=run, part=first["parts"] + 1)
     assert first["parts"] > 2
     assert parts[0].endswith(f"(part 1 of {first['parts']}; ask explain again with part=2)")
-    assert "best first: passage 60" in "".join(parts)
+    assert "best first, 10 of 60:\n1. passage 60, was 60\n2. " in "".join(parts)
     assert error
     assert beyond.startswith(f"there is no part {first['parts'] + 1}")
 

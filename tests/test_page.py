@@ -552,13 +552,17 @@ def test_explain_names_a_file_that_is_no_ranking(run, tmp_path, text, said):
 
 def test_what_explain_cannot_do(run, tmp_path, kept):
     assert run("explain", "nobody") == (
-        2, "", "rearank-agent: no run 'nobody' is kept (any more), and no file is called so\n"
+        2, "", "rearank-agent: no run 'nobody' is kept (any more), and no file is called so; "
+        "of your own, keep what --json gives\n"
     )  # fmt: skip
     assert run("explain", kept.run, "ticks", "--html", str(tmp_path / "x")) == (
         2, "", "rearank-agent: the page shows the whole run: leave out PASSAGE, or --html\n"
     )  # fmt: skip
     code, _, err = run("explain", kept.run, "nobody")
-    assert (code, err.split(":")[1]) == (2, " no passage 'nobody' in this run")
+    assert (code, err.split(":")[1][:50]) == (
+        2,
+        " no passage 'nobody' in this run; there are host, ",
+    )
     code, _, err = run("explain", kept.run, "--html", str(tmp_path))
     assert (code, err.startswith(f"rearank-agent: {tmp_path} cannot be written: ")) == (1, True)
 
@@ -596,10 +600,32 @@ def test_numbers_of_votes_are_nobodys(run, stub, monkeypatch, tmp_path):
     monkeypatch.setenv("VLLM_BASE_URL", stub.url)
     stub.script = thinking
     path = tmp_path / "why.html"
-    asked = run(*ASK, "--policy", "vllm:m", "--votes", "2", "--json", "--html", str(path))
+    asked = (*ASK, "--policy", "vllm:m", "--votes", "2", "--json", "--html", str(path))
+    _, ranking, _ = run(*asked)
     read = check(path.read_text())
     assert [e["href"] for e in read.all(tag="a") if e["text"] in ("[1]", "[12]")] == []
     assert len([line for line in read.texts(class_="place") if "confidence" in line]) == 12
-    (tmp_path / "run.json").write_text(asked.stdout)
-    told = run("explain", str(tmp_path / "run.json")).stdout
+    (tmp_path / "run.json").write_text(ranking)
+    _, told, _ = run("explain", str(tmp_path / "run.json"))
     assert "in the words below, each vote has an order, and so numbers, of its own" in told
+
+
+def test_a_blend_is_told(run, tmp_path):
+    path = tmp_path / "r.json"
+    _, out, _ = run("rerank", "how long do fleas live", FLEAS, "--blend", "0.5", "--json")
+    path.write_text(out)
+    _, told, _ = run("explain", str(path), "host")
+    own = Ranking.from_json(out).steps[0].reply.scores[4]
+    score = rf"score -?\d\.\d{{4}}, of the policy's score {own:.4f} and, with weight 0\.5, the rank"
+    assert re.search(score, told)
+    read = check(page(Ranking.from_json(out)))
+    assert "with weight 0.500 the ranks as given" in " ".join(read.texts(class_="note"))
+
+
+def test_a_passage_says_what_was_mended_of_it(run, tmp_path):
+    path = tmp_path / "why.html"
+    texts = tmp_path / "texts.txt"
+    texts.write_text("A flea jumps.\n" + "and so on " * 400 + "\n")
+    assert run("rerank", "flea", str(texts), "--html", str(path))[0] == 0
+    terms = check(path.read_text()).texts(class_="terms")
+    assert "cut only the first 256 tokens were read" in terms

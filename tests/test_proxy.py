@@ -76,10 +76,12 @@ def test_a_list_comes_back_best_first_and_cut_with_the_reasons(shared):
     assert text == block(json.dumps(best, indent=2))
     told = result["_meta"]["rearank-agent/ranking"]
     said = why["text"].splitlines()
-    assert said[0] == "reranked; in brackets the place that each had before"
-    assert said[1] == f"run {told['run']}: 2 of 3"
-    assert said[2].startswith("1. [2] ")
-    assert said[3].startswith("2. [1] ")
+    assert said == [
+        "reranked for “how far does a flea jump”: the best 2 of 3; 1 weaker left out",
+        "1. [2] A fl: has: flea, jump; lacks: far",
+        "2. [1] Dogs: lacks: far, flea, jump",
+        f"in brackets: the place before; run {told['run']}",
+    ]
     assert [(line["rank"], line["number"]) for line in told["ranking"]] == [(1, 2), (2, 1)]
     assert set(result) == {"structuredContent", "content", "_meta"}
 
@@ -89,7 +91,7 @@ def test_a_text_that_is_no_list_stays_beside_the_list(shared):
     assert result["structuredContent"] == {"results": [RECORDS[1], RECORDS[0]]}
     assert result["content"][0] == block("Three things were found.")
     assert note(result).startswith(
-        "the structured content is reranked, the text above is as it came; reranked; in brackets"
+        "the text above is as it came, the structured content is reranked\nreranked for “how far"
     )
 
 
@@ -103,7 +105,7 @@ def test_blocks_are_put_in_order(shared, way):
     result = find(shared, way)
     blocks = RESULTS[way]["content"]
     assert result["content"][:-1] == [blocks[1], blocks[0]]
-    assert note(result).startswith("reranked; in brackets")
+    assert note(result).startswith("reranked for “")
 
 
 UNTOUCHED = [
@@ -122,8 +124,7 @@ def test_what_is_no_list_comes_with_a_note(shared, way):
         "content": [
             *RESULTS[way]["content"],
             block(
-                "note: this is find's result as it came, not reranked: "
-                "it holds no list, or not just one"
+                "note: find's result as it came, not reranked: it holds no list, or not just one"
             ),
         ]
     }
@@ -351,7 +352,7 @@ async def test_all_of_a_server_of_the_official_sdk_is_there(mode, tmp_path):
         best = {"title": "row 1", "text": "A flea jumps 20 cm."}
         assert found.structured_content == {"result": [best]}
         assert json.loads(found.content[0].text) == best
-        assert found.content[1].text.startswith("reranked; in brackets")
+        assert found.content[1].text.startswith("reranked for “")
         sought = await client.call_tool("seek", {"query": "flea"})
         assert sought.content[0].text == "flea: top"
         whole = await client.read_resource("shelf://all")

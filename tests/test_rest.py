@@ -212,9 +212,11 @@ def test_bad_input_is_refused_without_being_said_again(client, case):
 
 def test_other_methods_and_paths(client):
     response = client.get("/v1/rerank")
-    assert refused(response, 405, "Method Not Allowed")
+    assert refused(response, 405, "/v1/rerank takes POST, /openapi.json GET")
     assert response.headers["allow"] == "POST"
-    assert refused(client.post("/v1/embeddings", json={}), 404, "Not Found")
+    assert refused(
+        client.post("/v1/embeddings", json={}), 404, "there is nothing here: POST /v1/rerank ranks"
+    )
 
 
 def test_the_door_is_the_same(start):

@@ -24,7 +24,7 @@ def explain(
     passage: Annotated[
         str,
         typer.Argument(
-            help="Its id; after a search, its rank or place.  \\[the whole run]",
+            help="Its id, place or rank.  \\[the whole run]",
             show_default=False,
         ),
     ] = "",
@@ -69,7 +69,10 @@ def _ranking(run: str) -> Ranking:
     except OSError as error:
         raise InputError(f"{run} cannot be read: {error.strerror}") from None
     if text is None:
-        raise InputError(f"no run {run!r:.60} is kept (any more), and no file is called so")
+        raise InputError(
+            f"no run {run!r:.60} is kept (any more), and no file is called so; "
+            "of your own, keep what --json gives"
+        )
     try:
         ranking = Ranking.from_json(text)
         _check(ranking)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from ipaddress import ip_address
 from pathlib import Path
+from socket import gethostname
 from typing import TYPE_CHECKING, Annotated, BinaryIO
 
 import typer
@@ -132,6 +134,8 @@ def _over_http(
     address = Address(wanted.host, listening.getsockname()[1])
     front = desk(judging, root or _here(), max_tokens)
     known = ", token wanted" if token else ""
+    if not ip_address(listening.getsockname()[0]).is_loopback:
+        known += f", called {gethostname()} or by a name of --allow-host"
     print(
         f"serving MCP on http://{address.named}:{address.port}/mcp "
         f"and programs on /v1/rerank{known}; Ctrl-C stops it",

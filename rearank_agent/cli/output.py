@@ -12,11 +12,17 @@ from typing import Any
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+)
 from rich.table import Table
 from rich.text import Text
 
-from rearank_agent.brief import printable, short
+from rearank_agent.brief import printable, short, unjudged
 from rearank_agent.passage import Fault, Ranked, Ranking, Usage
 from rearank_agent.policies import NAMES
 
@@ -94,12 +100,15 @@ def _line(ranked: Ranked) -> dict[str, Any]:
 
 def _show(ranking: Ranking, top: int) -> None:
     console = Console(highlight=False)
+    if why := unjudged(ranking):
+        console.print(Text(f"not ranked, the order is as given: {why}", "bold red"))
     table = Table(box=None, padding=(0, 2, 0, 0), show_edge=False)
     for name in ("rank", "moved", "score"):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("passage, and the evidence in it", ratio=1, overflow="fold")
     for ranked in ranking.passages[:top]:
-        table.add_row(str(ranked.rank), _moved(ranked), f"{ranked.score:.3f}", _cell(ranked))
+        score = "–" if why else f"{ranked.score:.3f}"
+        table.add_row(str(ranked.rank), _moved(ranked), score, _cell(ranked))
     console.print(table)
     n = len(ranking.passages)
     more = f"; {n - top} more with --top {n}" if n > top else ""
@@ -159,7 +168,7 @@ def waiting(title: str) -> Iterator[Callable[[int, int], None]]:
     bar = Progress(
         TextColumn("{task.description}"),
         BarColumn(),
-        TextColumn("{task.completed}/{task.total}"),
+        MofNCompleteColumn(),
         TimeElapsedColumn(),
         console=Console(stderr=True),
         transient=True,

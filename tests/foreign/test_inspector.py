@@ -53,7 +53,7 @@ def test_it_reranks_and_asks_why(target):
     said = inspect(target, *CALL, "rerank", *arguments)["structuredContent"]
     assert [line["number"] for line in said["ranking"]] == [2, 1]
     why = inspect(target, *CALL, "explain", "--tool-arg", f"run={said['run']}")
-    assert "best first: passage 2, passage 1" in why["content"][0]["text"]
+    assert "best first, 2 of 2:\n1. passage 2, was 2" in why["content"][0]["text"]
 
 
 def test_an_error_is_an_answer(target):

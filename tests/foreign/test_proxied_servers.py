@@ -53,7 +53,9 @@ async def test_notes_in_markdown(tmp_path):
     assert len(found) > len(best) == 3
     assert all(one in found for one in best)
     assert best[0]["p"] == "treatment.md"
-    assert after.content[1].text.startswith("reranked; in brackets")
+    assert after.content[1].text.startswith(
+        "reranked for “fleas come back after treatment”: the best 3 of "
+    )
     numbers = [line["number"] for line in after.meta["rearank-agent/ranking"]["ranking"]]
     assert [found[number - 1] for number in numbers] == best
 
@@ -98,8 +100,7 @@ async def test_a_server_that_has_everything():
         said = await client.call_tool("echo", {"message": "hello"})
         assert [part.text for part in said.content] == [
             "Echo: hello",
-            "note: this is echo's result as it came, not reranked: "
-            "it holds no list, or not just one",
+            "note: echo's result as it came, not reranked: it holds no list, or not just one",
         ]
         assert (await client.list_resources()).resources
         assert (await client.list_prompts()).prompts
