@@ -15,8 +15,8 @@ from rearank_agent.errors import InputError, SetupError
 __all__ = ["entry", "notes", "proxied", "restored", "started_by"]
 
 _PROXY = ["mcp", "proxy"]
-# What only we read. Another server may want an OPENAI_BASE_URL of its own.
-_OURS = [name for name in TOLD if name != "OPENAI_BASE_URL"]
+# The wrapped server gets the same environment, and may read an OPENAI_BASE_URL itself.
+_READ_BY_THE_PROXY = tuple(name for name in TOLD if name != "OPENAI_BASE_URL")
 
 
 def entry(client: Client, roots: Sequence[str | Path], options: Sequence[str] = ()) -> Entry:
@@ -39,42 +39,48 @@ def proxied(client: Client, name: str, options: Sequence[str]) -> Entry:
         InputError: the host has no such server, or does not start it by a command.
         SetupError: our program is not found.
     """
+    if "--" in options:
+        raise InputError("the host's own command follows the proxy's options; leave out the --")
     before = restored(client, name)
-    ours = {key: value for key, value in _told().items() if key in _OURS}
-    made = before | {
-        "command": _program(),
-        "args": [*_PROXY, *options, "--", *started_by(before)],
-    }
-    env = ours | before.get("env", {})
+    told = {key: value for key, value in _told().items() if key in _READ_BY_THE_PROXY}
+    command = [*_PROXY, *options, "--", *started_by(before)]
+    made = before | {"command": _program(), "args": command}
+    env = told | before.get("env", {})
     return made | {"env": env} if env else made
 
 
 def restored(client: Client, name: str) -> Entry:
-    """The entry of a host's server without our proxy; as it is if it has none.
+    """The entry of a host's server without our proxy, and without what only that reads.
 
     Raises:
         InputError: the host has no such server, or does not start it by a command.
     """
-    known = servers(client)
-    where = location(client)
-    if name not in known:
-        has = ", ".join(known) or "none"
-        raise InputError(f"there is no server {name!r:.60} in {where}; there is {has}")
-    found = known[name]
-    words = started_by(found) if isinstance(found, dict) else []
+    found, where = servers(client).get(name), location(client)
+    if found is None:
+        has = ", ".join(servers(client)) or "none"
+        raise InputError(
+            f"there is no server {name!r:.60} in {where}, there is {has}; add it to the host first"
+        )
+    words = started_by(found)
     if not words:
-        raise InputError(f"{name} in {where} is not started by a command, so nothing can wrap it")
-    if words[1:3] != _PROXY or "--" not in words:
-        return dict(found)
+        raise InputError(
+            f"{name} in {where} has no command with words as arguments, so nothing can wrap it"
+        )
+    given = found.get("env")
+    bare = {key: value for key, value in found.items() if key != "env" or given}
+    wrapped = Path(words[0]).stem == NAME and words[1:3] == _PROXY
+    if not wrapped or "--" not in words[:-1]:
+        return bare
     command, *args = words[words.index("--") + 1 :]
-    env = {key: value for key, value in found.get("env", {}).items() if key not in _OURS}
-    bare = {key: value for key, value in found.items() if key != "env"}
-    return bare | {"command": command, "args": args} | ({"env": env} if env else {})
+    own = {key: value for key, value in (given or {}).items() if not key.startswith("REARANK_")}
+    return {**bare, "command": command, "args": args, "env": own}
 
 
-def started_by(entry: Entry) -> list[str]:
-    """The command of an entry, word for word; empty if it has none."""
-    args = entry.get("args", [])
+def started_by(entry: object) -> list[str]:
+    """The command of an entry, word for word; empty if it has none, or is no entry."""
+    if not isinstance(entry, dict) or not isinstance(entry.get("env") or {}, dict):
+        return []
+    args = entry.get("args") or []
     words = [entry.get("command"), *(args if isinstance(args, list) else [None])]
     return words if words[0] and all(isinstance(word, str) for word in words) else []
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["Message", "Request", "as_object", "key_of", "read", "request_key", "written"]
+__all__ = ["Key", "Message", "Request", "as_object", "key_of", "parts", "progress_of", "read",
+           "request_key", "written"]  # fmt: skip
 
 Message = dict[str, Any]
+Key = tuple[type, int | float | str] | None
 
 
 @dataclass
@@ -36,6 +39,16 @@ class Request:
         return as_object(self.message.get("params"))
 
     @property
+    def tool(self) -> Any:
+        """Which tool is called; None for another request."""
+        return self.params.get("name") if self.method == "tools/call" else None
+
+    @property
+    def arguments(self) -> Message:
+        """Of the tool."""
+        return as_object(self.params.get("arguments"))
+
+    @property
     def token(self) -> Any:
         """What its progress is told by; None if nobody wants to know."""
         return as_object(self.params.get("_meta")).get("progressToken")
@@ -48,6 +61,12 @@ def read(line: bytes) -> Any:
     except (ValueError, RecursionError):
         return None
     return message if isinstance(message, dict | list) else None
+
+
+def parts(message: Any) -> list[Message]:
+    """The messages of a batch, or the one that is none."""
+    return [one for one in (message if isinstance(message, list) else [message])
+            if isinstance(one, dict)]  # fmt: skip
 
 
 def written(message: Message) -> bytes:
@@ -64,11 +83,20 @@ def as_object(value: Any) -> Message:
     return value if isinstance(value, dict) else {}
 
 
-def request_key(message: Message) -> Any:
+def progress_of(message: Message) -> tuple[Any, float]:
+    """Of whom a message tells how far it is, and how far; None for what tells nothing of that."""
+    params = as_object(message.get("params"))
+    far = params.get("progress")
+    if message.get("method") != "notifications/progress" or not isinstance(far, int | float):
+        return None, 0.0
+    return params.get("progressToken"), float(far) if math.isfinite(far) else 0.0
+
+
+def request_key(message: Message) -> Key:
     """What a request is known by; None for what is no request."""
     return key_of(message.get("id")) if "method" in message else None
 
 
-def key_of(told: Any) -> Any:
+def key_of(told: Any) -> Key:
     """The identifier as a key, since 1 and "1" are two; None for what cannot be one."""
-    return (type(told), told) if isinstance(told, int | str) else None
+    return (type(told), told) if isinstance(told, int | float | str) else None

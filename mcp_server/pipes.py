@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
+import signal
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
-__all__ = ["MOST_LINE", "Lines", "end", "take_wires"]
+__all__ = ["MOST_LINE", "Lines", "end", "take_wires", "until_signal"]
 
 MOST_LINE = 32 * 1024 * 1024
 """Bytes of a message; who writes a longer one is not listened to any more."""
@@ -41,6 +42,17 @@ def end() -> None:
     os._exit(0)
 
 
+async def until_signal(work: Coroutine[Any, Any, None]) -> bool:
+    """Work until it is done or a signal ends it; whether one did."""
+    working = asyncio.create_task(work)
+    with suppress(NotImplementedError):  # Windows ends programs in other ways
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, working.cancel)
+    with suppress(asyncio.CancelledError):
+        await working
+    return working.cancelled()
+
+
 class Lines:
     """Messages over two pipes, a line each; a thread of its own waits for either.
 
@@ -65,6 +77,10 @@ class Lines:
             reads any more is told by the end of what is read.
         """
         return asyncio.get_running_loop().run_in_executor(self._writer, self._write, line)
+
+    async def drained(self) -> None:
+        """Wait until all is written."""
+        await asyncio.get_running_loop().run_in_executor(self._writer, lambda: None)
 
     def close(self) -> None:
         """Write no more, once all is written."""

@@ -8,18 +8,20 @@ prompts, questions to the host, progress, cancelling, errors.
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from contextlib import suppress
 from time import perf_counter
 from typing import Any
 
 from mcp_server.messages import (
+    Key,
     Message,
     Request,
     as_object,
     key_of,
+    parts,
+    progress_of,
     read,
     request_key,
     written,
@@ -28,11 +30,10 @@ from mcp_server.pipes import Lines
 from mcp_server.results import Sorter
 from mcp_server.wrapped import Wrapped
 from rearank_agent.brief import short
-from rearank_agent.errors import RearankError, SetupError
+from rearank_agent.errors import RearankError
 
 __all__ = ["Relay"]
 
-_HANDSHAKE = 60.0  # seconds that a server may take when it is started anew
 _LAST_WORDS = 3.0  # seconds for what is under way when the host has gone
 _AT_ONCE = 0.5
 _SHOWN = 120  # characters of what is no message
@@ -52,62 +53,72 @@ class Relay:
         self, host: Lines, start: Callable[[], Wrapped], tools: Collection[str], sorter: Sorter
     ) -> None:
         self._host, self._start, self._tools, self._sorter = host, start, tools, sorter
-        self._wrapped: Wrapped | None = None
+        self._wrapped: Wrapped | None = None  # who can be spoken to
         self._fate = ""  # how the server ended, until somebody was told
         self._opening: list[bytes] = []  # the host's part of the handshake, to say it again
-        self._waiting: dict[Any, Request] = {}
-        self._sorting: dict[Any, asyncio.Task[None]] = {}
+        self._waiting: dict[Key, Request] = {}
+        self._held: list[tuple[Key, bytes]] = []  # for a server that is being started
+        self._asked: dict[Key, Any] = {}  # what the server wants to know of the host
+        self._sorting: dict[Key, asyncio.Task[None]] = {}
         self._offered: set[str] = set()
-        self._listening: asyncio.Task[None] | None = None
+        self._host_has_gone = False
 
     async def run(self, wrapped: Wrapped) -> None:
         """Go on until the host ends; the server ends with it."""
-        self._listen(wrapped)
+        self._latest = wrapped
+        self._life = asyncio.create_task(self._live(wrapped))
         try:
-            await self._hear_host()
+            try:
+                async for line in self._host:
+                    self._from_host(line)
+            except OSError as error:
+                _log.error("the host is heard no more: %s", error.strerror)
             await self._settle()
         finally:
-            wrapped_now, self._wrapped = self._wrapped, None
-            if wrapped_now:
-                await wrapped_now.end(_AT_ONCE)
-
-    async def _hear_host(self) -> None:
-        try:
-            async for line in self._host:
-                await self._from_host(line)
-        except OSError as error:
-            _log.error("the host is heard no more: %s", error.strerror)
-
-    def _listen(self, wrapped: Wrapped) -> None:
-        self._wrapped = wrapped
-        self._listening = asyncio.create_task(self._from_wrapped(wrapped))
+            try:
+                await self._latest.end(_AT_ONCE)
+            finally:
+                self._latest.kill()
 
     async def _settle(self) -> None:
-        """Let the server end by itself, and what it said last be heard."""
-        if (wrapped := self._wrapped) and (listening := self._listening):
-            self._wrapped = None
-            wrapped.lines.close()
-            await asyncio.wait([listening], timeout=_LAST_WORDS)
-            if self._sorting:
-                await asyncio.wait(self._sorting.values(), timeout=_LAST_WORDS)
-            await wrapped.end(_AT_ONCE)
+        """Let the server end by itself, and what is under way be answered."""
+        self._host_has_gone = True
+        if self._wrapped:
+            self._wrapped.lines.close()
+        await asyncio.wait([self._life], timeout=_LAST_WORDS)
+        if self._sorting:
+            await asyncio.wait(self._sorting.values(), timeout=_LAST_WORDS)
+        self._refuse(self._taken(), "is ended with its host")
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_AT_ONCE):
+                await self._host.drained()
 
-    async def _from_host(self, line: bytes) -> None:
-        message = as_object(read(line))
-        if self._wrapped is None and not (request_key(message) and await self._again(message)):
+    def _from_host(self, line: bytes) -> None:
+        messages = parts(read(line))
+        for message in messages:
+            self._note(message, line)
+        if self._wrapped:
+            self._wrapped.lines.write(line)
             return
-        self._note(message, line)
-        assert self._wrapped  # noqa: S101 - it was started anew
-        self._wrapped.lines.write(line)
+        asking = [key for message in messages if (key := request_key(message))]
+        if asking and self._life.done() and self._fate:
+            self._refuse([self._waiting.pop(key) for key in asking], self._fate)
+            self._fate = ""
+        elif asking:
+            self._held.append((asking[0], line))
+            if self._life.done():
+                self._life = asyncio.create_task(self._live())
 
     def _note(self, message: Message, line: bytes) -> None:
         """Remember what of a message will be needed."""
-        method = message.get("method")
-        if key := request_key(message):
+        method, key = message.get("method"), key_of(message.get("id"))
+        if not method:
+            self._asked.pop(key, None)
+        elif key:
             self._waiting[key] = Request(message, perf_counter())
-        if method == "initialize":
-            self._opening = [line]
-        elif method == "notifications/initialized":
+            if method == "initialize":
+                self._opening = [line]
+        elif method == "notifications/initialized" and self._opening:
             self._opening.append(line)
         elif method == "notifications/cancelled":
             key = key_of(as_object(message.get("params")).get("requestId"))
@@ -115,47 +126,51 @@ class Relay:
             if sorting := self._sorting.pop(key, None):
                 sorting.cancel()
 
-    async def _from_wrapped(self, wrapped: Wrapped) -> None:
-        said = ""
+    async def _live(self, wrapped: Wrapped | None = None) -> None:
+        """A server's life, from its start to the telling of its end."""
         try:
-            async for line in wrapped.lines:
-                await self._heard(line)
-        except OSError as error:
-            said = f"was ended, since {error.strerror}"
-        fate = await wrapped.end(1.0)
-        if self._wrapped is wrapped:
-            self._wrapped = None
-            await self._buried(said or fate)
+            self._wrapped = wrapped or await self._started()
+            for key, line in self._held:
+                if key in self._waiting:  # and was not cancelled meanwhile
+                    self._wrapped.lines.write(line)
+            self._held.clear()
+            fate = await self._wrapped.converse(self._from_wrapped)
+        except RearankError as error:
+            fate = f"cannot be started anew: {error}"
+        self._wrapped = None
+        self._bury(fate)
 
-    async def _heard(self, line: bytes) -> None:
+    async def _from_wrapped(self, line: bytes) -> None:
         message = read(line)
         if message is None:
             if line.strip():
                 shown = short(line.decode(errors="replace"), _SHOWN)
                 _log.warning("the wrapped server wrote what is no message; left out: %s", shown)
             return
-        message = as_object(message)
-        key = None if "method" in message else key_of(message.get("id"))
-        request = self._waiting.pop(key, None)
-        result = message.get("result")
-        if request and isinstance(result, dict):
-            if request.method == "tools/call" and request.params.get("name") in self._tools:
-                self._sorting[key] = asyncio.create_task(self._sort(key, request, message, line))
-                return
+        for part in parts(message):
+            key, result = key_of(part.get("id")), part.get("result")
+            if "method" in part:
+                if key:
+                    self._asked[key] = part["id"]
+                self._follow(part)
+                continue
+            request = self._waiting.pop(key, None)
+            if not request or not isinstance(result, dict):
+                continue
             if request.method == "tools/list":
                 self._check(result)
-        if message.get("method") == "notifications/progress":
-            self._follow(as_object(message.get("params")))
+            elif part is message and request.tool in self._tools:  # what is in a batch stays there
+                self._sorting[key] = asyncio.create_task(self._sort(key, request, part, line))
+                return
         await self._host.write(line)
 
-    async def _sort(self, key: Any, request: Request, message: Message, line: bytes) -> None:
+    async def _sort(self, key: Key, request: Request, message: Message, line: bytes) -> None:
         """Answer the host with the result in order."""
-        params, spent = request.params, perf_counter() - request.since
+        arguments, spent = request.arguments, perf_counter() - request.since
         result = message["result"]
         try:
-            arguments = as_object(params.get("arguments"))
             told = self._progress(request)
-            ordered = await self._sorter.sorted(params["name"], arguments, result, spent, told)
+            ordered = await self._sorter.sorted(request.tool, arguments, result, spent, told)
             if ordered is not result:
                 line = written({**message, "result": ordered})
         except Exception:
@@ -178,11 +193,12 @@ class Relay:
 
         return tell
 
-    def _follow(self, params: Message) -> None:
+    def _follow(self, message: Message) -> None:
+        """Keep in mind how far the server says it is."""
+        token, progress = progress_of(message)
         for request in self._waiting.values():
-            if request.token is not None and request.token == params.get("progressToken"):
-                with suppress(TypeError, ValueError):
-                    request.progress = max(request.progress, float(params["progress"]))
+            if token is not None and request.token == token:
+                request.progress = max(request.progress, progress)
 
     def _check(self, result: Message) -> None:
         """Say it when the server turns out not to have the tools whose results are wanted."""
@@ -193,54 +209,37 @@ class Relay:
             has = short(", ".join(sorted(self._offered)), 400)
             _log.warning("the wrapped server has no tool %s; it has %s", ", ".join(missing), has)
 
-    async def _buried(self, fate: str) -> None:
-        """Tell of a server that has ended."""
-        _log.warning("the wrapped server %s; the next request starts it anew", fate)
-        waiting, self._waiting = self._waiting, {}
+    def _bury(self, fate: str) -> None:
+        """Tell of a server that has ended, and take back what it asked."""
+        for asked in self._asked.values():
+            params = {"requestId": asked, "reason": f"the server {fate}"}
+            self._host.write(written({"method": "notifications/cancelled", "params": params}))
+        self._asked.clear()
+        self._held.clear()
+        waiting = self._taken()
+        self._refuse(waiting, fate)
         self._fate = "" if waiting else fate
-        for request in waiting.values():
-            await self._refuse(request.message, fate)
+        if not self._host_has_gone:
+            _log.warning("the wrapped server %s; the next request starts it anew", fate)
 
-    async def _again(self, message: Message) -> bool:
-        """Start the server anew; False if instead of that there was something to tell."""
-        fate, self._fate = self._fate, ""
-        if not fate:
-            try:
-                await self._restart(shake=message["method"] != "initialize")
-            except RearankError as error:
-                fate = f"cannot be started anew: {error}"
-        if fate:
-            await self._refuse(message, fate)
-        return not fate
+    def _taken(self) -> list[Request]:
+        """Who waits; nobody does after that."""
+        waiting = list(self._waiting.values())
+        self._waiting.clear()
+        return waiting
 
-    async def _restart(self, shake: bool) -> None:
-        """Start the server, and say again what the host said to open the conversation."""
-        wrapped = self._start()
-        try:
-            if shake and self._opening:
-                async with asyncio.timeout(_HANDSHAKE):
-                    await self._shake(wrapped)
-        except OSError:  # and so is a time that is over
-            raise SetupError(f"it gave no answer and {await wrapped.end(1.0)}") from None
-        self._listen(wrapped)
+    def _refuse(self, requests: Iterable[Request], fate: str) -> None:
+        error = {"code": _INTERNAL_ERROR, "message": f"the wrapped server {fate}"}
+        for request in requests:
+            self._host.write(written({"id": request.message["id"], "error": error}))
 
-    async def _shake(self, wrapped: Wrapped) -> None:
-        """The handshake, whose answer the host has had.
+    async def _started(self) -> Wrapped:
+        """A server started anew, that has heard again what the host said to open the conversation.
 
         Raises:
-            OSError: the server ended.
+            SetupError: it cannot be started, or does not answer.
         """
-        opening, *rest = self._opening
-        wrapped.lines.write(opening)
-        async for line in wrapped.lines:
-            answer = as_object(read(line))
-            if "method" not in answer and answer.get("id") == json.loads(opening)["id"]:
-                break
-        else:
-            raise BrokenPipeError
-        for line in rest:
-            wrapped.lines.write(line)
-
-    async def _refuse(self, message: Message, fate: str) -> None:
-        error = {"code": _INTERNAL_ERROR, "message": f"the wrapped server {fate}"}
-        await self._host.write(written({"id": message["id"], "error": error}))
+        wrapped = self._latest = self._start()
+        if self._opening and request_key(read(self._opening[0])) not in self._waiting:
+            await wrapped.shake(self._opening)
+        return wrapped

@@ -139,9 +139,18 @@ def _lists(result: Result) -> dict[str, Listlike]:
     """The list in the structured content and the same in the text, as far as they are there."""
     found = {key: listlike(result.get(key)) for key in ("structuredContent", "content")}
     lists = {key: one for key, one in found.items() if one}
-    if len({len(one.items) for one in lists.values()}) > 1:
+    if len(lists) > 1 and len({json.dumps([*map(_said, o.items)]) for o in lists.values()}) > 1:
         del lists["content"]
     return lists
+
+
+def _said(item: Any) -> Any:
+    """An item itself, or what a text block says, as JSON if it is that."""
+    text = item.get("text") if isinstance(item, dict) and item.get("type") == "text" else None
+    try:
+        return json.loads(text) if isinstance(text, str) else item
+    except ValueError:
+        return text
 
 
 def _nothing_to_sort(result: Result) -> bool:

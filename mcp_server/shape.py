@@ -31,7 +31,8 @@ class Document(_Sent):
 
     @model_validator(mode="after")
     def _can_be_given_back(self) -> Document:
-        json.dumps(self.model_extra, allow_nan=False)  # 1e999 is JSON, and no number here
+        given = {"title": self.title, **(self.model_extra or {})}
+        json.dumps(given, allow_nan=False)  # 1e999 is JSON, and no number here
         return self
 
 

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import re
-import signal
 from collections.abc import AsyncIterator
 from io import TextIOWrapper
 from typing import BinaryIO
@@ -13,7 +11,7 @@ from typing import BinaryIO
 import anyio
 from mcp.server.stdio import stdio_server
 
-from mcp_server.pipes import end
+from mcp_server.pipes import end, until_signal
 from mcp_server.server import Server
 
 __all__ = ["speak"]
@@ -50,11 +48,5 @@ async def _speak(server: Server, reading: BinaryIO, writing: BinaryIO) -> None:
     stdin = _Lines(TextIOWrapper(reading, encoding="utf-8", errors="replace"))
     stdout = anyio.wrap_file(TextIOWrapper(writing, encoding="utf-8"))
     async with stdio_server(stdin, stdout) as (incoming, outgoing):
-        serving = asyncio.create_task(server.serve(incoming, outgoing))
-        with contextlib.suppress(NotImplementedError):  # Windows ends programs in other ways
-            for number in (signal.SIGTERM, signal.SIGINT):
-                asyncio.get_running_loop().add_signal_handler(number, serving.cancel)
-        with contextlib.suppress(asyncio.CancelledError):
-            await serving
-        if serving.cancelled():
+        if await until_signal(server.serve(incoming, outgoing)):
             end()  # the thread that waits for stdin cannot be interrupted

@@ -9,7 +9,7 @@ from itertools import groupby
 
 from rearank_agent.passage import Quote
 
-__all__ = ["Piece", "excerpt", "share", "weight"]
+__all__ = ["Piece", "excerpt", "fair", "weight"]
 
 _AROUND = 120  # characters that stay on each side of a quote
 
@@ -57,13 +57,13 @@ def weight(text: str) -> int:
     return len(escape(text).encode(errors="replace"))
 
 
-def share(weights: Iterable[int], budget: int) -> int:
+def fair(weights: Iterable[int], budget: int) -> int:
     """The most each may have so that all fit; the short leave to the long what they do not need."""
     rising = sorted(weights)
     for number, one in enumerate(rising):
-        fair = budget // (len(rising) - number)
-        if one > fair:
-            return fair
+        most = budget // (len(rising) - number)
+        if one > most:
+            return most
         budget -= one
     return rising[-1] if rising else 0
 

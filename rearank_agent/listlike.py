@@ -9,12 +9,12 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
-from copy import copy
-from dataclasses import dataclass, field, is_dataclass, replace
+from dataclasses import dataclass, field, replace
 from numbers import Real
 from typing import Any
 
 from rearank_agent.passage import Passage, check_text
+from rearank_agent.record import fields_of, get, parts_of, place_of, put, text_of, title_of
 
 __all__ = ["Listlike", "few", "listlike"]
 
@@ -23,15 +23,6 @@ _LISTS = (
     "chunks", "organic", "root", "entities", "nodes",
 )  # fmt: skip
 _LEVELS = 2  # {"hits": {"hits": [...]}}
-_WRAPS = ("_source", "payload", "node", "entity", "resource", "metadata")
-_TEXT = (
-    "text", "content", "page_content", "snippet", "body", "passage", "chunk", "document",
-    "description", "summary", "abstract", "excerpt", "markdown", "raw_content", "observations",
-    *_WRAPS,
-)  # fmt: skip
-_TITLE = ("title", "name", "heading")
-_PLACE = ("url", "uri", "link", "path", "source", "file", "place", "id")
-_MOST_FIELDS = 4_000  # characters of an item that has no text we know of
 
 
 @dataclass(frozen=True)
@@ -70,15 +61,16 @@ def listlike(result: object) -> Listlike | None:
 
 
 def few(value: object) -> bool:
-    """Whether there is nothing to put in order: a list, or one in a mapping, of one or none.
+    """Whether there is nothing to put in order: one item or none.
 
-    A list of one list, as Chroma has them, is no such thing.
+    Of a mapping that holds for the list whose name says that it is the results, else for all. A
+    list of one list, as Chroma has them, is no such thing.
     """
-    lists = value.values() if isinstance(value, Mapping) else [value]
-    return any(
-        isinstance(one, list | tuple) and len(one) < 2 and not any(map(_is_list, one))
-        for one in lists
-    )
+    named: Mapping[Any, Any] = value if isinstance(value, Mapping) else {"": value}
+    lists = {name: one for name, one in named.items() if _is_list(one)}
+    results = next((lists[name] for name in _LISTS if name in lists), None)
+    chosen = lists.values() if results is None else [results]
+    return bool(lists) and all(len(one) < 2 and not any(map(_is_list, one)) for one in chosen)
 
 
 def _is_list(value: object) -> bool:
@@ -94,32 +86,44 @@ def _found(value: Any, levels: int = _LEVELS, named: bool = True) -> Listlike | 
 def _rows(rows: list[Any] | tuple[Any, ...], named: bool) -> Listlike | None:
     """The list itself. Without a name we know, it must be records that have a text."""
     form: Callable[[Sequence[Any]], Any] = type(rows)
-    if len(rows) == 1 and _is_block(rows[0]):
-        inner = _written(_get(rows[0], "text"))
-        return inner and replace(
-            inner, back=lambda items: form([_put(rows[0], "text", inner.back(items))])
-        )
+    if inner := _in_block(rows, form):
+        return inner
     bare = [_without_score(row) for row in rows]
     strings = [isinstance(one, str) for one in bare]
     if len(rows) < 2 or (any(strings) and not (named and all(strings))):
         return None
-    if not all(isinstance(one, str) or _parts(one) for one in bare):
+    if not all(isinstance(one, str) or parts_of(one) for one in bare):
         return None
-    texts = [_text(one) for one in bare]
+    texts = [text_of(one) for one in bare]
     if named and not any(map(_is_block, bare)):
-        texts = [text or _fields(one) for text, one in zip(texts, bare, strict=True)]
+        texts = [text or fields_of(one) for text, one in zip(texts, bare, strict=True)]
     if not all(texts):
         return None
     passages = (
-        Passage(str(number), text, title=_label(one, _TITLE), place=_label(one, _PLACE))
+        Passage(str(number), text, title=title_of(one), place=place_of(one))
         for number, (text, one) in enumerate(zip(texts, bare, strict=True), 1)
     )
     return Listlike(tuple(passages), tuple(rows), form)
 
 
+def _in_block(rows: Sequence[Any], form: Callable[[Sequence[Any]], Any]) -> Listlike | None:
+    """The list in the one text block that holds JSON; others may say something about it."""
+    if not all(map(_is_block, rows)):
+        return None
+    written = [at for at, row in enumerate(rows) if _is_json(get(row, "text"))]
+    inner = _written(get(rows[written[0]], "text")) if len(written) == 1 else None
+    if inner is None:
+        return None
+    at, back = written[0], inner.back
+    return replace(
+        inner,
+        back=lambda items: form([*rows[:at], put(rows[at], "text", back(items)), *rows[at + 1 :]]),
+    )
+
+
 def _held(whole: object, levels: int) -> Listlike | None:
     """The one list in a mapping or object, or the one whose name says that it is the results."""
-    parts = _parts(whole)
+    parts = parts_of(whole)
     each = {key: _found(value, levels - 1, key in _LISTS) for key, value in parts.items()}
     found = {key: one for key, one in each.items() if one}
     names = [name for name in _LISTS if name in found] or list(found)
@@ -128,7 +132,7 @@ def _held(whole: object, levels: int) -> Listlike | None:
     key, inner = names[0], found[names[0]]
     if any(_parallel(inner.items, other) for name, other in parts.items() if name != key):
         return None
-    return replace(inner, back=lambda items: _put(whole, key, inner.back(items)))
+    return replace(inner, back=lambda items: put(whole, key, inner.back(items)))
 
 
 def _parallel(items: Collection[Any], other: object) -> bool:
@@ -138,13 +142,13 @@ def _parallel(items: Collection[Any], other: object) -> bool:
     """
     if not isinstance(other, Collection) or isinstance(other, str | bytes | Mapping):
         return False
-    alone = all(map(_parts, items)) and all(isinstance(o, str) or _parts(o) for o in other)
+    alone = all(map(parts_of, items)) and all(isinstance(o, str) or parts_of(o) for o in other)
     return len(other) == len(items) and not alone
 
 
 def _written(text: str) -> Listlike | None:
     """A list in JSON, or JSON Lines of objects."""
-    if not text.lstrip().startswith(("[", "{")):
+    if not _is_json(text):
         return None
     try:
         data = json.loads(text)
@@ -168,40 +172,16 @@ def _written(text: str) -> Listlike | None:
     return replace(inner, back=back)
 
 
+def _is_json(text: str) -> bool:
+    return text.lstrip().startswith(("[", "{"))
+
+
 def _lines(text: str) -> Listlike | None:
     lines = [line for line in text.split("\n") if line.strip()]
     values = [json.loads(line) for line in lines]
     inner = _rows(values, named=True) if all(isinstance(one, dict) for one in values) else None
     end = "\n" if text.endswith("\n") else ""
     return inner and replace(inner, items=tuple(lines), back=lambda items: "\n".join(items) + end)
-
-
-def _parts(value: object) -> Mapping[Any, Any]:
-    """The public fields of a mapping or object; nothing for what has none."""
-    if isinstance(value, Mapping):
-        return value
-    if isinstance(value, type | str):
-        return {}
-    names = [*getattr(value, "__dict__", ()), *getattr(value, "_fields", ())]
-    for kind in type(value).__mro__:
-        names += vars(kind).get("__slots__", ())
-    names = [name for name in names if not name.startswith("_") and hasattr(value, name)]
-    return {name: getattr(value, name) for name in names}
-
-
-def _get(value: object, name: str) -> Any:
-    return value.get(name) if isinstance(value, Mapping) else getattr(value, name, None)
-
-
-def _put(whole: Any, key: Any, value: object) -> Any:
-    """A copy of a mapping, model or dataclass with another value at the key."""
-    if hasattr(type(whole), "model_copy"):
-        return whole.model_copy(update={key: value})
-    if is_dataclass(whole) and not isinstance(whole, type):
-        return replace(whole, **{key: value})
-    twin = copy(whole)
-    twin[key] = value
-    return twin
 
 
 def _without_score(row: Any) -> Any:
@@ -211,39 +191,4 @@ def _without_score(row: Any) -> Any:
 
 
 def _is_block(item: object) -> bool:
-    return _get(item, "type") == "text" and isinstance(_get(item, "text"), str)
-
-
-def _text(value: Any, depth: int = 3) -> str:
-    """A text itself, the texts of a list, or the first field of an item that has one."""
-    if isinstance(value, str):
-        return value if value.strip() else ""
-    if value is None or not depth:
-        return ""
-    if type(value) in (list, tuple):
-        return "\n".join(filter(None, (_text(one, depth - 1) for one in value)))
-    return next(filter(None, (_text(_get(value, name), depth - 1) for name in _TEXT)), "")
-
-
-def _label(item: object, names: Sequence[str]) -> str:
-    """The first of these fields that an item has, or what holds its text or metadata has."""
-    holders = [item, *(_get(item, name) for name in ("document", "content", *_WRAPS))]
-    values = (_get(holder, name) for name in names for holder in holders)
-    labels = (str(value) for value in values if isinstance(value, str | int))
-    return next((label for label in labels if label.strip()), "")
-
-
-def _fields(item: object) -> str:
-    """An item whose text has no name we know, as lines of `name: value`."""
-    parts = dict(_parts(item))
-    if any(isinstance(value, bytes) for value in parts.values()):
-        return ""
-    lines = (f"{name}: {_value(value)}" for name, value in parts.items())
-    return "\n".join(lines)[:_MOST_FIELDS]
-
-
-def _value(value: object) -> str:
-    if isinstance(value, str):
-        return value
-    compact = (",", ":")
-    return json.dumps(value, ensure_ascii=False, separators=compact, default=str, skipkeys=True)
+    return get(item, "type") == "text" and isinstance(get(item, "text"), str)

@@ -12,7 +12,7 @@ from jinja2 import Environment, StrictUndefined
 __all__ = ["template"]
 
 # Line ends, tabs and page breaks of a text stay.
-_HIDDEN = re.compile(r"[\x00-\x08\x0b\x0e-\x1f\x7f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+_HIDDEN = re.compile(r"[\x00-\x08\x0b\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
 def template(

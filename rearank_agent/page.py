@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from rearank_agent import __version__
 from rearank_agent.brief import short, shuffled
 from rearank_agent.bump import TOP, WIDTH, bump
-from rearank_agent.excerpt import Piece, excerpt, share, weight
+from rearank_agent.excerpt import Piece, excerpt, fair, weight
 from rearank_agent.markup import template
 from rearank_agent.passage import Fault, Quote, Ranked, Ranking, Step
 from rearank_agent.replay import replay
@@ -125,8 +125,8 @@ def _score(value: float) -> str:
 def _cards(ranking: Ranking) -> list[Card]:
     ranked = ranking.passages
     said = [one.rationale.text if one.rationale else "" for one in ranked]
-    most = share((weight(one.text) for one in ranked), _budget(_TEXTS, ranking))
-    most_words = share(map(weight, said), _budget(_WORDS, ranking))
+    most = fair((weight(one.text) for one in ranked), _budget(_TEXTS, ranking))
+    most_words = fair(map(weight, said), _budget(_WORDS, ranking))
     seen, numbers, faults = _seen(ranking.steps), _numbers(ranking), _faults(ranking)
     spoke = {at: number for number, step in enumerate(ranking.steps, 1)
              if step.reply.rationales for at in step.window}  # fmt: skip
@@ -177,7 +177,7 @@ def _numbers(ranking: Ranking) -> list[tuple[int, ...]]:
 def _windows(ranking: Ranking) -> list[Window]:
     rank = {ranked.was - 1: ranked.rank for ranked in ranking.passages}
     weights = [weight(step.reply.reasoning) for step in ranking.steps]
-    most = share(weights, _budget(_THOUGHTS, ranking))
+    most = fair(weights, _budget(_THOUGHTS, ranking))
     return [
         Window(
             number=number,

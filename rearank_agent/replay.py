@@ -53,9 +53,9 @@ def replay(ranking: Ranking) -> Replay:
     turns = [list(steps) for _, steps in groupby(ranking.steps, key=lambda step: step.turn)]
     final = tuple(ranked.was - 1 for ranked in ranking.passages)
     stages = [Stage(tuple(range(len(final))), turn=0), *_replayed(ranking.schedule, final, turns)]
-    if stages[-1].order != final or len(stages) == 1:
+    told = len(stages) - 1
+    if stages[-1].order != final or told < max(1, len(turns)):
         stages.append(Stage(final))
-    told = sum(stage.turn is not None for stage in stages[1:])
     return Replay(tuple(stages), len(turns) - told)
 
 

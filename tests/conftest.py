@@ -2,6 +2,7 @@ import io
 import sys
 
 import pytest
+from proxied import Proxies
 from pydantic_ai import models
 from stub import Stub
 
@@ -53,3 +54,11 @@ def base(tmp_path_factory):
     model.config.num_hidden_layers = FROZEN + 1
     model.save_pretrained(folder)
     return folder
+
+
+@pytest.fixture(scope="module")
+def proxy(tmp_path_factory):
+    """Starts a proxy before the wayward server, or before another command."""
+    proxies = Proxies(tmp_path_factory.mktemp("cache"))
+    yield proxies
+    proxies.end()

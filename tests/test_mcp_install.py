@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from mcp_server.entries import entry, notes
+from mcp_server.entries import entry, notes, proxied, restored
 from mcp_server.hosts import CLIENTS, Change, Client, install, location, shown, uninstall
 from rearank_agent import InputError, SetupError
 
@@ -344,3 +344,79 @@ def test_a_folder_that_is_read_only(cursor):
     with pytest.raises(SetupError, match=r"mcp\.json: Permission denied"):
         install(Client.cursor, ENTRY)
     cursor.parent.chmod(0o700)
+
+
+NPX = {"command": "npx", "args": ["-y", "notes"], "env": {"KEY": "k"}, "disabled": False}
+
+
+@pytest.fixture
+def notes_server(cursor):
+    """Puts a server called notes into the host's file."""
+
+    def put(entry):
+        cursor.write_text(json.dumps({"mcpServers": {"notes": entry}}))
+
+    return put
+
+
+def test_a_proxy_is_put_before_a_server_and_taken_out_again(notes_server, home, monkeypatch):
+    monkeypatch.setenv("REARANK_POLICY", "lexical")
+    monkeypatch.setenv("OPENAI_BASE_URL", "http://127.0.0.1:1/v1")  # the server's own affair
+    notes_server(NPX)
+    program = str(home.parent / "venv" / NAME)
+    for options in (["--rerank", "find"], ["--rerank", "seek", "--top-k", "3"]):  # the last counts
+        made = proxied(Client.cursor, "notes", options)
+        assert made == {
+            "command": program,
+            "args": ["mcp", "proxy", *options, "--", "npx", "-y", "notes"],
+            "env": {"REARANK_POLICY": "lexical", "KEY": "k"},
+            "disabled": False,
+        }
+        install(Client.cursor, made, "notes")
+    assert restored(Client.cursor, "notes") == NPX
+    install(Client.cursor, restored(Client.cursor, "notes"), "notes")
+    assert json.loads((home / ".cursor" / "mcp.json").read_text()) == {"mcpServers": {"notes": NPX}}
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        {"command": "x"},
+        {"command": "x", "args": None, "env": None},
+        {"command": "docker", "args": ["mcp", "proxy", "--", "x", "y"]},
+        {"command": "/bin/rearank-agent", "args": ["mcp", "--root", "."]},
+        {"command": "/bin/rearank-agent", "args": ["mcp", "proxy", "--rerank", "x", "--"]},
+    ],
+)
+def test_a_server_without_our_proxy_is_left_as_it_is(notes_server, entry):
+    notes_server(entry)
+    kept = {key: value for key, value in entry.items() if (key, value) != ("env", None)}
+    assert restored(Client.cursor, "notes") == kept
+    words = proxied(Client.cursor, "notes", ["--rerank", "x"])["args"]
+    assert words[5:] == [entry["command"], *(entry.get("args") or [])]
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        {"url": "http://x"},
+        {"command": 5},
+        {"command": "x", "args": [1]},
+        {"command": "x", "args": "y"},
+        {"command": "x", "env": [1]},
+        "x",
+        None,
+    ],
+)
+def test_what_no_command_starts_cannot_be_wrapped(notes_server, entry):
+    notes_server(entry)
+    with pytest.raises(InputError, match="notes"):
+        proxied(Client.cursor, "notes", [])
+
+
+def test_a_server_that_the_host_does_not_have_cannot_be_wrapped(notes_server):
+    notes_server(NPX)
+    with pytest.raises(InputError, match=r"no server 'note' in .*, there is notes; add it to the"):
+        proxied(Client.cursor, "note", [])
+    with pytest.raises(InputError, match="leave out the --"):
+        proxied(Client.cursor, "notes", ["--rerank", "x", "--", "y"])

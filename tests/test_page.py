@@ -19,7 +19,7 @@ from mcp_server.desk import runs
 from mcp_server.explanation import explained
 from rearank_agent import Fault, Passage, Quote, Ranked, Ranking, Rationale, Reply, Reranker
 from rearank_agent.bump import bump
-from rearank_agent.excerpt import Piece, excerpt, share, weight
+from rearank_agent.excerpt import Piece, excerpt, fair, weight
 from rearank_agent.page import page
 from rearank_agent.passage import Step
 from rearank_agent.replay import Replay, Stage, replay
@@ -203,7 +203,7 @@ def test_an_excerpt_keeps_its_budget_and_loses_count_of_nothing(text, spans, mos
 
 @given(st.lists(st.integers(0, 1000), max_size=20), st.integers(0, 5000))
 def test_a_share_fits_and_wastes_nothing(weights, budget):
-    most = share(weights, budget)
+    most = fair(weights, budget)
     got = sum(min(most, one) for one in weights)
     assert got <= budget
     assert got == sum(weights) or budget - got < len(weights)
@@ -300,7 +300,7 @@ def check(html):
 
 
 def test_foreign_text_stays_text():
-    seen = re.sub(r"[\u202e\x00\x1b\u2066]", "\N{REPLACEMENT CHARACTER}", HOSTILE)
+    seen = re.sub(r"[\u202e\x00\x1b\x9b\u2066]", "\N{REPLACEMENT CHARACTER}", HOSTILE)
     read = check(page(hostile()))
     assert read.texts(tag="h1") == [seen]
     assert read.texts(class_="lead") == [seen]
@@ -538,6 +538,7 @@ def changed(ranking, **more):
         ("{}", 'not the JSON of a ranking: it must hold "kind": "ranking"'),
         ("\udcff", "not the JSON of a ranking: 'utf-8' codec can't decode byte 0xff"),
         ('{"kind": "ranking", "version": 1}', "not the JSON of a ranking: 6 validation errors"),
+        ("[" * 100_000, "maximum recursion depth exceeded"),
         (changed(hostile(), passages=[]), "not a whole ranking: its ranks or windows do not fit"),
     ],
 )

@@ -2,56 +2,25 @@
 
 import json
 import os
-import signal
 import sys
-from contextlib import suppress
 from pathlib import Path
-from time import perf_counter
 
 import pytest
-from driver import Driver, until
+from driver import until
 from mcp import Client, StdioServerParameters
 from mcp.types import ElicitResult
+from proxied import BEST, QUERY, find
 from starlette.responses import JSONResponse
 from terminal import PROGRAM
 from wayward import RECORDS, RESULTS, block
 
-WAYWARD = str(Path(__file__).with_name("wayward.py"))
 TOOLS = {"tools": [{"name": "find", "inputSchema": {"type": "object"}, "x-own": [1, None]}]}
-QUERY = "how far does a flea jump"
-BEST = ["A flea jumps 20 cm.", "Dogs bark."]  # as BM25 ranks, with the given order for the rest
 
 
 @pytest.fixture(scope="module")
-def start(tmp_path_factory):
-    """Starts a proxy before the wayward server, or another command."""
-    started = []
-
-    def go(*options, command=(sys.executable, WAYWARD), policy="lexical", **environment):
-        cache = str(tmp_path_factory.mktemp("cache"))
-        own = ["--rerank", "find", "--top-k", "2", "--policy", policy]
-        env = {**os.environ, "REARANK_CACHE": cache, **environment}
-        started.append(Driver([PROGRAM, "mcp", "proxy", *own, *options, "--", *command], env=env))
-        return started[-1]
-
-    yield go
-    for driver in started:
-        driver.process.kill()
-        driver.process.communicate()
-
-
-@pytest.fixture(scope="module")
-def shared(start):
+def shared(proxy):
     """A proxy for tests that leave it as they found it."""
-    return start().start("wayward")
-
-
-def find(driver, way, **arguments):
-    return driver.call("find", query=QUERY, way=way, **arguments)
-
-
-def works(driver):
-    return [part["text"] for part in find(driver, "blocks")["content"][:2]] == BEST
+    return proxy().start("wayward")
 
 
 def note(result):
@@ -214,81 +183,16 @@ def test_a_server_that_tells_much_is_heard_out(shared):
 
 
 def test_what_is_no_message_of_the_host_goes_through(shared):
-    for line in (b"", b"[]"):
+    for line in (b"", b"[]", b"no message"):
         shared.write(line)
-    assert works(shared)
+    shared.send("notifications/echo", said="as it is")
+    assert shared.read()["params"] == {"data": {"said": "as it is"}}
 
 
-def failed(driver, way):
-    key = driver.ask("tools/call", name="find", arguments={"way": way, "query": QUERY})
-    return driver.answer(key)["error"]
-
-
-def test_garbage_is_left_out_and_a_server_that_ends_is_started_anew(start):
-    driver = start("--rerank", "seek").start("wayward")
-    driver.answer(driver.ask("tools/list"))
-    assert [part["text"] for part in find(driver, "speaks garbage")["content"][:2]] == BEST
-    for _ in range(2):
-        said = "the wrapped server ended with exit code 3"
-        assert failed(driver, "dies") == {"code": -32603, "message": said}
-        assert works(driver)  # it was initialized again, unasked
-    flood = "the wrapped server was ended, since a message has more than 33,554,432 bytes"
-    assert failed(driver, "floods") == {"code": -32603, "message": flood}
-    assert works(driver)
-    code, out, err = driver.end()
-    assert (code, out) == (0, b"")
-    warned = [
-        line.removeprefix("WARNING mcp_server.relay: the wrapped server ")
-        for line in err.splitlines()
-    ]
-    assert warned == [
-        "has no tool seek; it has find",
-        "wrote what is no message; left out: Warning: the index is old",
-        'wrote what is no message; left out: {"jsonrpc": "2.0", "id":',
-        "wrote what is no message; left out: \ufffd\ufffd",
-        f"wrote what is no message; left out: {'[' * 119}…",
-        *["ended with exit code 3; the next request starts it anew"] * 2,
-        "was ended, since a message has more than 33,554,432 bytes; the next request starts it anew",
-    ]
-
-
-def children(driver):
-    return (
-        Path(f"/proc/{driver.process.pid}/task/{driver.process.pid}/children").read_text().split()
-    )
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="it looks into /proc")
-def test_a_server_that_ends_while_nobody_waits_is_told_of_once(start):
-    driver = start().start("wayward")
-    assert works(driver)
-    os.kill(int(children(driver)[0]), signal.SIGKILL)
-    until(lambda: not children(driver))
-    driver.send("notifications/cancelled", requestId=99)  # nobody hears it
-    assert failed(driver, "blocks")["message"] == "the wrapped server was ended by SIGKILL"
-    assert works(driver)
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="it looks into /proc")
-@pytest.mark.parametrize("way", ["end of stdin", "signal"])
-def test_a_server_that_hangs_ends_with_the_proxy(start, way):
-    driver = start().start("wayward")
-    driver.ask("tools/call", name="find", arguments={"way": "hangs"})
-    driver.send("notifications/cancelled", requestId=driver.number)
-    (child,) = children(driver)
-    begun = perf_counter()
-    if way == "signal":
-        driver.process.send_signal(signal.SIGTERM)
-        assert driver.process.wait(15) == 0
-    assert driver.end()[:2] == (0, b"")
-    assert perf_counter() - begun < 10
-    assert not Path(f"/proc/{child}").exists()
-
-
-def test_cancelling_goes_through_and_ends_the_ranking(start, stub):
+def test_cancelling_goes_through_and_ends_the_ranking(proxy, stub):
     stub.script = lambda body: 60
     own = {"OPENAI_BASE_URL": stub.url, "OPENAI_API_KEY": "any"}
-    driver = start(policy="openai-chat:slow", **own).start("wayward")
+    driver = proxy(policy="openai-chat:slow", **own).start("wayward")
     key = driver.ask("tools/call", name="find", arguments={"way": "blocks", "query": QUERY})
     until(lambda: stub.running)
     driver.send("notifications/cancelled", requestId=key)
@@ -297,37 +201,13 @@ def test_cancelling_goes_through_and_ends_the_ranking(start, stub):
     assert find(driver, "prose")["content"][0] == RESULTS["prose"]["content"][0]
 
 
-def test_a_policy_that_fails_leaves_the_result_as_it_came(start, stub):
+def test_a_policy_that_fails_leaves_the_result_as_it_came(proxy, stub):
     stub.script = lambda body: JSONResponse({"error": {"message": "no such model"}}, 400)
     own = {"OPENAI_BASE_URL": stub.url, "OPENAI_API_KEY": "any"}
-    driver = start(policy="openai-chat:down", **own).start("wayward")
+    driver = proxy(policy="openai-chat:down", **own).start("wayward")
     result = find(driver, "blocks")
     assert result["content"][:-1] == RESULTS["blocks"]["content"]
     assert "not reranked: failed: PolicyError" in note(result)
-
-
-def test_the_end_of_the_host_lets_what_is_under_way_be_answered(start):
-    driver = start().start("wayward")
-    for _ in range(3):
-        driver.ask("tools/call", name="find", arguments={"way": "blocks", "query": QUERY})
-    code, out, err = driver.end()
-    answers = [json.loads(line) for line in out.splitlines()]
-    assert [answer["result"]["content"][0]["text"] for answer in answers] == [BEST[0]] * 3
-    assert (code, err) == (0, "")
-
-
-def test_a_server_that_does_not_start_is_told_of(start):
-    driver = start(command=(sys.executable, WAYWARD, "lacks something"))
-    for _ in range(2):
-        ended = {"code": -32603, "message": "the wrapped server ended with exit code 1"}
-        assert driver.answer(driver.ask("initialize", protocolVersion="x"))["error"] == ended
-    assert driver.end()[2].count("no key is set") == 2
-    driver = start(command=("no-such-program-here",))
-    said = "rearank-agent: there is no program 'no-such-program-here' to start as a server\n"
-    assert driver.end() == (1, b"", said)
-    driver = start("--policy", "nobody")
-    code, _, err = driver.end()
-    assert (code, err.count("\n")) == (2, 1)
 
 
 @pytest.mark.parametrize("mode", ["auto", "legacy"])
@@ -362,16 +242,3 @@ async def test_all_of_a_server_of_the_official_sdk_is_there(mode, tmp_path):
         wrong = await client.call_tool("nope", {})
         assert wrong.is_error
     assert [step[0] for step in seen] == [1, 2, 3]
-
-
-def test_a_host_that_says_too_much_at_once_is_told_so(start):
-    driver = start().start("wayward")
-    with suppress(BrokenPipeError):  # it does not listen to the end
-        driver.process.stdin.write(b"x" * 40_000_000)
-    code = driver.process.wait(20)
-    said = driver.process.stderr.read().decode()
-    assert (code, said) == (
-        0,
-        "ERROR mcp_server.relay: the host is heard no more: "
-        "a message has more than 33,554,432 bytes\n",
-    )

@@ -2,6 +2,8 @@
 
 import json
 import os
+import signal
+import subprocess
 import sys
 import time
 
@@ -50,6 +52,13 @@ def call(key, arguments, token):
     way = arguments.get("way", "structured")
     if way == "dies":
         os._exit(3)
+    elif way == "leaves a child":
+        child = subprocess.Popen(["sleep", "60"])
+        say(method="notifications/message", params={"data": child.pid})
+        os._exit(6)
+    elif way == "asks and dies":
+        say(id=0, method="elicitation/create", params={"message": "Which shelf?"})
+        os._exit(3)
     elif way == "hangs":
         time.sleep(3600)
     elif way == "speaks garbage":
@@ -92,36 +101,52 @@ def call(key, arguments, token):
         say(id=key, result=RESULTS[way])
 
 
+def answer(key, method, params):
+    """Answer what is no tool's call."""
+    if method == "initialize":
+        version = params["protocolVersion"]
+        server = {"name": "wayward", "version": "1"}
+        about = {"protocolVersion": version, "capabilities": {"tools": {}}, "serverInfo": server}
+        say(id=key, result=about)
+    elif method == "tools/list":
+        tool = {"name": "find", "inputSchema": {"type": "object"}, "x-own": [1, None]}
+        say(id=key, result={"tools": [tool]})
+    elif method == "notifications/cancelled":
+        say(method="notifications/message", params={"data": ["cancelled", params]})
+    elif method == "notifications/echo":
+        say(method="notifications/message", params={"data": params})
+    elif key is not None:
+        say(id=key, error={"code": -32601, "message": f"no method {method}"})
+
+
 def main():
-    if sys.argv[1:] == ["lacks something"]:
+    """Speak, in the manner of the first argument; the second is a file that a first start makes."""
+    manner, once = [*sys.argv[1:], "", ""][:2]
+    again = once and os.path.exists(once)  # noqa: PTH110
+    if once:
+        open(once, "w").close()  # noqa: PTH123
+    if manner == "lacks something":
         sys.exit("no key is set")
+    stubborn = manner == "ends by force alone" or (again and manner == "hangs the second time")
+    if stubborn:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    while again and manner == "hangs the second time":
+        time.sleep(60)
     opened = False
     for line in sys.stdin:
         message = json.loads(line) if line.startswith("{") else {}
         key, method, params = (message.get(name) for name in ("id", "method", "params"))
-        if method == "initialize":
-            server = {"name": "wayward", "version": "1"}
-            say(
-                id=key,
-                result={
-                    "protocolVersion": params["protocolVersion"],
-                    "capabilities": {"tools": {}},
-                    "serverInfo": server,
-                },
-            )
-        elif method == "notifications/initialized":
-            opened = True
-        elif not opened:
+        opened = opened or method == "notifications/initialized"
+        if not opened and method != "initialize":
             say(id=key, error={"code": -32002, "message": "nobody has initialized this"})
-        elif method == "tools/list":
-            tool = {"name": "find", "inputSchema": {"type": "object"}, "x-own": [1, None]}
-            say(id=key, result={"tools": [tool]})
         elif method == "tools/call":
             call(key, params["arguments"], params.get("_meta", {}).get("progressToken"))
-        elif method == "notifications/cancelled":
-            say(method="notifications/message", params={"data": ["cancelled", params]})
-        elif key is not None:
-            say(id=key, error={"code": -32601, "message": f"no method {method}"})
+        else:
+            answer(key, method, params)
+        if manner == "ends in the first handshake" and not again:
+            sys.exit(7)
+    while stubborn:
+        time.sleep(60)
 
 
 if __name__ == "__main__":

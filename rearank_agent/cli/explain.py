@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 def explain(
     run: Annotated[
         str,
-        typer.Argument(help="The run an agent's answer named, or a file that --json wrote."),
+        typer.Argument(help="The run an agent's answer named, or a file of --json, - for stdin."),
     ],
     passage: Annotated[
         str,
@@ -65,7 +66,10 @@ def _ranking(run: str) -> Ranking:
 
     file = Path(run)
     try:
-        text = file.read_bytes() if file.is_file() else runs().get(run)
+        if run == "-":
+            text: str | bytes | None = sys.stdin.buffer.read()
+        else:
+            text = file.read_bytes() if file.is_file() else runs().get(run)
     except OSError as error:
         raise InputError(f"{run} cannot be read: {error.strerror}") from None
     if text is None:
@@ -76,7 +80,7 @@ def _ranking(run: str) -> Ranking:
     try:
         ranking = Ranking.from_json(text)
         _check(ranking)
-    except InputError as error:
+    except (InputError, RecursionError) as error:
         raise InputError(f"{run}: {short(str(error), 200)}") from None
     return ranking
 

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import signal
-from collections.abc import Coroutine
 from functools import partial
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -59,30 +56,25 @@ def proxy(
 
         rearank-agent mcp install --client cursor --proxy SERVER -- --rerank TOOL
     """
-    from mcp_server.pipes import Lines, end
-    from mcp_server.wrapped import Wrapped
+    from mcp_server.pipes import Lines, end, until_signal
+
+    async def relay() -> None:
+        server = start()  # what follows takes a second, and so does its start
+        from mcp_server.relay import Relay
+        from mcp_server.results import Sorter
+
+        try:
+            sorter = Sorter(desk(judging, (), max_tokens), top_k, query_arg, instruction)
+        except BaseException:
+            server.kill()
+            raise
+        await Relay(host, start, rerank, sorter).run(server)
 
     host = Lines(*wires_to_host())
-    start = partial(Wrapped, command)
-    server = start()  # what follows takes a second, and so does its start
     from mcp_server.logs import to_stderr
-    from mcp_server.relay import Relay
-    from mcp_server.results import Sorter
+    from mcp_server.wrapped import Wrapped
 
     to_stderr()
-    try:
-        sorter = Sorter(desk(judging, (), max_tokens), top_k, query_arg, instruction)
-    except BaseException:
-        server.kill()
-        raise
-    asyncio.run(_until_signal(Relay(host, start, rerank, sorter).run(server)))
+    start = partial(Wrapped, command)
+    asyncio.run(until_signal(relay()))
     end()
-
-
-async def _until_signal(work: Coroutine[Any, Any, None]) -> None:
-    working = asyncio.create_task(work)
-    with contextlib.suppress(NotImplementedError):  # Windows ends programs in other ways
-        for number in (signal.SIGTERM, signal.SIGINT):
-            asyncio.get_running_loop().add_signal_handler(number, working.cancel)
-    with contextlib.suppress(asyncio.CancelledError):
-        await working
