@@ -107,7 +107,7 @@ def app(
         max_sessions=MOST_SESSIONS,
         session_idle_timeout=IDLE,
     )
-    inner.mount("/", rest(desk))
+    inner.router.default = rest(desk)  # a mount would take /mcp/ from those that are sent to /mcp
     names = {*_LOOPBACK, address.named, socket.gethostname(), *hosts}
     return _Door(inner, token, {name.lower() for name in names}, set(origins))
 

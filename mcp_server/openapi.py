@@ -21,6 +21,7 @@ _REFUSALS = {
     401: "The bearer token is missing or wrong.",
     403: "Pages of this origin may not call.",
     404: "There is no such model; the message names those there are.",
+    405: "Only POST ranks.",
     408: "The body did not come in time.",
     413: "The body is too large.",
     421: "The server is not called by this name.",

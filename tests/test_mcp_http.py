@@ -107,6 +107,12 @@ async def test_two_hundred_requests_at_once(url):
     assert not any(result.is_error for result in results)
 
 
+async def test_a_slash_too_many_leads_to_the_server(url):
+    async with httpx2.AsyncClient() as client:
+        response = await client.post(f"{url}/", json=START, headers=HEADERS)
+    assert (response.status_code, response.headers["location"]) == (307, url)
+
+
 async def test_health(url):
     async with httpx2.AsyncClient() as client:
         response = await client.get(url.replace("/mcp", "/health"))
