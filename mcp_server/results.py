@@ -15,7 +15,7 @@ from rearank_agent.discretion import discreet
 from rearank_agent.errors import InputError, PolicyError, RearankError
 from rearank_agent.find import Told
 from rearank_agent.listlike import Listlike, few, listlike
-from rearank_agent.passage import Ranking
+from rearank_agent.passage import Passage, Ranking
 
 __all__ = ["META", "Sorter"]
 
@@ -98,12 +98,14 @@ class Sorter:
             raise PolicyError(why)
         best = ranking.passages[: self.top_k]
         order = [one.was - 1 for one in best]
-        names = [short(one.passage.title or one.passage.place, _NAME) for one in best]
+        names = [short(_name(one.passage), _NAME) for one in best]
         room = max(LEAST_TOKENS, self.desk.max_tokens - tokens("".join(names)))
         answer = rerank_answer(ranking, self.top_k, True, room)
         said = _reasons(ranking, answer, names)
-        if "content" not in lists and result.get("content"):
-            said = f"the text above is as it came, the structured content is reranked\n{said}"
+        forms = {"content": "the text above", "structuredContent": "the structured content"}
+        as_it_came = [form for key, form in forms.items() if result.get(key) and key not in lists]
+        if as_it_came:
+            said = f"{as_it_came[0]} is as it came, and not reranked\n{said}"
         arranged = {key: found.arranged(order) for key, found in lists.items()}
         meta = {**(result.get("_meta") or {}), META: asdict(answer)}
         return _with_text({**result, **arranged, "_meta": meta}, said)
@@ -118,6 +120,10 @@ class Sorter:
         if not named and len(texts) != 1:
             raise InputError("it is not clear which argument is the query: see --query-arg")
         return texts[named[0]] if named else next(iter(texts.values()))
+
+
+def _name(passage: Passage) -> str:
+    return passage.title or passage.place or passage.text.strip().partition("\n")[0]
 
 
 def _reasons(ranking: Ranking, answer: RerankAnswer, names: Sequence[str]) -> str:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from numbers import Real
 from typing import Any
 
+from rearank_agent.outline import outline
 from rearank_agent.passage import Passage, check_text
 from rearank_agent.record import fields_of, get, parts_of, place_of, put, text_of, title_of
 
@@ -48,8 +49,9 @@ def listlike(result: object) -> Listlike | None:
     """The list of two items or more in a result; None if there is none, or not just one.
 
     It may be a list or tuple; a mapping, model or dataclass around one; JSON or JSON Lines of
-    these; or content blocks as MCP has them. Prose is no list, and what cannot be read or put
-    together again is none either: nothing is raised.
+    these; text with entries in it, numbered or otherwise alike; or content blocks as MCP has
+    them. Prose is no list, and what cannot be read or put together again is none either: nothing
+    is raised.
     """
     try:
         found = _written(result) if isinstance(result, str) else _found(result)
@@ -107,10 +109,10 @@ def _rows(rows: list[Any] | tuple[Any, ...], named: bool) -> Listlike | None:
 
 
 def _in_block(rows: Sequence[Any], form: Callable[[Sequence[Any]], Any]) -> Listlike | None:
-    """The list in the one text block that holds JSON; others may say something about it."""
+    """The list in the one text block, or in the one that holds JSON among others."""
     if not all(map(_is_block, rows)):
         return None
-    written = [at for at, row in enumerate(rows) if _is_json(get(row, "text"))]
+    written = [at for at, row in enumerate(rows) if len(rows) == 1 or _is_json(get(row, "text"))]
     inner = _written(get(rows[written[0]], "text")) if len(written) == 1 else None
     if inner is None:
         return None
@@ -124,7 +126,7 @@ def _in_block(rows: Sequence[Any], form: Callable[[Sequence[Any]], Any]) -> List
 def _held(whole: object, levels: int) -> Listlike | None:
     """The one list in a mapping or object, or the one whose name says that it is the results."""
     parts = parts_of(whole)
-    each = {key: _found(value, levels - 1, key in _LISTS) for key, value in parts.items()}
+    each = {key: _part(key, value, levels - 1) for key, value in parts.items()}
     found = {key: one for key, one in each.items() if one}
     names = [name for name in _LISTS if name in found] or list(found)
     if not names or (len(names) > 1 and names[0] not in _LISTS):
@@ -133,6 +135,13 @@ def _held(whole: object, levels: int) -> Listlike | None:
     if any(_parallel(inner.items, other) for name, other in parts.items() if name != key):
         return None
     return replace(inner, back=lambda items: put(whole, key, inner.back(items)))
+
+
+def _part(key: Any, value: Any, levels: int) -> Listlike | None:
+    """The list in a field; text is read only where the name says that it is the results."""
+    if isinstance(value, str):
+        return _written(value) if key in (*_LISTS, "content") else None
+    return _found(value, levels, key in _LISTS)
 
 
 def _parallel(items: Collection[Any], other: object) -> bool:
@@ -147,13 +156,11 @@ def _parallel(items: Collection[Any], other: object) -> bool:
 
 
 def _written(text: str) -> Listlike | None:
-    """A list in JSON, or JSON Lines of objects."""
-    if not _is_json(text):
-        return None
+    """A list in JSON, in JSON Lines of objects, or written as people write one."""
     try:
         data = json.loads(text)
     except ValueError:
-        return _lines(text)
+        return _lines(text) or _outlined(text)
     if (inner := _found(data)) is None:
         return None
     indented = re.match(r"\s*[\[{]\r?\n([ \t]+)", text)
@@ -178,10 +185,20 @@ def _is_json(text: str) -> bool:
 
 def _lines(text: str) -> Listlike | None:
     lines = [line for line in text.split("\n") if line.strip()]
-    values = [json.loads(line) for line in lines]
+    try:
+        values = [json.loads(line) for line in lines]
+    except ValueError:
+        return None
     inner = _rows(values, named=True) if all(isinstance(one, dict) for one in values) else None
     end = "\n" if text.endswith("\n") else ""
     return inner and replace(inner, items=tuple(lines), back=lambda items: "\n".join(items) + end)
+
+
+def _outlined(text: str) -> Listlike | None:
+    if (found := outline(text)) is None:
+        return None
+    inner = _rows(found.entries, named=True)
+    return inner and replace(inner, back=found.written)
 
 
 def _without_score(row: Any) -> Any:

@@ -23,7 +23,7 @@ MOST_LINES_OF_COLLECTIONS = 265
 # Front ends, and what they share: on top of the core too.
 SHELL_FILES = (
     *("__main__", "answer", "brief", "bump", "excerpt", "find", "listlike", "markup", "page"),
-    "record",
+    *("outline", "record"),
     *("replay", "serve", "tool", "wrapper"),
 )
 # The first stage over files: on top of the core, and nothing of the core knows it.

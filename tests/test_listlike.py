@@ -203,7 +203,7 @@ NOTHING = {
     "none": None,
     "number": 3,
     "prose": "Fleas bite.\n\nTicks hold on.",
-    "prose with a bracket": "[1] Fleas bite.\n[2] Ticks hold on.",
+    "prose with a bracket": "[as above] Fleas bite.\n[and below] Ticks hold on.",
     "bytes": b'["a", "b"]',
     "set": {"a", "b"},
     "iterator": iter(["a", "b"]),

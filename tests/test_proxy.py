@@ -60,7 +60,7 @@ def test_a_text_that_is_no_list_stays_beside_the_list(shared):
     assert result["structuredContent"] == {"results": [RECORDS[1], RECORDS[0]]}
     assert result["content"][0] == block("Three things were found.")
     assert note(result).startswith(
-        "the text above is as it came, the structured content is reranked\nreranked for “how far"
+        "the text above is as it came, and not reranked\nreranked for “how far"
     )
 
 

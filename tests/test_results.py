@@ -118,8 +118,25 @@ async def test_another_text_stays_as_it_came(sorter, content):
     result = await sorter().sorted("find", {"query": "q"}, {**RESULT, "content": content})
     assert result["structuredContent"] == BEST
     assert result["content"][:-1] == content
-    said = "the text above is as it came, the structured content is reranked\nreranked for “q”"
+    said = "the text above is as it came, and not reranked\nreranked for “q”"
     assert result["content"][-1]["text"].startswith(said)
+
+
+async def test_another_structured_content_stays_as_it_came(sorter):
+    asked = {"structuredContent": {"total": 2}, "content": SAME["JSON below a heading"]}
+    result = await sorter().sorted("find", {"query": "q"}, asked)
+    assert result["structuredContent"] == {"total": 2}
+    said = "the structured content is as it came, and not reranked\nreranked for “q”"
+    assert result["content"][-1]["text"].startswith(said)
+
+
+async def test_paths_are_put_in_order_in_both(sorter):
+    text = "/notes/a.md\n/notes/longer.md"
+    asked = {"structuredContent": {"content": text}, "content": [block(text)]}
+    result = await sorter(top_k=1).sorted("find", {"query": "q"}, asked)
+    assert result["structuredContent"] == {"content": "/notes/longer.md"}
+    assert result["content"][0] == block("/notes/longer.md")
+    assert len(result["content"]) == 2
 
 
 async def test_the_text_is_put_in_order_where_there_is_no_structured_content(sorter):

@@ -1,0 +1,114 @@
+"""A list that was written as text: numbered, under headings, as bullets or fields, a path a line.
+
+Many search tools answer so. The entries keep their words and their numbers; what stands before the
+first stays before it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+__all__ = ["Outline", "outline"]
+
+_NUMBER = re.compile(r" {0,3}(?:#{1,6} +)?\**(?:\[(\d{1,4})\]|\(?(\d{1,4})[.):])\**\s+\S")
+_HEADING = re.compile(r"(#{1,6}) +\S")
+_BULLET = re.compile(r"[-*+•] +\S")
+_FIELD = re.compile(r"(?:#{1,6} +)?\**(\w[\w ]{0,24}?)\**:\**\s")
+_PATH = re.compile(r"\S*[/\\.]\S*")
+_RULE = re.compile(r"(?:-{3,}|\*{3,}|_{3,}|={3,})?")
+
+
+@dataclass(frozen=True)
+class Outline:
+    """A list in a text.
+
+    Attributes:
+        head: what stands before the list.
+        entries: two or more.
+        between: what stands between two entries.
+        end: what stands behind the last one.
+    """
+
+    head: str
+    entries: tuple[str, ...]
+    between: str
+    end: str
+
+    def written(self, entries: Sequence[str]) -> str:
+        """The text with these entries."""
+        return f"{self.head}{self.between.join(entries)}{self.end}"
+
+
+def outline(text: str) -> Outline | None:
+    """The list of two entries or more in a text; None for prose.
+
+    Where there are several kinds of lists, that is meant which begins first.
+    """
+    lines = text.splitlines(keepends=True)
+    kinds = (_numbers, _headings, _bullets, _fields, _paths)
+    starts = min(
+        (found for kind in kinds if len(found := kind(lines)) > 1),
+        key=lambda found: found[0],
+        default=[],
+    )
+    return _cut(lines, starts) if starts else None
+
+
+def _cut(lines: Sequence[str], starts: Sequence[int]) -> Outline:
+    ends = [*starts[1:], len(lines)]
+    parts = [lines[start:end] for start, end in zip(starts, ends, strict=True)]
+    entries = [_without_rules(part) for part in parts]
+    between, end = (
+        "".join(part)[len(entry) :]
+        for part, entry in ((parts[0], entries[0]), (parts[-1], entries[-1]))
+    )
+    return Outline("".join(lines[: starts[0]]), tuple(entries), between, end)
+
+
+def _without_rules(part: Sequence[str]) -> str:
+    """The lines without the blank ones and rules at their end."""
+    last = max(at for at, line in enumerate(part) if not _RULE.fullmatch(line.strip()))
+    return "".join(part[: last + 1]).rstrip()
+
+
+def _numbers(lines: Sequence[str]) -> list[int]:
+    """Numbers that go up by one, from whatever the first one is."""
+    starts: list[int] = []
+    expected = None
+    for at, line in enumerate(lines):
+        if found := _NUMBER.match(line):
+            number = int(found[1] or found[2])
+            if expected in (None, number):
+                starts.append(at)
+                expected = number + 1
+    return starts
+
+
+def _headings(lines: Sequence[str]) -> list[int]:
+    """The highest level of which there are several."""
+    found = [(at, _HEADING.match(line)) for at, line in enumerate(lines)]
+    levels = [(at, len(heading[1])) for at, heading in found if heading]
+    times = Counter(level for _, level in levels)
+    highest = min((level for level in times if times[level] > 1), default=0)
+    return [at for at, level in levels if level == highest]
+
+
+def _bullets(lines: Sequence[str]) -> list[int]:
+    return [at for at, line in enumerate(lines) if _BULLET.match(line)]
+
+
+def _fields(lines: Sequence[str]) -> list[int]:
+    """The first field that comes again, as `Title:` does with every entry."""
+    names = [(at, found[1]) for at, line in enumerate(lines) if (found := _FIELD.match(line))]
+    times = Counter(name for _, name in names)
+    first = next((name for _, name in names if times[name] > 1), None)
+    return [at for at, name in names if name == first]
+
+
+def _paths(lines: Sequence[str]) -> list[int]:
+    """Every line, if all are paths or addresses."""
+    said = [at for at, line in enumerate(lines) if line.strip()]
+    return said if all(_PATH.fullmatch(lines[at].strip()) for at in said) else []
