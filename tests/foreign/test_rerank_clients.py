@@ -90,7 +90,7 @@ def test_the_first_version_of_cohere_and_its_errors(url):
     assert printed(COHERE, url).splitlines() == [
         "[(1, 'A flea jumps 20 cm.', '2'), (0, 'Dogs bark.', '1')]",
         "['not used: rank_fields']",
-        "NotFoundError there is no such model; there are: embedded, rearank-agent",
+        "NotFoundError there is no such model; there are: embedded, rearank-agent; or leave it out",
         "UnauthorizedError the bearer token is missing or wrong",
     ]
 
@@ -130,4 +130,7 @@ except RuntimeError as error:
 
 
 def test_errors_where_jina_s_clients_look(url):
-    assert printed(JINA, url) == "there is no such model; there are: embedded, rearank-agent\n"
+    assert (
+        printed(JINA, url)
+        == "there is no such model; there are: embedded, rearank-agent; or leave it out\n"
+    )
