@@ -25,7 +25,7 @@ test-serve: .venv/dev $(VLLM)/made ## test with a real vLLM on the CPU (3.5 GB, 
 test-foreign: .venv/dev $(FOREIGN_NODE)/made $(FOREIGN_PYTHON)/made ## test with other people's clients (Node 20 or newer; 800 MB, kept there too)
 	REARANK_TEST_NODE=$(FOREIGN_NODE) REARANK_TEST_PYTHON=$(FOREIGN_PYTHON) $(BIN)/pytest tests/foreign
 
-test-train: .venv/dev ## test the training of language models (a minute or two)
+test-train: .venv/dev ## test the trainers (two minutes)
 	$(BIN)/pytest -n auto --maxprocesses 2 --dist loadfile tests/learning
 
 e2e: .venv/dev $(VLLM)/made ## judged queries to a served policy: random, SFT, GRPO; SEEDS="0 1 2", or SMALL=1

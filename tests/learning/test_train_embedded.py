@@ -30,7 +30,7 @@ from training.towers import Towers
 from training.trunk import Trunk
 from training.windows import Draw
 
-HARBOUR = Path(__file__).parent.parent / "examples" / "harbour"
+HARBOUR = Path(__file__).parents[2] / "examples" / "harbour"
 QUICK = Recipe(
     warm_steps=2, warm_queries=3, steps=6, windows=2, passages=8, samples=16, tokens=32, every=4,
     rate=1e-4, threads=1,
