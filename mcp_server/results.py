@@ -155,7 +155,7 @@ def _said(item: Any) -> Any:
     text = item.get("text") if isinstance(item, dict) and item.get("type") == "text" else None
     try:
         return json.loads(text) if isinstance(text, str) else item
-    except ValueError:
+    except (ValueError, RecursionError):
         return text
 
 
@@ -175,4 +175,4 @@ def _nothing_to_sort(result: Result) -> bool:
 
 
 def _with_text(result: Result, text: str) -> Result:
-    return {**result, "content": [*result.get("content", ()), {"type": "text", "text": text}]}
+    return {**result, "content": [*(result.get("content") or ()), {"type": "text", "text": text}]}

@@ -11,7 +11,7 @@ from rearank_agent import Ranking, Reply, Reranker
 from rearank_agent.store import Store
 
 ROWS = [{"title": "a", "text": "short"}, {"title": "b", "text": "the longest of all"}]
-RESULT = {"structuredContent": {"results": ROWS}}
+RESULT = {"structuredContent": {"results": ROWS}, "content": None}
 BEST = {"results": ROWS[::-1]}
 
 
