@@ -83,7 +83,8 @@ def location(client: Client) -> Path:
 
 def servers(client: Client) -> dict[str, Any]:
     """The entries in the host's file, by name; raises as `install` does."""
-    _, whole = _read(location(client), _key(client))
+    by_hand = "put `rearank-agent mcp proxy OPTIONS --` before a server's command by hand"
+    _, whole = _read(location(client), _key(client), by_hand)
     found: dict[str, Any] = whole.get(_key(client), {})
     return found
 
@@ -138,7 +139,9 @@ def _with_own(entry: Entry, old: Any) -> Entry:
     return entry | {"env": own | entry.get("env", {})} if own else entry
 
 
-def _read(path: Path, key: str) -> tuple[bytes | None, dict[str, Any]]:
+def _read(
+    path: Path, key: str, by_hand: str = "--print shows what to add by hand"
+) -> tuple[bytes | None, dict[str, Any]]:
     """What stands in the file, as bytes (None: there is no file) and as what it means."""
     with naming(path):
         try:
@@ -158,7 +161,7 @@ def _read(path: Path, key: str) -> tuple[bytes | None, dict[str, Any]]:
     except (ValueError, RecursionError) as error:
         wrong = f"is not valid JSON: {error}"
     if wrong:
-        raise InputError(f"{path} {wrong}; nothing was changed, --print shows what to add by hand")
+        raise InputError(f"{path} {wrong}; nothing was changed, {by_hand}")
     return data, whole
 
 

@@ -418,5 +418,9 @@ def test_a_server_that_the_host_does_not_have_cannot_be_wrapped(notes_server):
     notes_server(NPX)
     with pytest.raises(InputError, match=r"no server 'note' in .*, there is notes; add it to the"):
         proxied(Client.cursor, "note", [])
+    location(Client.cursor).write_text('{"mcpServers": {}} // as hosts allow it')
+    with pytest.raises(InputError, match="nothing was changed, put `rearank-agent mcp proxy"):
+        proxied(Client.cursor, "notes", [])
+    notes_server(NPX)
     with pytest.raises(InputError, match="leave out the --"):
         proxied(Client.cursor, "notes", ["--rerank", "x", "--", "y"])
