@@ -35,9 +35,9 @@ def explain(
 
     The same that an agent is told by its tool `explain`; or all of it as a page.
 
-        rearank-agent rerank 'how long do fleas live' passages.jsonl --json > ranking.json
+        rearank-agent rerank 'how long do fleas live' fleas.txt --json > run.json
 
-        rearank-agent explain ranking.json --html why.html
+        rearank-agent explain run.json --html why.html
     """
     from mcp_server.explanation import explained
     from rearank_agent.cli.output import write_page

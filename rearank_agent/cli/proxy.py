@@ -50,7 +50,7 @@ def proxy(
     All that the server offers stays as it is; the results of the named tools
     come back best first, cut to the best, with the reasons:
 
-        rearank-agent mcp proxy --rerank search_notes -- npx @bitbonsai/mcpvault ~/notes
+        rearank-agent mcp proxy --rerank search -- some-server ~/notes
 
     A host that knows the server is told by:
 
