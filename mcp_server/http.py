@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import uvicorn
 from mcp.server.transport_security import TransportSecuritySettings
 from starlette.datastructures import Headers
+from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -108,8 +109,16 @@ def app(
         session_idle_timeout=IDLE,
     )
     inner.router.default = rest(desk)  # a mount would take /mcp/ from those that are sent to /mcp
+    open_to_pages = CORSMiddleware(
+        inner,
+        allow_origins=origins,
+        allow_origin_regex=_OF_THIS_MACHINE.pattern,
+        allow_methods=("GET", "POST", "DELETE"),
+        allow_headers=("*",),
+        expose_headers=("Mcp-Session-Id",),
+    )
     names = {*_LOOPBACK, address.named, socket.gethostname(), *hosts}
-    return _Door(inner, token, {name.lower() for name in names}, set(origins))
+    return _Door(open_to_pages, token, {name.lower() for name in names}, set(origins))
 
 
 def serve(app: ASGIApp, listening: socket.socket) -> None:
@@ -140,7 +149,7 @@ class _Door:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
-        elif refusal := self._refusal(scope["path"], Headers(scope=scope)):
+        elif refusal := self._refusal(scope, Headers(scope=scope)):
             await refusal(scope, receive, send)
         elif scope["path"] == "/health":
             state = {"status": "ok", "version": rearank_agent.__version__, "at_work": self._inside}
@@ -150,13 +159,15 @@ class _Door:
         else:
             await self.app(scope, receive, send)
 
-    def _refusal(self, path: str, headers: Headers) -> JSONResponse | None:
+    def _refusal(self, scope: Scope, headers: Headers) -> JSONResponse | None:
         host, origin = headers.get("host", ""), headers.get("origin", "")
         if _PORT.sub("", host.lower()) not in self.hosts:
             return _refused(421, f"this server is not called {host!r:.80}: see --allow-host")
         if origin and origin not in self.origins and not _OF_THIS_MACHINE.fullmatch(origin):
             return _refused(403, f"pages of {origin!r:.80} may not call this: see --allow-origin")
-        if path != "/health" and self.token and not self._known(headers.getlist("authorization")):
+        # A browser asks without a token first whether a page may ask with one.
+        public = scope["path"] == "/health" or scope["method"] == "OPTIONS"
+        if self.token and not public and not self._known(headers.getlist("authorization")):
             told = {"WWW-Authenticate": "Bearer"}
             return _refused(401, "the bearer token is missing or wrong", told)
         return None

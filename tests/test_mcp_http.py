@@ -174,6 +174,31 @@ async def test_a_host_and_an_origin_may_be_allowed(start):
         assert (await client.post(url, headers=headers, json=START)).status_code == 200
 
 
+async def test_a_browser_lets_the_pages_call_that_are_allowed(start):
+    _, url = start("--allow-origin", "https://app.example", REARANK_TOKEN="open-sesame")
+    service = url.replace("/mcp", "/v1/rerank")
+    wanted = {
+        "Access-Control-Request-Method": "POST",
+        "Access-Control-Request-Headers": "authorization, content-type, mcp-session-id",
+    }
+    sent = {"Authorization": "Bearer open-sesame"}
+    async with httpx2.AsyncClient(timeout=30) as client:
+        for origin in ("https://app.example", "http://localhost:6274"):
+            page = {"Origin": origin}
+            for place in (url, service):
+                response = await client.options(place, headers=wanted | page)
+                assert response.status_code == 200
+                assert response.headers["access-control-allow-origin"] == origin
+                assert "authorization" in response.headers["access-control-allow-headers"]
+            body = {"query": "flea", "documents": ["a flea"]}
+            answer = await client.post(service, json=body, headers=sent | page)
+            assert answer.status_code == 200
+            assert answer.headers["access-control-allow-origin"] == origin
+            assert (await client.post(service, json=body, headers=page)).status_code == 401
+        evil = await client.options(url, headers=wanted | {"Origin": "https://evil.example"})
+        assert evil.status_code == 403
+
+
 async def test_a_token_is_wanted_where_one_is_set(start):
     process, url = start(REARANK_TOKEN="open-sesame")
     twice = [("Authorization", "Bearer wrong"), ("Authorization", "Bearer open-sesame")]
