@@ -17,7 +17,7 @@ test: .venv/dev ## lint, check types and run the tests
 	$(BIN)/ruff check --no-cache .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/pytest -n auto --maxprocesses 4
+	$(BIN)/pytest -n 3 # many wait for processes of their own
 
 test-serve: .venv/dev $(VLLM)/made ## test with a real vLLM on the CPU (3.5 GB, kept in your cache folder)
 	REARANK_TEST_VLLM=$(VLLM)/bin/vllm $(BIN)/pytest tests/serving
