@@ -20,7 +20,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 import rearank_agent
 from mcp_server.desk import Desk
-from mcp_server.rest import MOST_BODY, rest
+from mcp_server.rest import MOST_BODY, refused, rest
 from mcp_server.server import server
 from rearank_agent.errors import InputError, SetupError
 
@@ -216,6 +216,5 @@ def _patient(receive: Receive) -> Receive:
 
 
 def _refused(status: int, message: str, headers: Mapping[str, str] | None = None) -> JSONResponse:
-    error = {"code": status, "message": message}
-    told = {"jsonrpc": "2.0", "id": None, "error": error, "detail": message}  # for either client
-    return JSONResponse(told, status, headers)
+    """A refusal for either kind of client."""
+    return refused(status, message, headers, jsonrpc="2.0", id=None)

@@ -21,7 +21,7 @@ from mcp_server.refusal import failed, wrong
 from mcp_server.shape import MODEL, Error, Refusal, RerankRequest, response
 from rearank_agent.errors import BusyError, InputError, RearankError
 
-__all__ = ["MOST_BODY", "rest"]
+__all__ = ["MOST_BODY", "refused", "rest"]
 
 MOST_BODY = 8 * 1024 * 1024
 _PATHS = ("/v1/rerank", "/v2/rerank", "/rerank")  # clients append one or the other
@@ -45,15 +45,15 @@ def rest(desk: Desk) -> Starlette:
             Route("/openapi.json", _described),
         ],
         exception_handlers={
-            HTTPException: lambda _, error: _refused(
+            HTTPException: lambda _, error: refused(
                 error.status_code, _GUIDE.get(error.detail, error.detail), error.headers
             ),
-            ValidationError: lambda _, error: _refused(422, wrong(error)),
-            InputError: lambda _, error: _refused(422, failed(error)),
-            BusyError: lambda _, error: _refused(503, failed(error), {"Retry-After": "1"}),
-            RearankError: lambda _, error: _refused(500, failed(error)),
-            ClientDisconnect: lambda *_: _refused(408, "the body did not come in time"),
-            Exception: lambda *_: _refused(500, "the server failed; its own log says how"),
+            ValidationError: lambda _, error: refused(422, wrong(error)),
+            InputError: lambda _, error: refused(422, failed(error)),
+            BusyError: lambda _, error: refused(503, failed(error), {"Retry-After": "1"}),
+            RearankError: lambda _, error: refused(500, failed(error)),
+            ClientDisconnect: lambda *_: refused(408, "the body did not come in time"),
+            Exception: lambda *_: refused(500, "the server failed; its own log says how"),
         },
     )
 
@@ -115,6 +115,9 @@ async def _gone(request: Request) -> None:
     await request.receive()  # after the body nothing else comes
 
 
-def _refused(status: int, message: str, headers: Mapping[str, str] | None = None) -> Response:
+def refused(
+    status: int, message: str, headers: Mapping[str, str] | None = None, **more: object
+) -> JSONResponse:
+    """What a client is told whose request is not answered, and more beside it."""
     refusal = Refusal(error=Error(code=status, message=message), detail=message)
-    return JSONResponse(refusal.model_dump(), status, headers)
+    return JSONResponse({**more, **refusal.model_dump()}, status, headers)

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from ipaddress import ip_address
 from pathlib import Path
-from socket import gethostname
 from typing import TYPE_CHECKING, Annotated, BinaryIO
 
 import typer
@@ -120,6 +118,9 @@ def _over_http(
     hosts: list[str] | tuple[()],
     origins: list[str] | tuple[()],
 ) -> None:
+    from ipaddress import ip_address
+    from socket import gethostname
+
     from mcp_server.http import Address, listen, serve
     from mcp_server.http import app as app_of
     from mcp_server.logs import to_stderr

@@ -12,13 +12,6 @@ from typing import Any
 
 import typer
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeElapsedColumn,
-)
 from rich.table import Table
 from rich.text import Text
 
@@ -165,11 +158,13 @@ def _end(text: str, most: int) -> str:
 @contextmanager
 def waiting(title: str) -> Iterator[Callable[[int, int], None]]:
     """Show on stderr that work goes on, once it has taken a second; gives the bar's setter."""
-    bar = Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
+    from rich import progress  # every command knows this file, and few wait
+
+    bar = progress.Progress(
+        progress.TextColumn("{task.description}"),
+        progress.BarColumn(),
+        progress.MofNCompleteColumn(),
+        progress.TimeElapsedColumn(),
         console=Console(stderr=True),
         transient=True,
     )
