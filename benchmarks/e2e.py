@@ -28,10 +28,10 @@ from statistics import fmean, stdev
 from time import perf_counter
 
 from benchmarks.registry import registry
-from evals.stats import against
 from rearank_agent.errors import PolicyError
 from rearank_agent.files import write
-from rearank_agent.passage import Ranking
+from rearank_agent.types import Ranking
+from rearank_evals.measures.stats import against
 
 PROGRAM = [sys.executable, "-m", "rearank_agent"]
 DEPTH = 20

@@ -10,8 +10,8 @@ from __future__ import annotations
 from itertools import product
 from random import Random
 
-from rearank_agent.collection import Collection
-from rearank_agent.passage import Passage
+from rearank_agent.data.collection import Collection
+from rearank_agent.types import Passage
 
 __all__ = ["harbour"]
 

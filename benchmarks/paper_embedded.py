@@ -22,22 +22,22 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from benchmarks.made import harbour
-from evals import stats
-from evals.collections import collections
-from evals.first_stage import first_stage
-from rearank_agent.collection import Collection
-from rearank_agent.embedded import WEIGHTS
-from rearank_agent.encoder import Encoder
+from rearank_agent.data.collection import Collection
+from rearank_agent.data.first_stage import first_stage
+from rearank_agent.data.names import collections
 from rearank_agent.files import write
-from training.augment import Augmentation, augment
-from training.dev import Dev
-from training.embedded import LAST, Trainer
-from training.export import FROZEN, packaged
-from training.heldout import macro
-from training.recipe import Recipe
-from training.towers import Towers
-from training.trunk import Trunk
-from training.windows import Draw
+from rearank_agent.policies.embedded.encoder import Encoder
+from rearank_agent.policies.embedded.policy import WEIGHTS
+from rearank_evals.measures import stats
+from rearank_training.embedded.dev import Dev
+from rearank_training.embedded.export import FROZEN, packaged
+from rearank_training.embedded.settings import Recipe
+from rearank_training.embedded.towers import Towers
+from rearank_training.embedded.trainer import LAST, Trainer
+from rearank_training.embedded.trunk import Trunk
+from rearank_training.embedded.windows import Draw
+from rearank_training.rows.augment import Augmentation, augment
+from rearank_training.rows.heldout import macro
 
 BLENDS = (0.0, 0.3)
 _COLOURS = {"reinforced": "#0072b2", "supervised": "#e69f00"}

@@ -11,7 +11,7 @@ from statistics import median
 from time import perf_counter
 
 from benchmarks.mcp import PROGRAM, QUERY, Wire, passages
-from rearank_agent.answer import tokens
+from rearank_agent.present.answer import tokens
 
 ITEMS, CALLS, ROUNDS = 50, 100, 3
 # A server in plain Python that finds the same rows whatever is asked.

@@ -13,33 +13,33 @@ import tempfile
 from pathlib import Path
 
 from rearank_agent import Reranker
-from rearank_agent.library import Library
+from rearank_agent.search.library import Library
 
 ROOT = Path(__file__).parent.parent
 QUESTIONS = {
     "Which licence do the weights of the encoder have?": ("rearank_agent/weights/MODEL_CARD.md", "rearank_agent/weights/NOTICE"),
-    "How do I install what is needed to search PDF files?": ("README.md", "rearank_agent/reading.py", "rearank_agent/library.py"),
+    "How do I install what is needed to search PDF files?": ("README.md", "rearank_agent/search/extract.py", "rearank_agent/search/library.py"),
     "What happens when the time limit is over before all passages are judged?": ("docs/architecture.md", "rearank_agent/reranker.py"),
     "Which exit code does the command line give for a partial result?": ("docs/architecture.md", "rearank_agent/cli/__init__.py", "README.md"),
-    "Why is each passage run through the network alone instead of in a batch?": ("docs/architecture.md", "rearank_agent/embedded.py", "docs/LOG.md"),
-    "How is a model's reply turned into a permutation when identifiers are missing?": ("rearank_agent/listwise.py", "docs/architecture.md"),
+    "Why is each passage run through the network alone instead of in a batch?": ("docs/architecture.md", "rearank_agent/policies/embedded/policy.py", "docs/LOG.md"),
+    "How is a model's reply turned into a permutation when identifiers are missing?": ("rearank_agent/listwise/reply.py", "docs/architecture.md"),
     "How many calls and turns does a tournament take for a hundred passages?": ("docs/architecture.md", "README.md"),
-    "Which files does a folder search leave out?": ("README.md", "docs/architecture.md", "rearank_agent/library.py", "rearank_agent/reading.py"),
+    "Which files does a folder search leave out?": ("README.md", "docs/architecture.md", "rearank_agent/search/library.py", "rearank_agent/search/extract.py"),
     "How is the first stage's rank mixed into the score?": ("docs/architecture.md", "rearank_agent/reranker.py"),
     "What must hold before a change is committed?": ("CONTRIBUTING.md",),
 }  # fmt: skip
 # The same kind of questions as somebody asks them who does not know the project's words.
 IN_OTHER_WORDS = {
     "Am I allowed to sell a product that contains the model you ship?": ("rearank_agent/weights/MODEL_CARD.md", "rearank_agent/weights/NOTICE", "LICENSE", "README.md"),
-    "It ignores my manuals that are in Acrobat format": ("README.md", "rearank_agent/reading.py"),
+    "It ignores my manuals that are in Acrobat format": ("README.md", "rearank_agent/search/extract.py"),
     "My results came back incomplete, what cut them off?": ("docs/architecture.md", "docs/models.md", "README.md", "rearank_agent/request.py"),
     "How does a shell script notice that the ordering is not finished?": ("docs/architecture.md", "rearank_agent/cli/__init__.py", "README.md"),
-    "Why not push several texts through together to go faster?": ("docs/architecture.md", "rearank_agent/embedded.py", "docs/LOG.md", "docs/figures.md"),
-    "The LLM forgot half of the numbers in what it wrote back": ("rearank_agent/listwise.py", "rearank_agent/ladder.py", "docs/architecture.md", "docs/models.md"),
+    "Why not push several texts through together to go faster?": ("docs/architecture.md", "rearank_agent/policies/embedded/policy.py", "docs/LOG.md", "docs/figures.md"),
+    "The LLM forgot half of the numbers in what it wrote back": ("rearank_agent/listwise/reply.py", "rearank_agent/llm/conversation.py", "docs/architecture.md", "docs/models.md"),
     "How expensive is one request with a paid provider?": ("docs/models.md", "README.md", "rearank_agent/cli/plan.py"),
-    "Somebody put a trap into a document that gives orders to the judge": ("rearank_agent/neutral.py", "docs/architecture.md", "docs/models.md"),
+    "Somebody put a trap into a document that gives orders to the judge": ("rearank_agent/listwise/sanitize.py", "docs/architecture.md", "docs/models.md"),
     "Can two programs use the same stored answers at the same time?": ("rearank_agent/store.py", "docs/models.md", "docs/architecture.md"),
-    "The machine with the graphics card went away in the middle of the work": ("docs/models.md", "docs/architecture.md", "rearank_agent/limits.py", "rearank_agent/endpoint.py"),
+    "The machine with the graphics card went away in the middle of the work": ("docs/models.md", "docs/architecture.md", "rearank_agent/llm/limits.py", "rearank_agent/llm/vllm.py"),
 }  # fmt: skip
 
 

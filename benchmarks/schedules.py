@@ -28,12 +28,12 @@ from pathlib import Path
 from statistics import fmean, stdev
 from typing import NamedTuple
 
-from rearank_agent.blend import ordered
-from rearank_agent.collection import read_folder
+from rearank_agent.data.collection import read_folder
 from rearank_agent.metrics import ndcg
-from rearank_agent.passage import Reply, Window
-from rearank_agent.policies import best_first
+from rearank_agent.policies.blend import ordered
+from rearank_agent.policies.registry import best_first
 from rearank_agent.schedules import Schedule, Turn, Turns, schedule, tournament
+from rearank_agent.types import Reply, Window
 
 SEED, SIZES = 1, (20, 50, 100, 200, 500, 1000)
 SIMULATED, POOL = 400, 10_000

@@ -10,7 +10,7 @@ from pathlib import Path
 from time import perf_counter
 
 from rearank_agent import Reranker
-from rearank_agent.library import Library
+from rearank_agent.search.library import Library
 
 PASSAGES, WORDS, PER_FILE = 10_000, 90, 25
 

@@ -9,7 +9,9 @@ for ranked in ranking.passages:
 
 from rearank_agent import schedules
 from rearank_agent.errors import InputError, PolicyError, RearankError, SetupError
-from rearank_agent.passage import (
+from rearank_agent.policies.registry import Policy, policy
+from rearank_agent.reranker import Reranker
+from rearank_agent.types import (
     Fault,
     Passage,
     Quote,
@@ -21,8 +23,6 @@ from rearank_agent.passage import (
     Task,
     Usage,
 )
-from rearank_agent.policies import Policy, policy
-from rearank_agent.reranker import Reranker
 
 __version__ = "0.1.0"
 

@@ -12,13 +12,13 @@ from statistics import median
 from time import perf_counter
 from typing import TypeVar
 
-from rearank_agent.blend import ordered, own_scores
-from rearank_agent.discretion import discreet
-from rearank_agent.limits import UNTIL
-from rearank_agent.passage import Fault, Ranked, Ranking, Reply, Step, Task, Usage, Window
-from rearank_agent.policies import Policy
+from rearank_agent.llm.limits import UNTIL
+from rearank_agent.policies.blend import ordered, own_scores
+from rearank_agent.policies.registry import Policy
+from rearank_agent.redact import discreet
 from rearank_agent.schedules import Schedule, Turn, cost
 from rearank_agent.tracing import span
+from rearank_agent.types import Fault, Ranked, Ranking, Reply, Step, Task, Usage, Window
 
 __all__ = ["Request"]
 

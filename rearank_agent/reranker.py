@@ -12,7 +12,13 @@ from typing import Any, TypeVar
 from uuid import uuid4
 
 from rearank_agent.errors import InputError
-from rearank_agent.passage import (
+from rearank_agent.policies.registry import DEFAULT, Policy
+from rearank_agent.policies.registry import policy as policy_of
+from rearank_agent.request import Request
+from rearank_agent.schedules import Schedule, batches, groups, tournament, whole
+from rearank_agent.schedules import schedule as schedule_of
+from rearank_agent.tracing import content_wanted, span
+from rearank_agent.types import (
     Passage,
     Ranking,
     Task,
@@ -20,12 +26,6 @@ from rearank_agent.passage import (
     as_passages,
     check_text,
 )
-from rearank_agent.policies import DEFAULT, Policy
-from rearank_agent.policies import policy as policy_of
-from rearank_agent.request import Request
-from rearank_agent.schedules import Schedule, batches, groups, tournament, whole
-from rearank_agent.schedules import schedule as schedule_of
-from rearank_agent.tracing import content_wanted, span
 
 __all__ = ["Reranker", "auto", "run_sync"]
 

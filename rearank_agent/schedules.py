@@ -19,7 +19,7 @@ from itertools import zip_longest
 from math import ceil, inf
 
 from rearank_agent.errors import InputError
-from rearank_agent.passage import Fault, Reply, Usage, Window
+from rearank_agent.types import Fault, Reply, Usage, Window
 
 __all__ = [
     "NAMES",

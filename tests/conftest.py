@@ -2,10 +2,10 @@ import io
 import sys
 
 import pytest
-from proxied import Proxies
 from pydantic_ai import models
-from stub import Stub
 
+from helpers.proxied import Proxies
+from helpers.stub import Stub
 from rearank_agent.cli import main
 
 models.ALLOW_MODEL_REQUESTS = False  # a test that asks a real server says so
@@ -46,7 +46,7 @@ def base(tmp_path_factory):
     """The base encoder with one layer above the trunk, as a checkpoint."""
     from transformers import AutoModel
 
-    from training.export import FROZEN, packaged
+    from rearank_training.embedded.export import FROZEN, packaged
 
     folder = tmp_path_factory.mktemp("base")
     model = AutoModel.from_pretrained(packaged())

@@ -15,7 +15,8 @@ import pytest
 from mcp import Client, StdioServerParameters
 from pydantic_ai.messages import ModelResponse, TextPart, ToolCallPart, ToolReturnPart
 from pydantic_ai.models.function import FunctionModel
-from terminal import PROGRAM, in_terminal
+
+from helpers.terminal import PROGRAM, in_terminal
 
 ROOT = Path(__file__).parent.parent
 BLOCKS = re.findall(

@@ -54,15 +54,15 @@ def main() -> None:
 
 
 # They add their commands to `app`, in the order --help shows them.
-from rearank_agent.cli import rank  # noqa: E402, F401, I001
+from rearank_agent.cli import rerank  # noqa: E402, F401, I001
 from rearank_agent.cli import explain  # noqa: E402, F401
 from rearank_agent.cli import plan  # noqa: E402, F401
-from rearank_agent.cli import evaluate  # noqa: E402, F401
-from rearank_agent.cli import train  # noqa: E402, F401
-from rearank_agent.cli import train_embedded  # noqa: E402, F401
-from rearank_agent.cli import train_lm  # noqa: E402, F401
+from rearank_evals.cli import evaluate  # noqa: E402, F401
+from rearank_training.cli import rows  # noqa: E402, F401
+from rearank_training.cli import embedded  # noqa: E402, F401
+from rearank_training.cli import lm  # noqa: E402, F401
 from rearank_agent.cli import doctor  # noqa: E402, F401
 from rearank_agent.cli import serve  # noqa: E402, F401
-from rearank_agent.cli import mcp  # noqa: E402, F401
-from rearank_agent.cli import install  # noqa: E402, F401
-from rearank_agent.cli import proxy  # noqa: E402, F401
+from rearank_mcp.cli import serve as mcp  # noqa: E402, F401
+from rearank_mcp.cli import install  # noqa: E402, F401
+from rearank_mcp.cli import proxy  # noqa: E402, F401

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 def policies(begun: str) -> list[str]:
     """The names of policies that begin so."""
-    from rearank_agent.policies import NAMES
+    from rearank_agent.policies.registry import NAMES
 
     models = ("vllm:", "openai:", "anthropic:", "google:", "ollama:")
     return [name for name in (*NAMES, *models) if name.startswith(begun)]

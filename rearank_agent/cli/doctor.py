@@ -17,11 +17,11 @@ from rich.table import Table
 
 from rearank_agent.cli import app
 from rearank_agent.cli.complete import policies
-from rearank_agent.cli.judging import Asking
+from rearank_agent.cli.policy_options import Asking
 from rearank_agent.errors import RearankError
 
 if TYPE_CHECKING:
-    from rearank_agent.policies import Policy
+    from rearank_agent.policies.registry import Policy
 
 _PARTS = {
     "core": ("onnxruntime", "tokenizers", "numpy", "bm25s", "pydantic-ai-slim", "mcp"),
@@ -109,8 +109,8 @@ def _server(judge: Policy) -> dict[str, Any]:
     """What a vLLM server says of the model, and how it was trained."""
     if judge.window is None:
         return {}
-    from rearank_agent.checkpoint import Trained, hint, told
-    from rearank_agent.llm import LLM
+    from rearank_agent.llm.checkpoint import Trained, hint, told
+    from rearank_agent.llm.policy import LLM
     from rearank_agent.reranker import run_sync
 
     assert isinstance(judge, LLM)  # noqa: S101 - the only named policies with a window
@@ -126,8 +126,8 @@ def _server(judge: Policy) -> dict[str, Any]:
 
 
 def _trial(judge: Policy) -> dict[str, Any]:
-    from rearank_agent.passage import Passage
     from rearank_agent.reranker import Reranker
+    from rearank_agent.types import Passage
 
     reranker, start = Reranker(judge), perf_counter()
     sample = [Passage(str(i), _SAMPLE.format(number=i)) for i in range(1, 101)]

@@ -13,7 +13,7 @@ from rearank_agent.cli.options import Html
 from rearank_agent.errors import InputError
 
 if TYPE_CHECKING:
-    from rearank_agent.passage import Ranking
+    from rearank_agent.types import Ranking
 
 
 @app.command()
@@ -39,8 +39,8 @@ def explain(
 
         rearank-agent explain run.json --html why.html
     """
-    from mcp_server.explanation import explained
     from rearank_agent.cli.output import write_page
+    from rearank_agent.present.explanation import explained
 
     ranking = _ranking(run)
     if html is None:
@@ -60,9 +60,9 @@ def _plain(line: str) -> str:
 
 def _ranking(run: str) -> Ranking:
     """The ranking in a file, or the kept one of a run."""
-    from mcp_server.desk import runs
-    from rearank_agent.brief import short
-    from rearank_agent.passage import Ranking
+    from rearank_agent.present.truncate import short
+    from rearank_agent.types import Ranking
+    from rearank_mcp.service import runs
 
     file = Path(run)
     try:

@@ -15,9 +15,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from rearank_agent.brief import printable, short, unjudged
-from rearank_agent.passage import Fault, Ranked, Ranking, Usage
-from rearank_agent.policies import NAMES
+from rearank_agent.policies.registry import NAMES
+from rearank_agent.present.truncate import printable, short, unjudged
+from rearank_agent.types import Fault, Ranked, Ranking, Usage
 
 _SHOWN = 10
 _IDS = 3
@@ -51,7 +51,7 @@ def write_page(ranking: Ranking, path: Path) -> None:
         SetupError: it cannot be written.
     """
     from rearank_agent.files import write
-    from rearank_agent.page import page
+    from rearank_agent.present.page import page
 
     write(path, page(ranking))
     print(f"the page is in {path}", file=sys.stderr)

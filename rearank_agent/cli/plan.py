@@ -13,10 +13,10 @@ from rearank_agent.cli import app
 from rearank_agent.cli.complete import policies
 
 if TYPE_CHECKING:
-    from rearank_agent.llm import LLM
-    from rearank_agent.passage import Passage
-    from rearank_agent.policies import Policy
+    from rearank_agent.llm.policy import LLM
+    from rearank_agent.policies.registry import Policy
     from rearank_agent.schedules import Schedule
+    from rearank_agent.types import Passage
 
 _QUERY = "a question of about ten words, as people ask them"
 _PASSAGE = "word " * 60
@@ -45,10 +45,10 @@ def plan(
     A call judges one window. The calls of one turn run at the same time, so
     the time a model needs is about turns x seconds a call.
     """
-    from rearank_agent.cli.intake import passages
-    from rearank_agent.passage import Passage
-    from rearank_agent.policies import policy as policy_of
+    from rearank_agent.cli.read_passages import passages
+    from rearank_agent.policies.registry import policy as policy_of
     from rearank_agent.schedules import NAMES
+    from rearank_agent.types import Passage
 
     sample = passages(file) if file else [Passage(str(i), _PASSAGE) for i in range(n)]
     judge = policy_of(policy) if policy else None
@@ -83,7 +83,7 @@ def _row(schedule: Schedule, sample: list[Passage], judge: Policy | None) -> dic
     if judge is None or judge.window is None:
         needs = "scores that compare across windows" if schedule.comparable else "any policy"
         return row | {"needs": needs}
-    from rearank_agent.llm import LLM
+    from rearank_agent.llm.policy import LLM
 
     assert isinstance(judge, LLM)  # noqa: S101 - the only named policies with a window
     prompt = sum(_tokens(judge, [sample[p] for p in window]) for window in windows)
@@ -94,7 +94,7 @@ def _row(schedule: Schedule, sample: list[Passage], judge: Policy | None) -> dic
 
 
 def _tokens(judge: LLM, window: list[Passage]) -> int:
-    from rearank_agent.listwise import ask
+    from rearank_agent.listwise.reply import ask
 
     asked = ask(_QUERY, window, think=judge.think, template=judge.template, cut=judge.cut)
     size = sum(len(message["content"].encode()) for message in asked.messages)

@@ -37,7 +37,7 @@ def serve(
 
         rearank-agent serve ./my-model -- --tensor-parallel-size 2
     """
-    from rearank_agent.serve import Server, shown, vllm_command
+    from rearank_agent.llm.serve import Server, shown, vllm_command
 
     if Path(model).is_dir():
         model = str(Path(model).absolute())  # as it can be found from every other folder
@@ -62,8 +62,8 @@ def serve(
 
 def _words(name: str, model: str) -> str:
     """What is known of the words a model was trained with."""
-    from rearank_agent.checkpoint import NAME, Trained, hint, told
-    from rearank_agent.template import Template
+    from rearank_agent.listwise.template import Template
+    from rearank_agent.llm.checkpoint import NAME, Trained, hint, told
 
     if trained := Trained.load(model):
         return (

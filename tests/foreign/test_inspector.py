@@ -7,7 +7,8 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from terminal import PROGRAM
+
+from helpers.terminal import PROGRAM
 
 INSPECTOR = Path(os.environ["REARANK_TEST_NODE"]) / "node_modules" / ".bin" / "mcp-inspector"
 CALL = ["--method", "tools/call", "--tool-name"]

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 from mcp import Client, StdioServerParameters
-from terminal import PROGRAM
+
+from helpers.terminal import PROGRAM
 
 BIN = Path(os.environ["REARANK_TEST_NODE"]) / "node_modules" / ".bin"
 FLEAS = [

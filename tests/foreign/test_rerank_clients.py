@@ -6,9 +6,10 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from terminal import PROGRAM
 
-ROOT = Path(__file__).parent.parent.parent
+from helpers.terminal import PROGRAM
+
+ROOT = Path(__file__).parents[2]
 PYTHON = Path(os.environ["REARANK_TEST_PYTHON"]) / "bin" / "python"
 DOCUMENT = (ROOT / "docs" / "http.md").read_text()
 SHOWN = dict(

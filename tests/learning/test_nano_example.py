@@ -4,15 +4,15 @@ from dataclasses import replace
 from pathlib import Path
 
 from benchmarks.registry import registry
-from evals.collections import collections
-from evals.first_stage import first_stage
-from rearank_agent.checkpoint import Trained
+from rearank_agent.data.first_stage import first_stage
+from rearank_agent.data.names import collections
 from rearank_agent.files import digest
-from training.heldout import held_out
-from training.lm import load, quiet
-from training.looks import Dev
-from training.nano import nano_words
-from training.voice import Voice
+from rearank_agent.llm.checkpoint import Trained
+from rearank_training.lm.callbacks import Dev
+from rearank_training.lm.model import load, quiet
+from rearank_training.lm.nano import nano_words
+from rearank_training.lm.sampler import Voice
+from rearank_training.rows.heldout import held_out
 
 NANO = Path(__file__).parents[2] / "examples" / "nano"
 

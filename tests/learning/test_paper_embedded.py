@@ -6,8 +6,8 @@ import pytest
 from benchmarks import paper_embedded as study
 from benchmarks.made import harbour
 from benchmarks.paper_embedded import Arm, Lab, gathered, plot, table
-from training.augment import Augmentation, augment
-from training.recipe import Recipe
+from rearank_training.embedded.settings import Recipe
+from rearank_training.rows.augment import Augmentation, augment
 
 
 def test_a_made_collection_is_the_same_twice_and_shares_no_boat():

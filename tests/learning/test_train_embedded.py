@@ -7,28 +7,28 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from small import beir
 
-from evals.collections import collections
-from evals.first_stage import first_stage
+from helpers.small import beir
 from rearank_agent import Passage, Reranker
 from rearank_agent.cli import main
-from rearank_agent.embedded import WEIGHTS, Embedded
-from rearank_agent.encoder import Encoder
+from rearank_agent.data.first_stage import first_stage
+from rearank_agent.data.names import collections
 from rearank_agent.errors import InputError, SetupError
-from rearank_agent.likeness import Look, likeness
-from training.augment import Augmentation, augment
-from training.checkpoints import load, save
-from training.dev import Dev
-from training.embedded import LAST, LOG, Trainer
-from training.export import FROZEN, export_top, packaged
-from training.heldout import macro
-from training.outcome import finish
-from training.recipe import Recipe
-from training.rows import write_rows
-from training.towers import Towers
-from training.trunk import Trunk
-from training.windows import Draw
+from rearank_agent.policies.embedded.encoder import Encoder
+from rearank_agent.policies.embedded.policy import WEIGHTS, Embedded
+from rearank_agent.policies.embedded.similarity import Look, likeness
+from rearank_training.embedded.checkpoints import load, save
+from rearank_training.embedded.dev import Dev
+from rearank_training.embedded.export import FROZEN, export_top, packaged
+from rearank_training.embedded.finish import finish
+from rearank_training.embedded.settings import Recipe
+from rearank_training.embedded.towers import Towers
+from rearank_training.embedded.trainer import LAST, LOG, Trainer
+from rearank_training.embedded.trunk import Trunk
+from rearank_training.embedded.windows import Draw
+from rearank_training.rows.augment import Augmentation, augment
+from rearank_training.rows.heldout import macro
+from rearank_training.rows.rows import write_rows
 
 HARBOUR = Path(__file__).parents[2] / "examples" / "harbour"
 QUICK = Recipe(
@@ -136,7 +136,7 @@ def test_the_supervised_start_lowers_its_loss(trainer):
 
 @pytest.mark.parametrize("stop", [1, 5])
 def test_a_run_taken_up_again_is_the_same_to_the_bit(trainer, tmp_path, stop, monkeypatch):
-    monkeypatch.setattr("training.embedded._SAVED", 1)
+    monkeypatch.setattr("rearank_training.embedded.trainer._SAVED", 1)
     whole = trainer(out=tmp_path / "whole")
     whole.run()
     seen = []
@@ -178,7 +178,7 @@ def test_what_is_served_is_the_mean_half_way_back(trainer):
 
 
 def test_a_loss_that_is_no_number_stops_with_the_last_good_checkpoint(trainer, monkeypatch):
-    monkeypatch.setattr("training.embedded._SAVED", 1)
+    monkeypatch.setattr("rearank_training.embedded.trainer._SAVED", 1)
     run = trainer()
     with monkeypatch.context() as patched:
         worth = iter([0.5] * 1)
@@ -187,7 +187,7 @@ def test_a_loss_that_is_no_number_stops_with_the_last_good_checkpoint(trainer, m
             value = next(worth, float("nan"))
             return [value * (i % 2) for i in range(len(orders))]
 
-        patched.setattr("training.rewards.RelativeNdcg.of_orders", of_orders)
+        patched.setattr("rearank_training.rows.rewards.RelativeNdcg.of_orders", of_orders)
         with pytest.raises(InputError, match=r"step 1 \(reward\) is not a number.*last.pt stays"):
             run.run()
     kept = load(run.out / LAST)
@@ -229,7 +229,7 @@ def test_a_full_disk_is_told_and_the_old_checkpoint_stays(tmp_path):
 
 
 def _save_on_a_full_disk(path):
-    import training.checkpoints as module
+    import rearank_training.embedded.checkpoints as module
 
     def full(state, file):
         raise OSError(28, "No space left on device")
@@ -334,7 +334,7 @@ def test_the_command_refuses_to_choose_by_what_it_learns(command, capsys):
 
 
 def test_the_command_without_torch(command, tmp_path, capsys, monkeypatch):
-    monkeypatch.setitem(sys.modules, "training.embedded", None)
+    monkeypatch.setitem(sys.modules, "rearank_training.embedded.trainer", None)
     assert command(beir(tmp_path / "dev")) == 1
     assert "pip install 'rearank-agent[train]'" in capsys.readouterr().err
 

@@ -8,34 +8,34 @@ import pytest
 import torch
 
 from benchmarks.registry import registry
-from evals.collections import collections
-from evals.first_stage import first_stage
 from rearank_agent import Passage, Reranker
-from rearank_agent.checkpoint import Trained
 from rearank_agent.cli import lm_run
+from rearank_agent.data.first_stage import first_stage
+from rearank_agent.data.names import collections
 from rearank_agent.errors import InputError, SetupError
-from rearank_agent.listwise import read, say
-from rearank_agent.passage import Fault, Ranked, Ranking, Rationale, Reply, Step, Task
-from rearank_agent.policies import policy
+from rearank_agent.listwise.reply import read, say
+from rearank_agent.llm.checkpoint import Trained
+from rearank_agent.policies.registry import policy
 from rearank_agent.schedules import sliding
-from training import grpo as grpo_module
-from training.augment import Augmentation, augment
-from training.grpo import Rewarding, grpo
-from training.heldout import held_out
-from training.lm import device, load, quiet, write_model
-from training.looks import LOG, Dev
-from training.nano import make, nano_words
-from training.play import Game, play
-from training.prompts import asked, check_sizes, fits, shown
-from training.replies import of_policy, of_rankings
-from training.rewards import REWARDS, Rearank, relative_ndcg
-from training.rows import better, read_rows, write_rows
-from training.runs import begin, claim
-from training.settings import Grpo, Sft, Words, named
-from training.sft import sft
-from training.vllm_voice import VllmVoice
-from training.voice import Voice
-from training.whole_list import WholeList
+from rearank_agent.types import Fault, Ranked, Ranking, Rationale, Reply, Step, Task
+from rearank_training.lm import grpo as grpo_module
+from rearank_training.lm.callbacks import LOG, Dev
+from rearank_training.lm.demonstrations import of_policy, of_rankings
+from rearank_training.lm.grpo import Rewarding, grpo
+from rearank_training.lm.model import device, load, quiet, write_model
+from rearank_training.lm.nano import make, nano_words
+from rearank_training.lm.prompts import asked, check_sizes, fits, shown
+from rearank_training.lm.rollout import Game, play
+from rearank_training.lm.runs import begin, claim
+from rearank_training.lm.sampler import Voice
+from rearank_training.lm.settings import Grpo, Sft, Words, named
+from rearank_training.lm.sft import sft
+from rearank_training.lm.vllm_sampler import VllmVoice
+from rearank_training.lm.whole_list import WholeList
+from rearank_training.rows.augment import Augmentation, augment
+from rearank_training.rows.heldout import held_out
+from rearank_training.rows.rewards import REWARDS, Rearank, relative_ndcg
+from rearank_training.rows.rows import better, read_rows, write_rows
 
 WORDS = nano_words()
 QUICK = {"steps": 4, "every": 2, "at_once": 4, "dev_queries": 4, "dev_depth": 8, "threads": 1}
@@ -389,8 +389,8 @@ def test_the_loss_is_on_the_reply_alone(nano, lessons):
     from trl.trainer.sft_config import SFTConfig
     from trl.trainer.sft_trainer import SFTTrainer
 
-    from training.sft import _table
-    from training.shared import common
+    from rearank_training.lm.sft import _table
+    from rearank_training.lm.trl_settings import common
 
     loaded = load(str(nano), WORDS, "cpu")
     config = SFTConfig(**common(nano, 0, "cpu"), max_length=None, completion_only_loss=True)

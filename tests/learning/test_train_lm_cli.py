@@ -9,19 +9,19 @@ from dataclasses import fields
 from pathlib import Path
 
 import pytest
-from terminal import PROGRAM
 from transformers import Qwen2Config, Qwen2ForCausalLM
 from typer.testing import CliRunner
 
 from benchmarks.registry import registry
-from rearank_agent.checkpoint import Trained
+from helpers.terminal import PROGRAM
 from rearank_agent.cli import app
 from rearank_agent.errors import InputError, SetupError
-from training.lm import write_model
-from training.nano import nano_words
-from training.settings import Grpo, Sft, named
+from rearank_agent.llm.checkpoint import Trained
+from rearank_training.lm.model import write_model
+from rearank_training.lm.nano import nano_words
+from rearank_training.lm.settings import Grpo, Sft, named
 
-RECIPES = Path(__file__).parents[2] / "training" / "recipes"
+RECIPES = Path(__file__).parents[2] / "training" / "rearank_training" / "recipes"
 QUICK = ["--dev-queries", "2", "--dev-depth", "8", "--every", "1", "--threads", "1"]
 
 
@@ -154,7 +154,7 @@ def test_two_processes_learn_together(made, tmp_path):
 def test_the_launch_files_of_gpus_share_the_model_out(tmp_path):
     from accelerate.commands.config.config_args import load_config_from_file
 
-    from training.launch import launch_files
+    from rearank_training.lm.launch import launch_files
 
     script = launch_files(tmp_path, 8, "cuda", ["train", "grpo", "a model", "rows"])
     config = load_config_from_file(str(tmp_path / "accelerate.yaml"))

@@ -7,7 +7,8 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from terminal import PROGRAM
+
+from helpers.terminal import PROGRAM
 
 HERE = Path(__file__).parent
 SETTINGS = {"VLLM_CPU_KVCACHE_SPACE": "1", "HF_HUB_OFFLINE": "1", "VLLM_LOGGING_LEVEL": "WARNING"}

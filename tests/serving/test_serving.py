@@ -8,13 +8,12 @@ import time
 import urllib.request
 from pathlib import Path
 
-from terminal import PROGRAM
-
+from helpers.terminal import PROGRAM
 from rearank_agent import Passage, Reranker, policy
-from rearank_agent.endpoint import Endpoint
-from rearank_agent.listwise import ask, begin_answer, identifiers
-from rearank_agent.passage import Task
-from rearank_agent.wrap import Votes
+from rearank_agent.listwise.reply import ask, begin_answer, identifiers
+from rearank_agent.llm.vllm import Endpoint
+from rearank_agent.policies.votes import Votes
+from rearank_agent.types import Task
 
 TEXTS = [f"A flea lives for {i} days and jumps {3 * i} centimetres far." for i in range(1, 101)]
 QUERY = "how long do fleas live"

@@ -1,0 +1,237 @@
+"""From what runs left on disk to the report: official values, statistics, costs, cases."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from rearank_agent.data.trec import Qrels, read_qrels
+from rearank_agent.errors import InputError
+from rearank_agent.files import digest
+from rearank_evals.measures.official import means, per_query
+from rearank_evals.measures.outcome import Outcome, case, outcome
+from rearank_evals.measures.robustness import robustness
+from rearank_evals.measures.stats import against, interval, macro
+from rearank_evals.report.published import published
+from rearank_evals.runs.json_files import read_json
+from rearank_evals.runs.run_folder import Entry
+
+__all__ = ["Report", "evaluate", "seen_from"]
+
+CASES = 10
+Report = dict[str, dict[str, dict[str, float]]]
+
+
+@dataclass
+class _Measured:
+    entry: Entry
+    qrels: Qrels
+    values: dict[str, dict[str, float]]
+    outcome: Outcome
+
+
+def evaluate(
+    folder: Path, entries: Sequence[Entry], measures: Sequence[Any], baseline: str, command: str
+) -> tuple[Report, dict[str, Any]]:
+    """The report and its details, of the shape docs/evaluation.md describes.
+
+    Args:
+        folder: of the report; other files are named as seen from it.
+        entries: every system on every collection.
+        measures: as `measures.measures` gives them; the first is the headline.
+        baseline: the system the others are compared with.
+        command: what would do all this again.
+
+    Raises:
+        InputError: the systems of a collection were measured on different queries or
+            judgements; the baseline is none of them; a file is damaged.
+    """
+    names = [str(measure) for measure in measures]
+    by_collection: dict[str, dict[str, _Measured]] = {}
+    judged = {path: read_qrels(path) for path in {entry.qrels for entry in entries}}
+    for entry in entries:
+        systems = by_collection.setdefault(entry.collection, {})
+        if entry.system in systems:
+            raise InputError(f"{entry.collection} has two systems called {entry.system}")
+        systems[entry.system] = _measured(entry, judged[entry.qrels], measures)
+    for name, systems in by_collection.items():
+        _check(name, systems, baseline)
+    report = {
+        name: {system: means(one.values) for system, one in systems.items()}
+        for name, systems in by_collection.items()
+    }
+    details = {
+        "kind": "eval",
+        "version": 1,
+        "date": datetime.now(UTC).date().isoformat(),
+        "command": command,
+        "measures": names,
+        "baseline": baseline,
+        "collections": {
+            name: _collection(folder, systems, measures, baseline)
+            for name, systems in by_collection.items()
+        },
+        "macro": _macro(by_collection, names[0], baseline),
+        "versions": {
+            name: version(name) for name in ("ir-measures", "pytrec-eval-terrier", "scipy")
+        },
+        "files": _files(folder, entries),
+        "manifests": {
+            f"{entry.collection}/{entry.system}": read_json(entry.saved.manifest)
+            for entry in entries
+        },
+    }
+    return report, details
+
+
+def _measured(entry: Entry, qrels: Qrels, measures: Sequence[Any]) -> _Measured:
+    values = per_query(measures, qrels, entry.saved.read_run())
+    return _Measured(entry, qrels, values, outcome(entry.saved.rankings()))
+
+
+def _check(name: str, systems: Mapping[str, _Measured], baseline: str) -> None:
+    (first, one), *others = systems.items()
+    for system, other in others:
+        if other.qrels != one.qrels:
+            raise InputError(
+                f"{system} and {first} were measured on other queries or judgements of {name}: "
+                f"{other.entry.qrels} and {one.entry.qrels} differ"
+            )
+    if baseline not in systems:
+        raise InputError(
+            f"{name} has no system {baseline!r} to compare with; it has: {', '.join(systems)}"
+        )
+
+
+def _collection(
+    folder: Path, systems: Mapping[str, _Measured], measures: Sequence[Any], baseline: str
+) -> dict[str, Any]:
+    about, names = (
+        read_json(systems[baseline].entry.collection_file),
+        [str(measure) for measure in measures],
+    )
+    compared = {
+        measure: against({s: one.values[measure] for s, one in systems.items()}, baseline)
+        for measure in names
+    }
+    rows = {}
+    for system, one in systems.items():
+        beside = None if system == baseline else systems[baseline]
+        rows[system] = {
+            "saved": seen_from(folder, one.entry.saved.folder),
+            **_row(one, measures),
+            "against": beside and {measure: asdict(compared[measure][system]) for measure in names},
+            **_cases(one, beside, names[0]),
+        }
+    perfect = _perfect(systems[baseline], measures)
+    facts = ("source", "queries", "passages", "judgements", "first_stage", "depth", "instruction")
+    return {
+        **{fact: about[fact] for fact in facts},
+        "notes": [*about["notes"], *_other_candidates(systems), *_out_of_reach(perfect)],
+        "perfect": perfect,
+        "published": [] if about["part"] else [asdict(row) for row in published(about["name"])],
+        "systems": rows,
+    }
+
+
+def _other_candidates(systems: Mapping[str, _Measured]) -> Iterator[str]:
+    """A note where systems did not rerank the same candidates."""
+    found: dict[str, list[str]] = {}
+    for system, one in systems.items():
+        first = read_json(one.entry.saved.manifest)["first stage"]
+        told = f"{first['name']}, the first {first['depth']} ({first['hash'][:8]})"
+        found.setdefault(told, []).append(system)
+    if len(found) > 1:
+        for told, names in found.items():
+            yield f"candidates of {', '.join(names)}: {told}"
+
+
+def _out_of_reach(perfect: Mapping[str, float]) -> Iterator[str]:
+    """A note where even a perfect order has nothing: no grade is high enough, say."""
+    for measure, value in perfect.items():
+        if value == 0:
+            yield f"{measure} is 0 whatever the order: no candidate counts as relevant"
+
+
+def _perfect(one: _Measured, measures: Sequence[Any]) -> dict[str, float]:
+    """What the best order of the same candidates would have."""
+    orders = {
+        query: sorted(ids, key=lambda passage: -one.qrels[query].get(passage, 0))
+        for query, ids in one.outcome.orders.items()
+    }
+    return means(per_query(measures, one.qrels, orders))
+
+
+def _row(one: _Measured, measures: Sequence[Any]) -> dict[str, Any]:
+    """What stands in the details of a system without its neighbours."""
+    manifest, found = read_json(one.entry.saved.manifest), one.outcome
+    system = manifest["system"]
+    return {
+        "policy": found.policy,
+        "schedule": system["schedule"],
+        "blend": system["blend"],
+        "intervals": {m: interval(list(v.values())) for m, v in one.values.items()},
+        "alone": means(per_query(measures, one.qrels, found.alone))
+        if system["blend"] and found.scored
+        else None,
+        "per_query": one.values,
+        "cost": found.cost | {"at_once": manifest["at once"]},
+        "faults": found.fault_counts,
+        "partial": sum(found.partial.values()),
+        "rationale": found.rationale,
+        "shuffled": robustness(one.entry.shuffled, one.qrels, measures[0]),
+    }
+
+
+def _cases(one: _Measured, baseline: _Measured | None, measure: str) -> dict[str, Any]:
+    """The queries with the largest differences to the baseline, largest first."""
+    if baseline is None:
+        return {"wins": [], "losses": []}
+    ours, theirs = one.values[measure], baseline.values[measure]
+    differences = {query: ours[query] - theirs[query] for query in ours}
+    ordered = sorted(differences, key=lambda query: -differences[query])
+    wins = [query for query in ordered[:CASES] if differences[query] > 0]
+    losses = [query for query in ordered[::-1][:CASES] if differences[query] < 0]
+    cases = {
+        ranking.run: case(ranking, one.qrels, ours[ranking.run], theirs[ranking.run])
+        for ranking in one.entry.saved.rankings({*wins, *losses})
+    }
+    return {"wins": [cases[q] for q in wins], "losses": [cases[q] for q in losses]}
+
+
+def _macro(
+    by_collection: Mapping[str, Mapping[str, _Measured]], measure: str, baseline: str
+) -> dict[str, Any]:
+    """Means over the collections, of the systems that ran on all of them."""
+    if len(by_collection) < 2:
+        return {}
+    systems = dict.fromkeys(system for of in by_collection.values() for system in of)
+    everywhere = {
+        system: {name: v[system].values[measure] for name, v in by_collection.items()}
+        for system in systems
+        if all(system in v for v in by_collection.values())
+    }
+    if baseline not in everywhere:
+        return {}
+    return {system: asdict(one) for system, one in macro(everywhere, baseline).items()}
+
+
+def _files(folder: Path, entries: Sequence[Entry]) -> dict[str, str]:
+    """The hash of every file the report rests on."""
+    paths = dict.fromkeys(
+        path
+        for entry in entries
+        for path in (entry.qrels, entry.collection_file, *sorted(entry.saved.folder.rglob("*")))
+        if path.is_file()
+    )
+    return {seen_from(folder, path): digest(path) for path in paths}
+
+
+def seen_from(folder: Path, path: Path) -> str:
+    """The path as seen from the folder, with slashes on every system."""
+    return Path(os.path.relpath(path, folder)).as_posix()

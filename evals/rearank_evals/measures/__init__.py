@@ -1,0 +1,1 @@
+"""Official measures, statistics, costs and what rationales are worth."""

@@ -1,0 +1,63 @@
+"""A report as one page of HTML that needs nothing else: no script, no font, no network.
+
+Whatever a collection or a model wrote is escaped; our own pictures alone are let through.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+from rearank_agent.present.markup import template
+from rearank_evals.report import numbers, plots, tables
+from rearank_evals.report.published import NOTE
+from rearank_evals.report.tables import Details, Report
+
+__all__ = ["page"]
+
+_OPEN = 4  # groups of wins and losses that stand open; more would bury what follows
+
+
+def page(report: Report, details: Details) -> str:
+    """The whole document, from report.json and details.json as they were read."""
+    groups = _groups(report, details)
+    pictures = {axis: plots.tradeoff(report, details, axis) for axis in plots.AXES}
+    return _template()(
+        tables=tables,
+        report=report,
+        details=details,
+        measure=details["measures"][0],
+        bars=[plots.bars(report, details, collection) for collection in report],
+        tradeoffs=[picture for picture in pictures.values() if picture],
+        groups=groups,
+        unfolded=len(groups) <= _OPEN,
+        systems=tables.systems(report),
+        published_note=NOTE,
+    )
+
+
+@cache
+def _template() -> Callable[..., str]:
+    shown = {name: getattr(numbers, name) for name in ("amount", "hundred", "signed")}
+    return template("rearank_evals.report", "page.html.j2", shown | {"pretty": _pretty})
+
+
+def _pretty(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, indent=2)
+
+
+def _groups(report: Report, details: Details) -> list[dict[str, Any]]:
+    """The wins and losses of each system on each collection, where there are any."""
+    measure = details["measures"][0]
+    return [
+        {
+            "collection": collection,
+            "system": system,
+            "test": (said.get("against") or {}).get(measure),
+            "sides": {side: said[side] for side in ("wins", "losses") if said.get(side)},
+        }
+        for collection, system, said in tables.each(report, details)
+        if said.get("wins") or said.get("losses")
+    ]

@@ -1,0 +1,26 @@
+"""The report as files: two of data, and two that are made of them for people."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from rearank_agent.files import write
+from rearank_evals.evaluate import Report
+from rearank_evals.report.markdown import markdown
+from rearank_evals.report.page import page
+
+__all__ = ["write_report"]
+
+
+def write_report(folder: Path, report: Report, details: dict[str, Any]) -> None:
+    """Write report.json, details.json, report.md and report.html.
+
+    Raises:
+        SetupError: a file cannot be written.
+    """
+    write(folder / "report.json", json.dumps(report, indent=2, ensure_ascii=False) + "\n")
+    write(folder / "details.json", json.dumps(details, indent=1, ensure_ascii=False) + "\n")
+    write(folder / "report.md", markdown(report, details))
+    write(folder / "report.html", page(report, details))

@@ -1,0 +1,96 @@
+"""`mcp install`: the server, or a proxy before another one, in a host's configuration."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, cast
+
+import typer
+
+from rearank_agent.errors import InputError
+from rearank_mcp.cli.serve import Root, group
+from rearank_mcp.install.hosts import Client
+
+if TYPE_CHECKING:
+    from rearank_mcp.install.hosts import Change
+
+
+@group.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": False})
+def install(
+    context: typer.Context,
+    client: Annotated[
+        Client,
+        typer.Option(
+            metavar="HOST",
+            help="claude-desktop, claude-code, cursor or vscode.",
+            show_default=False,
+        ),
+    ],
+    root: Root = None,
+    only_print: Annotated[
+        bool, typer.Option("--print", help="Show what to add by hand, and change nothing.")
+    ] = False,
+    undo: Annotated[bool, typer.Option("--uninstall", help="Take it out again.")] = False,
+    proxy: Annotated[
+        str,
+        typer.Option(
+            metavar="SERVER",
+            help="Wrap this server of the host instead, as `mcp proxy` does.",
+            show_default=False,
+        ),
+    ] = "",
+) -> None:
+    """Add the server to a host's configuration, or rerank one that is there.
+
+    All else in the file stays; a copy of it is kept beside it. What follows
+    -- is for the server, as in `rearank-agent mcp --help`, or for the proxy:
+
+        rearank-agent mcp install --client cursor --root ~/notes
+
+        rearank-agent mcp install --client vscode -- --policy vllm:qwen
+
+        rearank-agent mcp install --client cursor --proxy notes -- --rerank search
+
+    claude-code and vscode are told in the current folder, for this project.
+    """
+    from rearank_agent.search.folder import as_roots
+    from rearank_mcp.install.entries import entry, notes, proxied, restored
+    from rearank_mcp.install.hosts import NAME, shown, uninstall
+    from rearank_mcp.install.hosts import install as add
+
+    if proxy and root:
+        raise InputError("--root is for our own server; a wrapped one has its own options")
+    if undo:
+        _told(add(client, restored(client, proxy), proxy) if proxy else uninstall(client))
+        return
+    if proxy:
+        new = proxied(client, proxy, context.args)
+        _parsed("proxy", new["args"][2:])
+    else:
+        _parsed("", list(context.args))
+        roots = root or [Path()]
+        as_roots(roots)
+        new = entry(client, roots, context.args)
+    if only_print:
+        print(shown(client, new, proxy or NAME))
+    else:
+        _told(add(client, new, proxy or NAME))
+    for note in notes():
+        print(f"note: {note}", file=sys.stderr)
+
+
+def _parsed(name: str, args: list[str]) -> None:
+    """Refuse options that the server would refuse when the host starts it."""
+    command = typer.main.get_command(group)
+    if name:
+        command = cast("Any", command).commands[name]
+    command.make_context(f"rearank-agent mcp {name}".strip(), args)
+
+
+def _told(change: Change) -> None:
+    print(change.said)
+    if change.backup:
+        print(f"what stood there before: {change.backup}")
+    if change.changed:
+        print("start the host anew to let it see the change")

@@ -1,0 +1,163 @@
+"""`mcp`: the reranker as a server for agents."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, BinaryIO
+
+import typer
+
+from rearank_agent.cli import app
+from rearank_agent.cli.options import with_options
+from rearank_agent.cli.policy_options import Judging
+from rearank_agent.present.truncate import LEAST_TOKENS
+
+if TYPE_CHECKING:
+    from rearank_mcp.service import Desk
+
+group = typer.Typer(invoke_without_command=True)
+app.add_typer(group, name="mcp")
+
+_HTTP = "Over HTTP"
+
+Root = Annotated[
+    list[Path] | None,
+    typer.Option(
+        help="A folder or file that may be searched; repeatable.  \\[the current folder]",
+        show_default=False,
+    ),
+]
+
+
+@group.callback()
+@with_options
+def mcp(
+    context: typer.Context,
+    *,
+    root: Root = None,
+    max_tokens: Annotated[
+        int, typer.Option(min=LEAST_TOKENS, help="The most tokens an answer may have.")
+    ] = 4_000,
+    http: Annotated[
+        str,
+        typer.Option(
+            metavar="HOST:PORT",
+            help="Serve HTTP there, MCP at /mcp and programs at /v1/rerank, instead of stdin and "
+            "stdout. Other hosts than 127.0.0.1 want REARANK_TOKEN.",
+            show_default=False,
+            rich_help_panel=_HTTP,
+        ),
+    ] = "",
+    allow_host: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="A name by which clients may call it; repeatable.  \\[this machine's]",
+            show_default=False,
+            rich_help_panel=_HTTP,
+        ),
+    ] = None,
+    allow_origin: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="A web page that may call it, as https://example.org; repeatable.",
+            show_default=False,
+            rich_help_panel=_HTTP,
+        ),
+    ] = None,
+    judging: Judging,
+) -> None:
+    """Serve MCP: tools for agents in desktop apps, IDEs and programs.
+
+    Agents get `search`, `rerank` and `explain`. A host starts it by itself,
+    once its configuration names it:
+
+        rearank-agent mcp install --client claude-desktop --root ~/notes
+
+        rearank-agent mcp --http 127.0.0.1:8808
+    """
+    if context.invoked_subcommand:
+        return
+    if http:
+        _over_http(judging, root, max_tokens, http, allow_host or (), allow_origin or ())
+    else:
+        _over_stdio(judging, root, max_tokens)
+
+
+def _over_stdio(judging: Judging, root: list[Path] | None, max_tokens: int) -> None:
+    from rearank_mcp.pipes import end
+
+    wires = wires_to_host()
+    from rearank_mcp.logs import to_stderr
+    from rearank_mcp.server import server
+    from rearank_mcp.stdio import speak
+
+    to_stderr()
+    speak(server(desk(judging, root or _here(), max_tokens)), wires)
+    end()
+
+
+def wires_to_host() -> tuple[BinaryIO, BinaryIO]:
+    """stdin and stdout for the protocol alone; who typed the command is told what it waits for."""
+    from rearank_mcp.pipes import take_wires
+
+    typed = sys.stdin.isatty()
+    wires = take_wires()
+    if typed:
+        print("speaking MCP on stdin and stdout, as a host would start it;", file=sys.stderr)
+        print("Ctrl-C ends it. For a host: rearank-agent mcp install --help", file=sys.stderr)
+    return wires
+
+
+def _over_http(
+    judging: Judging,
+    root: list[Path] | None,
+    max_tokens: int,
+    http: str,
+    hosts: list[str] | tuple[()],
+    origins: list[str] | tuple[()],
+) -> None:
+    from ipaddress import ip_address
+    from socket import gethostname
+
+    from rearank_agent.settings import settings
+    from rearank_mcp.http import Address, listen, serve
+    from rearank_mcp.http import app as app_of
+    from rearank_mcp.logs import to_stderr
+    from rearank_mcp.pipes import end
+
+    to_stderr()
+    secret = settings().token
+    token = secret.get_secret_value() if secret else None
+    wanted = Address.of(http)
+    listening = listen(wanted, token)
+    address = Address(wanted.host, listening.getsockname()[1])
+    front = desk(judging, root or _here(), max_tokens)
+    known = ", token wanted" if token else ""
+    if not ip_address(listening.getsockname()[0]).is_loopback:
+        known += f", called {gethostname()} or by a name of --allow-host"
+    print(
+        f"serving MCP on http://{address.named}:{address.port}/mcp "
+        f"and programs on /v1/rerank{known}; Ctrl-C stops it",
+        file=sys.stderr,
+        flush=True,
+    )
+    serve(app_of(front, address, token, hosts, origins), listening)
+    end()
+
+
+def desk(judging: Judging, roots: Sequence[Path], max_tokens: int) -> Desk:
+    """What stands behind the tools, as these options want it; raises as `Judging.reranker`."""
+    from rearank_agent.search.folder import as_roots
+    from rearank_mcp.service import Desk, runs
+
+    if roots:
+        as_roots(roots)  # one that is not there is an error now, not at the first search
+    return Desk(judging.reranker(), roots, runs(), max_tokens)
+
+
+def _here() -> Sequence[Path]:
+    """The current folder; but some hosts start programs in / or at home, which nobody meant."""
+    here = Path.cwd()
+    return [] if here in (Path(here.anchor), Path.home()) else [here]

@@ -1,0 +1,220 @@
+"""The server over HTTP: who may speak to it, and how much at once."""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import ipaddress
+import re
+import signal
+import socket
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import uvicorn
+from mcp.server.transport_security import TransportSecuritySettings
+from starlette.datastructures import Headers
+from starlette.middleware.cors import CORSMiddleware
+from starlette.responses import JSONResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+import rearank_agent
+from rearank_agent.errors import InputError, SetupError
+from rearank_mcp.rest.api import MOST_BODY, refused, rest
+from rearank_mcp.server import server
+from rearank_mcp.service import Desk
+
+__all__ = ["Address", "app", "listen", "serve"]
+
+MOST_REQUESTS = 256
+MOST_SESSIONS = 1_000
+MOST_BYTES = 64 * 1024 * 1024  # of all bodies at once
+BODY_SECONDS = 10.0
+IDLE = 600.0  # seconds until a session that nobody uses is forgotten
+
+_LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
+_OF_THIS_MACHINE = re.compile(r"https?://(127\.0\.0\.1|localhost|\[::1\])(:\d{1,5})?")
+_PORT = re.compile(r":\d{1,5}$")
+_DIGITS = re.compile(r"\d{1,18}")
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where to listen."""
+
+    host: str
+    port: int
+
+    @classmethod
+    def of(cls, text: str) -> Address:
+        """HOST:PORT, or a port alone on 127.0.0.1.
+
+        Raises:
+            InputError: it is neither.
+        """
+        host, _, port = text.rpartition(":")
+        host = host.removeprefix("[").removesuffix("]") or "127.0.0.1"
+        if not re.fullmatch(r"[0-9]{1,5}", port) or int(port) > 65535:
+            raise InputError(f"an address is HOST:PORT, as 127.0.0.1:8808, not {text!r:.60}")
+        return cls(host, int(port))
+
+    @property
+    def named(self) -> str:
+        """The host as it stands in a URL."""
+        return f"[{self.host}]" if ":" in self.host else self.host
+
+
+def listen(address: Address, token: str | None) -> socket.socket:
+    """A socket on the address; others than this machine may only reach it with a token.
+
+    Raises:
+        SetupError: there is no token, or the address cannot be had.
+    """
+    try:
+        found = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)
+        family, _, _, _, where = found[0]
+        if not token and not ipaddress.ip_address(where[0]).is_loopback:
+            raise SetupError(
+                f"{address.host} can be reached from other machines: set REARANK_TOKEN, "
+                "which clients must then send, or listen on 127.0.0.1"
+            )
+        listening = socket.create_server(where[:2], family=family)
+        # asyncio would do so by itself, but not for a socket that was made without its protocol.
+        listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return listening
+    except (OSError, UnicodeError) as error:
+        why = getattr(error, "strerror", None) or error
+        raise SetupError(f"cannot listen on {address.named}:{address.port}: {why}") from None
+
+
+def app(
+    desk: Desk,
+    address: Address,
+    token: str | None = None,
+    hosts: Sequence[str] = (),
+    origins: Sequence[str] = (),
+) -> ASGIApp:
+    """The ASGI application: MCP at /mcp, /v1/rerank, and /health.
+
+    Args:
+        token: what a client must send as bearer; None for no check.
+        hosts: names by which it may be called, besides loopback, the address's and the machine's.
+        origins: web pages that may call it, besides those of this machine.
+    """
+    inner = server(desk).streamable_http_app(
+        host=address.host,
+        transport_security=TransportSecuritySettings(enable_dns_rebinding_protection=False),
+        max_request_body_size=MOST_BODY,
+        max_sessions=MOST_SESSIONS,
+        session_idle_timeout=IDLE,
+    )
+    inner.router.default = rest(desk)  # a mount would take /mcp/ from those that are sent to /mcp
+    open_to_pages = CORSMiddleware(
+        inner,
+        allow_origins=origins,
+        allow_origin_regex=_OF_THIS_MACHINE.pattern,
+        allow_methods=("GET", "POST", "DELETE"),
+        allow_headers=("*",),
+        expose_headers=("Mcp-Session-Id",),
+    )
+    names = {*_LOOPBACK, address.named, socket.gethostname(), *hosts}
+    return _Door(open_to_pages, token, {name.lower() for name in names}, set(origins))
+
+
+def serve(app: ASGIApp, listening: socket.socket) -> None:
+    """Serve until a signal ends it."""
+    config = uvicorn.Config(
+        app,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=3,
+    )
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)  # uvicorn ends in order, and then raises it again
+    uvicorn.Server(config).run(sockets=[listening])
+
+
+class _Door:
+    """Lets in who may speak to the server, and not too much at once.
+
+    Host, Origin and token are looked at here, before anything is counted: the SDK's own lists come
+    later, and take anything behind a colon for a port.
+    """
+
+    def __init__(self, app: ASGIApp, token: str | None, hosts: set[str], origins: set[str]) -> None:
+        self.app, self.token, self.hosts, self.origins = app, token, hosts, origins
+        self._inside = self._bytes = 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+        elif refusal := self._refusal(scope, Headers(scope=scope)):
+            await refusal(scope, receive, send)
+        elif scope["path"] == "/health":
+            state = {"status": "ok", "version": rearank_agent.__version__, "at_work": self._inside}
+            await JSONResponse(state)(scope, receive, send)
+        elif scope["method"] == "POST":
+            await self._count(scope, receive, send)
+        else:
+            await self.app(scope, receive, send)
+
+    def _refusal(self, scope: Scope, headers: Headers) -> JSONResponse | None:
+        host, origin = headers.get("host", ""), headers.get("origin", "")
+        if _PORT.sub("", host.lower()) not in self.hosts:
+            return _refused(421, f"this server is not called {host!r:.80}: see --allow-host")
+        if origin and origin not in self.origins and not _OF_THIS_MACHINE.fullmatch(origin):
+            return _refused(403, f"pages of {origin!r:.80} may not call this: see --allow-origin")
+        # A browser asks without a token first whether a page may ask with one.
+        public = scope["path"] == "/health" or scope["method"] == "OPTIONS"
+        if self.token and not public and not self._known(headers.getlist("authorization")):
+            told = {"WWW-Authenticate": "Bearer"}
+            return _refused(401, "the bearer token is missing or wrong", told)
+        return None
+
+    def _known(self, sent: Sequence[str]) -> bool:
+        kind, _, token = sent[0].partition(" ") if len(sent) == 1 else ("", "", "")
+        expected = (self.token or "").encode()
+        right = hmac.compare_digest(token.strip().encode("latin-1"), expected)
+        return right and kind.lower() == "bearer"
+
+    async def _count(self, scope: Scope, receive: Receive, send: Send) -> None:
+        told = Headers(scope=scope).get("content-length", "")
+        size = int(told) if _DIGITS.fullmatch(told) else MOST_BODY
+        if self._inside >= MOST_REQUESTS or self._bytes + min(size, MOST_BODY) > MOST_BYTES:
+            busy = "too many requests are being answered; ask again in a moment"
+            await _refused(503, busy, {"Retry-After": "1"})(scope, receive, send)
+            return
+        self._inside += 1
+        self._bytes += min(size, MOST_BODY)
+        try:
+            await self.app(scope, _patient(receive), send)
+        finally:
+            self._inside -= 1
+            self._bytes -= min(size, MOST_BODY)
+
+
+def _patient(receive: Receive) -> Receive:
+    """The body within some seconds, or the client counts as gone."""
+    end = asyncio.get_running_loop().time() + BODY_SECONDS
+    whole = False
+
+    async def read() -> Message:
+        nonlocal whole
+        if whole:
+            return await receive()
+        try:
+            async with asyncio.timeout_at(end):
+                message = await receive()
+        except TimeoutError:
+            whole = True
+            return {"type": "http.disconnect"}
+        whole = not message.get("more_body", False)
+        return message
+
+    return read
+
+
+def _refused(status: int, message: str, headers: Mapping[str, str] | None = None) -> JSONResponse:
+    """A refusal for either kind of client."""
+    return refused(status, message, headers, jsonrpc="2.0", id=None)

@@ -1,0 +1,1 @@
+"""The server's entry in the configuration files of MCP hosts."""

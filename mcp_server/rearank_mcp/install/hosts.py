@@ -1,0 +1,212 @@
+"""The configuration files of hosts: where they lie, and a server's entry put in and taken out."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from enum import StrEnum
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+from rearank_agent.errors import InputError, SetupError
+from rearank_agent.redact import discreet
+
+__all__ = ["CLIENTS", "NAME", "OF_A_FOLDER", "TOLD", "Change", "Client", "Entry", "install",
+           "location", "naming", "servers", "shown", "uninstall"]  # fmt: skip
+
+NAME = "rearank-agent"
+TOLD = ("REARANK_POLICY", "REARANK_DEADLINE", "REARANK_CACHE", "REARANK_CALLS", "VLLM_BASE_URL",
+        "OPENAI_BASE_URL")  # fmt: skip
+"""Hosts do not inherit the environment of a shell: these go into the entry."""
+
+Entry = dict[str, Any]
+
+
+class Client(StrEnum):
+    """A host that starts MCP servers by itself."""
+
+    claude_desktop = "claude-desktop"
+    claude_code = "claude-code"
+    cursor = "cursor"
+    vscode = "vscode"
+
+
+CLIENTS = tuple(Client)
+OF_A_FOLDER = (Client.claude_code, Client.vscode)
+
+
+@dataclass(frozen=True)
+class Change:
+    """What became of a host's file.
+
+    Attributes:
+        path, changed: the file, where the host looks for it, and whether it was written.
+        said: what was done, in a sentence.
+        backup: the copy of what stood there before; None if nothing did, or nothing changed.
+    """
+
+    path: Path
+    changed: bool
+    said: str
+    backup: Path | None = None
+
+
+def location(client: Client) -> Path:
+    """The file in which a host keeps its servers: the user's, or that of the current folder.
+
+    Raises:
+        SetupError: there is no home or no current folder.
+    """
+    with naming(f"the configuration file of {client}"):
+        home = Path.home()
+        here = Path.cwd() if client in OF_A_FOLDER else home
+    if sys.platform == "darwin":
+        base = home / "Library" / "Application Support"
+    elif sys.platform == "win32":
+        base = Path(os.environ.get("APPDATA") or home / "AppData" / "Roaming")
+    else:
+        base = Path(os.environ.get("XDG_CONFIG_HOME") or home / ".config")
+    return {
+        Client.claude_desktop: base / "Claude" / "claude_desktop_config.json",
+        Client.claude_code: here / ".mcp.json",
+        Client.cursor: home / ".cursor" / "mcp.json",
+        Client.vscode: here / ".vscode" / "mcp.json",
+    }[client]
+
+
+def servers(client: Client) -> dict[str, Any]:
+    """The entries in the host's file, by name; raises as `install` does."""
+    by_hand = "put `rearank-agent mcp proxy OPTIONS --` before a server's command by hand"
+    _, whole = _read(location(client), _key(client), by_hand)
+    found: dict[str, Any] = whole.get(_key(client), {})
+    return found
+
+
+def shown(client: Client, entry: Entry, name: str = NAME) -> str:
+    """The entry as JSON, with all that stands around it in the host's file."""
+    return _json({_key(client): {name: entry}})
+
+
+def install(client: Client, entry: Entry, name: str = NAME) -> Change:
+    """Put the entry into the host's file; all else in it stays, and so do variables set by hand.
+
+    Raises:
+        InputError: the file is not what the host writes; it is left as it is.
+        SetupError: the file cannot be read or written.
+    """
+    path = location(client)
+    before, whole = _read(path, _key(client))
+    servers = whole.setdefault(_key(client), {})
+    old = servers.get(name)
+    new = _with_own(entry, old)
+    if old == new:
+        return Change(path, False, f"{name} stands like this in {path} already")
+    said = f"replaced {name} in {path}" if name in servers else f"added {name} to {path}"
+    servers[name] = new
+    return Change(path, True, said, _write(path, before, whole))
+
+
+def uninstall(client: Client, name: str = NAME) -> Change:
+    """Take the entry out of the host's file; what is not there changes nothing.
+
+    Raises:
+        InputError, SetupError: as `install` does.
+    """
+    path = location(client)
+    before, whole = _read(path, _key(client))
+    if name not in whole.get(_key(client), {}):
+        return Change(path, False, f"there is no {name} in {path}")
+    del whole[_key(client)][name]
+    return Change(path, True, f"removed {name} from {path}", _write(path, before, whole))
+
+
+def _key(client: Client) -> str:
+    return "servers" if client is Client.vscode else "mcpServers"
+
+
+def _with_own(entry: Entry, old: Any) -> Entry:
+    """The entry with the variables of the old one that only a hand can have written."""
+    env = old.get("env") if isinstance(old, dict) else None
+    old_env = env.items() if isinstance(env, dict) else ()
+    own = {n: v for n, v in old_env if n not in TOLD or discreet(str(v)) != str(v)}
+    return entry | {"env": own | entry.get("env", {})} if own else entry
+
+
+def _read(
+    path: Path, key: str, by_hand: str = "--print shows what to add by hand"
+) -> tuple[bytes | None, dict[str, Any]]:
+    """What stands in the file, as bytes (None: there is no file) and as what it means."""
+    with naming(path):
+        try:
+            data = path.read_bytes()
+        except FileNotFoundError:
+            return None, {}
+    try:
+        text = data.decode("utf-8-sig")
+        whole = json.loads(text) if text.strip() else {}
+        _json(whole)  # what would not come out again must not go in
+        wrong = "" if isinstance(whole, dict) else "is not a JSON object: line 1 column 1"
+        if not wrong and not isinstance(whole.get(key, {}), dict):
+            wrong = f"has no JSON object as {key!r}"
+    except UnicodeDecodeError as error:
+        lines = data[: error.start].split(b"\n")
+        wrong = f"is not UTF-8: line {len(lines)} column {len(lines[-1]) + 1}"
+    except (ValueError, RecursionError) as error:
+        wrong = f"is not valid JSON: {error}"
+    if wrong:
+        raise InputError(f"{path} {wrong}; nothing was changed, {by_hand}")
+    return data, whole
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)
+
+
+def _write(path: Path, before: bytes | None, whole: dict[str, Any]) -> Path | None:
+    """Replace the file in one step, after a copy of what stood there; gives where that lies."""
+    # Half a surrogate, which JSON can hold and UTF-8 cannot, is escaped as JSON does it.
+    data = f"{_json(whole)}\n".encode(errors="backslashreplace")
+    with naming(path):
+        real = Path(os.path.realpath(path))
+        real.parent.mkdir(parents=True, exist_ok=True)
+        mode = 0o600 if before is None else real.stat().st_mode & 0o777
+        with tempfile.TemporaryDirectory(dir=real.parent, prefix=f".{real.name}.") as folder:
+            new = Path(folder) / real.name
+            _fill(new, data, mode)
+            backup = None if before is None else _backup(real, before, mode)
+            new.replace(real)
+    return backup
+
+
+def _backup(real: Path, data: bytes, mode: int) -> Path:
+    """A copy beside the file that overwrites no other one, even in the same second."""
+    stamp = f"{real.name}.{time.strftime('%Y%m%d-%H%M%S')}"
+    names = (f"{stamp}-{number}.bak" if number > 1 else f"{stamp}.bak" for number in count(1))
+    copy = next(path for path in map(real.with_name, names) if not path.exists())
+    copy.touch(0o600, exist_ok=False)
+    _fill(copy, data, mode)
+    return copy
+
+
+def _fill(path: Path, data: bytes, mode: int) -> None:
+    with path.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    path.chmod(mode)
+
+
+@contextmanager
+def naming(what: object) -> Iterator[None]:
+    """A failure of the system as a SetupError that names what it was about."""
+    try:
+        yield
+    except (OSError, RuntimeError) as error:
+        raise SetupError(f"{what}: {getattr(error, 'strerror', None) or error}") from None

@@ -1,0 +1,1 @@
+"""Another MCP server, with the results of some of its tools reranked."""

@@ -1,0 +1,1 @@
+"""The web service: POST /v1/rerank."""

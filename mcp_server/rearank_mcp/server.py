@@ -1,0 +1,198 @@
+"""The tools as MCP describes them, and how their calls come and go."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import asdict, dataclass
+from inspect import cleandoc
+from typing import Annotated, Any
+
+from mcp.server.mcpserver import Context, MCPServer
+from mcp.server.mcpserver.exceptions import ToolError
+from mcp.types import CallToolResult, TextContent, ToolAnnotations
+from pydantic import Field, TypeAdapter, ValidationError
+
+import rearank_agent
+from rearank_agent.errors import RearankError
+from rearank_agent.present.answer import RerankAnswer, SearchAnswer, as_text
+from rearank_agent.present.explanation import Explanation
+from rearank_agent.search.find import Told
+from rearank_mcp.error_text import failed, wrong
+from rearank_mcp.service import Desk
+
+__all__ = ["Server", "server"]
+
+_INSTRUCTIONS = """\
+Ranks text by how well it answers a question, with reasons.
+- search: the answer is in files. One call finds and ranks them; the texts stay out of your context.
+- rerank: you already hold candidate passages (search results, chunks) and want the best first.
+- explain: why a passage stands where it does, after search or rerank, by their run.
+Ask in full sentences, and say what counts as relevant in `instruction` if it is not obvious.
+A result marked partial is the best order so far, not an error."""
+
+_READS = ToolAnnotations(read_only_hint=True, idempotent_hint=True, open_world_hint=False)
+
+Query = Annotated[str, Field(description="What you want to know, in words.")]
+Instruction = Annotated[str, Field(description="One sentence on what relevant means here.")]
+TopK = Annotated[int, Field(description="How many to give back, best first.", ge=1, le=1000)]
+Rationale = Annotated[bool, Field(description="Whether to say why.")]
+Caller = Context[Any, Any]
+
+
+def server(desk: Desk) -> Server:
+    """An MCP server with the tools rerank, search and explain."""
+    mcp = Server(
+        "rearank-agent",
+        title="Reasoning reranker",
+        instructions=_INSTRUCTIONS,
+        version=rearank_agent.__version__,
+        log_level="WARNING",
+        subscriptions=False,
+    )
+    tools = _Tools(desk)
+    mcp.offer("Rerank passages", tools.rerank, RerankAnswer)
+    mcp.offer("Search files", tools.search, SearchAnswer)
+    mcp.offer("Explain a ranking", tools.explain, Explanation)
+    return mcp
+
+
+@dataclass(frozen=True)
+class _Tools:
+    """Names, docstrings and parameters are what a model is shown."""
+
+    desk: Desk
+
+    async def rerank(
+        self,
+        ctx: Caller,
+        query: Query,
+        passages: Annotated[list[str], Field(description="Texts to rank, in any order.")],
+        instruction: Instruction = "",
+        top_k: TopK = 10,
+        rationale: Rationale = True,
+    ) -> CallToolResult:
+        """Put passages you hold in order of relevance to a query.
+
+        Gives lines `rank. [number] score reason`; number is the place in your list, from 1.
+        """
+        async with _telling(ctx) as told:
+            answer = await self.desk.rerank(query, passages, instruction, top_k, rationale, told)
+        return _result(as_text(answer), answer)
+
+    async def search(
+        self,
+        ctx: Caller,
+        query: Query,
+        path: Annotated[str, Field(description="Folder or file to search; empty: all.")] = "",
+        instruction: Instruction = "",
+        top_k: TopK = 10,
+        rationale: Rationale = True,
+    ) -> CallToolResult:
+        """Find the parts of files that answer a query, best first.
+
+        Gives `rank. path:lines score` and a snippet; read the file there for more.
+        """
+        async with _telling(ctx) as told:
+            answer = await self.desk.search(query, path, instruction, top_k, rationale, told)
+        return _result(as_text(answer), answer)
+
+    async def explain(
+        self,
+        run: Annotated[str, Field(description="The run that rerank or search named.")],
+        passage: Annotated[
+            str, Field(description="Its number in your list, or rank in a search; empty: all.")
+        ] = "",
+        part: Annotated[int, Field(description="Of a long answer, from 1.", ge=1)] = 1,
+    ) -> CallToolResult:
+        """Tell why: reasoning, windows, evidence and faults of an earlier run."""
+        answer = await self.desk.explain(run, passage, part)
+        return _result(answer.text, answer)
+
+
+class Server(MCPServer[Any]):
+    """An MCP server whose errors say who can mend them."""
+
+    def offer(self, title: str, tool: Callable[..., Any], answer: type) -> None:
+        """Add a tool, described in as few bytes as will do."""
+        told = cleandoc(tool.__doc__ or "")
+        self.add_tool(tool, title=title, description=told, annotations=_READS)
+        added = self._tool_manager.list_tools()[-1]
+        added.parameters = _lean(added.parameters)
+        added.fn_metadata.output_schema = _lean(TypeAdapter(answer).json_schema())
+
+    async def serve(self, incoming: Any, outgoing: Any) -> None:
+        """Speak over two streams until the incoming one ends."""
+        options = self._lowlevel_server.create_initialization_options()
+        await self._lowlevel_server.run(incoming, outgoing, options)
+
+    async def call_tool(
+        self, name: str, arguments: dict[str, Any], context: Caller | None = None
+    ) -> Any:
+        """Call a tool; arguments it does not have are an error, not left out silently."""
+        known = {
+            tool.name: tool.parameters["properties"] for tool in self._tool_manager.list_tools()
+        }
+        if name not in known:
+            raise ToolError(f"there is no tool {name!r:.60}; there are {', '.join(known)}")
+        if strange := sorted(set(arguments) - set(known[name])):
+            has = ", ".join(known[name])
+            raise ToolError(f"{name} has no argument {', '.join(strange)[:100]}; it has {has}")
+        try:
+            return await super().call_tool(name, arguments, context)
+        except ToolError as error:
+            if isinstance(error.__cause__, RearankError):
+                raise ToolError(failed(error.__cause__)) from None
+            if isinstance(error.__cause__, ValidationError):
+                raise ToolError(f"{name}: {wrong(error.__cause__)}") from None
+            raise
+
+
+def _result(text: str, answer: Any) -> CallToolResult:
+    return CallToolResult(
+        content=[TextContent(type="text", text=text)], structured_content=asdict(answer)
+    )
+
+
+def _lean(schema: Any, defs: Any = None) -> Any:
+    """The schema without titles and references, which only cost a model's attention."""
+    if isinstance(schema, list):
+        return [_lean(one, defs) for one in schema]
+    if not isinstance(schema, dict):
+        return schema
+    defs = defs or schema.get("$defs")
+    if "$ref" in schema:
+        return _lean(defs[schema["$ref"].rpartition("/")[2]], defs)
+    left_out = {"$defs", "title"}
+    return {
+        key: {name: _lean(one, defs) for name, one in value.items()}
+        if key == "properties"
+        else _lean(value, defs)
+        for key, value in schema.items()
+        if key not in left_out
+    }
+
+
+@asynccontextmanager
+async def _telling(ctx: Caller) -> AsyncIterator[Told]:
+    """Gives what to call with progress; it reaches the client in order, and only rising."""
+    steps: asyncio.Queue[tuple[str, int, int] | None] = asyncio.Queue()
+
+    async def tell() -> None:
+        before, last, phase = 0, -1, ""
+        while step := await steps.get():
+            what, done, total = step
+            if what != phase:  # it goes on counting where the last one ended
+                before, phase = max(last, 0), what
+            if before + done > last:
+                last = before + done
+                message = f"{what} {done} of {total}" if total else what
+                await ctx.report_progress(last, before + total or None, message)
+
+    telling = asyncio.create_task(tell())
+    try:
+        yield lambda *step: steps.put_nowait(step)
+    finally:
+        steps.put_nowait(None)
+        await asyncio.gather(telling, return_exceptions=True)

@@ -1,0 +1,1 @@
+"""The reranker inside pydantic-ai agents."""

@@ -1,0 +1,146 @@
+"""The reranker inside pydantic-ai agents: a toolset, a capability, and a wrapper of other tools.
+
+agent = Agent("openai:gpt-5", capabilities=[Rerank(Reranker(), Library([Path("docs")]))])
+agent = Agent("openai:gpt-5", toolsets=[Reranked(their_search, tool="search", query_arg="query")])
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Annotated, Any
+
+from pydantic import Field
+from pydantic_ai import FunctionToolset, ModelRetry, RunContext, ToolReturn
+from pydantic_ai.capabilities import AbstractCapability
+
+from rearank_agent.agents.wrapper import Reranked, spend
+from rearank_agent.errors import BusyError, InputError
+from rearank_agent.present.answer import RerankAnswer, SearchAnswer
+from rearank_agent.present.truncate import check_budget, rerank_answer, search_answer
+from rearank_agent.reranker import Reranker
+from rearank_agent.search.find import find
+from rearank_agent.search.library import EmptyError, Library
+
+__all__ = ["Rerank", "Reranked", "rerank_toolset"]
+
+_INSTRUCTIONS = "When you hold many candidate passages, rerank them and read the best ones first."
+_SEARCHING = "To find out what is in the files, search them; the result is already ranked."
+_RETRIES = 3
+
+_NOTHING_YET = partial(SearchAnswer, run="", total=0, scored=False, partial=True, ranking=())
+TopK = Annotated[int, Field(ge=1, le=1000)]
+
+
+def rerank_toolset(
+    reranker: Reranker, library: Library | None = None, *, max_tokens: int = 4_000
+) -> FunctionToolset[Any]:
+    """The tools `rerank` and, with a library, `search`, for an agent with any dependencies.
+
+    What the model can mend (an empty query, a path outside the library) it is asked to; what it
+    cannot (a policy that failed, a deadline) is a result with notes. The whole `Ranking` is the
+    tool return's metadata, and its cost is added to the run's usage: a reranker's model calls
+    count as requests of the run.
+
+    Args:
+        reranker: shared as you like; all share the process's cap on model calls.
+        library: the files that `search` looks through.
+        max_tokens: the most a result may have.
+
+    Raises:
+        InputError: too few tokens for an answer.
+    """
+    check_budget(max_tokens)
+    tools = _Tools(reranker, library, max_tokens)
+    offered: list[Any] = [tools.rerank, tools.search] if library else [tools.rerank]
+    return FunctionToolset[Any](offered, id="rearank-agent", max_retries=_RETRIES)
+
+
+@dataclass(frozen=True)
+class _Tools:
+    """Names, docstrings and parameters are what a model is shown."""
+
+    reranker: Reranker
+    library: Library | None
+    max_tokens: int
+
+    async def rerank(
+        self,
+        ctx: RunContext[Any],
+        query: str,
+        passages: list[str],
+        instruction: str = "",
+        top_k: TopK = 10,
+    ) -> ToolReturn[RerankAnswer]:
+        """Put passages you hold in order of relevance to a query.
+
+        Args:
+            ctx: the run.
+            query: What you want to know, in words.
+            passages: Texts to rank, in any order; the result names them by number, from 1.
+            instruction: One sentence on what relevant means here.
+            top_k: How many to give back, best first.
+        """
+        with _mendable():
+            ranking = await self.reranker.rerank(query, passages, instruction=instruction)
+        spend(ctx, ranking.usage)
+        answer = rerank_answer(ranking, top_k, True, self.max_tokens)
+        return ToolReturn(answer, metadata=ranking)
+
+    async def search(
+        self,
+        ctx: RunContext[Any],
+        query: str,
+        path: str = "",
+        instruction: str = "",
+        top_k: TopK = 10,
+    ) -> ToolReturn[SearchAnswer]:
+        """Find the parts of files that answer a query, best first.
+
+        Args:
+            ctx: the run.
+            query: What you want to know, in words.
+            path: Folder or file to search; empty for all.
+            instruction: One sentence on what relevant means here.
+            top_k: How many to give back, best first.
+        """
+        assert self.library is not None  # noqa: S101 - it is offered only where there is one
+        ask = partial(find, self.reranker, self.library, query, within=path)
+        try:
+            with _mendable():
+                ranking = await ask(instruction=instruction, deadline=self.reranker.deadline)
+        except (BusyError, EmptyError) as error:
+            return ToolReturn(_NOTHING_YET(notes=(str(error),)))
+        spend(ctx, ranking.usage)
+        answer = search_answer(ranking, top_k, True, self.max_tokens)
+        return ToolReturn(answer, metadata=ranking)
+
+
+@dataclass
+class Rerank(AbstractCapability[Any]):
+    """The toolset, and the instructions that tell an agent when to use it."""
+
+    reranker: Reranker = field(default_factory=Reranker)
+    library: Library | None = None
+    max_tokens: int = 4_000
+
+    def get_instructions(self) -> str:
+        """When to use the tools."""
+        return f"{_INSTRUCTIONS} {_SEARCHING}" if self.library else _INSTRUCTIONS
+
+    def get_toolset(self) -> FunctionToolset[Any]:
+        """The tools."""
+        return rerank_toolset(self.reranker, self.library, max_tokens=self.max_tokens)
+
+
+@contextmanager
+def _mendable() -> Iterator[None]:
+    """What is wrong with the model's arguments, it is asked to mend."""
+    try:
+        yield
+    except EmptyError:
+        raise
+    except InputError as error:
+        raise ModelRetry(str(error)) from None

@@ -1,0 +1,1 @@
+"""Collections, first-stage runs and judgements: read, and written."""

@@ -1,0 +1,109 @@
+"""Collections by what a person calls them: a folder, an ir_datasets id, a set of the paper."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from rearank_agent.data.collection import Collection, counted, read_folder
+from rearank_agent.errors import InputError
+
+__all__ = ["chosen", "collections", "remarks"]
+
+
+def collections(names: Iterable[str]) -> list[Collection]:
+    """The collections of all names, each with a name of its own.
+
+    Args:
+        names: each a folder in BEIR's form (or a file with judgements in one), a BRIGHT folder
+            (or one of its examples files), an ir_datasets id, or `trec-dl` or `beir` for the
+            paper's sets.
+
+    Raises:
+        InputError: there is no such collection, it cannot be used, or it is named twice.
+        SetupError: a package is missing, or files that cannot be downloaded.
+    """
+    found = [collection for name in names for collection in _named(name)]
+    return _apart(found)
+
+
+def _named(name: str) -> list[Collection]:
+    from rearank_agent.data.bright import bright, is_bright
+
+    path = Path(name)
+    if path.exists():
+        return bright(path) if is_bright(path) else [read_folder(path)]
+    from rearank_agent.data.ir_datasets import BEIR_MISSING, GROUPS, ir_dataset
+
+    found = [ir_dataset(one) for one in GROUPS.get(name, (name,))]
+    if name == "beir":
+        found[-1] = replace(found[-1], notes=(*found[-1].notes, BEIR_MISSING))
+    return found
+
+
+def _apart(found: Sequence[Collection]) -> list[Collection]:
+    """Each with a name of its own: where names are equal, with the folders above in front."""
+    places = [
+        Path(c.source).resolve() if Path(c.source).exists() else Path(c.source) for c in found
+    ]
+    if twice := [c.source for c, n in zip(found, map(places.count, places), strict=True) if n > 1]:
+        raise InputError(f"named twice: {', '.join(dict.fromkeys(twice))}")
+    names = [c.name for c in found]
+    for above in range(max((len(place.parts) for place in places), default=0)):
+        alike = {name for name, n in Counter(names).items() if n > 1}
+        if not alike:
+            break
+        for i, (place, name) in enumerate(zip(places, names, strict=True)):
+            if name in alike:
+                names[i] = f"{place.parents[above].name}/{name}"
+    return [replace(c, name=name) for c, name in zip(found, names, strict=True)]
+
+
+def chosen(collection: Collection, limit: int | None, wanted: Sequence[str] | None) -> Collection:
+    """The collection with some of its queries alone.
+
+    Args:
+        collection: to choose from.
+        limit: the first so many; None for all.
+        wanted: the ids of queries; None for all.
+
+    Raises:
+        InputError: an id is not that of a judged query.
+    """
+    ids = list(collection.queries)
+    if wanted is not None:
+        if unknown := [query for query in wanted if query not in collection.queries]:
+            few = ", ".join(unknown[:3])
+            raise InputError(
+                f"{collection.name} has no judged queries {few} ({len(unknown)} unknown in all)"
+            )
+        asked = set(wanted)
+        ids = [query for query in ids if query in asked]
+    ids = ids[:limit]
+    if not ids:
+        raise InputError(f"no query of {collection.name} was chosen")
+    if part := len(ids) < len(collection.queries):
+        note = f"queries chosen: {len(ids):,} of {len(collection.queries):,}"
+        collection = replace(collection, notes=(*collection.notes, note))
+    return replace(
+        collection,
+        part=part,
+        queries={query: collection.queries[query] for query in ids},
+        qrels={query: collection.qrels[query] for query in ids},
+    )
+
+
+def remarks(collection: Collection) -> list[str]:
+    """What a person should know of it: its notes, and what looks odd, with counts."""
+    judged = collection.qrels.values()
+    counts = {
+        "queries without a relevant passage, 0 for every system": sum(
+            max(grades.values()) <= 0 for grades in judged
+        ),
+        "judgements of passages that are not in the corpus, counted in the ideal": sum(
+            passage not in collection.corpus for grades in judged for passage in grades
+        ),
+    }
+    return [*collection.notes, *counted(counts)]

@@ -1,0 +1,1 @@
+"""Language models as policies: prompts, conversations, limits on calls, and a server."""

@@ -1,0 +1,174 @@
+"""The conversation about one window: from a good answer down to none, each rung a fault.
+
+A reply that can be read is read; one that needed mending says what was mended; one without an
+answer is asked once more, for the answer alone; and where that is no answer either, the window
+keeps its order (REARANK, arXiv 2505.20046, section 3, has the form of the reply; the rungs are
+ours).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING
+
+from pydantic_ai.exceptions import (
+    AgentRunError,
+    ModelContextWindowExceededError,
+    ModelRequestRejectedError,
+)
+
+from rearank_agent.errors import PolicyError
+from rearank_agent.listwise.reply import (
+    Asked,
+    Message,
+    Reading,
+    ask,
+    ask_again,
+    begin_answer,
+    identifiers,
+    read,
+)
+from rearank_agent.llm.budget import LEAST_CUT, answer_tokens, fitted
+from rearank_agent.llm.chat import Said, policy_error
+from rearank_agent.types import Fault, Reply, Task, Usage, Window
+
+if TYPE_CHECKING:
+    from rearank_agent.llm.policy import LLM
+
+__all__ = ["Conversation"]
+
+_HIDDEN_THOUGHT = 16_384  # tokens on top, where effort buys a thought that counts as reply
+
+
+class Conversation:
+    """A policy's conversation with its model about one window."""
+
+    def __init__(self, policy: LLM, task: Task, window: Window) -> None:
+        self.policy, self.chat, self.task = policy, policy.chat, task
+        self.passages = [task.candidates[position] for position in window]
+        self.ids = task.ids(window)
+        self.spent: list[Usage] = []
+
+    async def reply(self) -> Reply:
+        """What the policy says of the window.
+
+        Raises:
+            PolicyError: the model could not be asked, refused, or was trained with other words.
+        """
+        try:
+            asked, said = await self._ask()
+        except AgentRunError as error:
+            raise policy_error(error, self._usage()) from error
+        reading = self._read(said.text)
+        self.spent.append(_divided(said, reading.thought))
+        faults = list(asked.faults)
+        if not reading.readable:
+            why = "no answer in the reply" if said.whole else "the reply was cut off"
+            faults.append(Fault("reasked", self.ids, f"{why}; the answer alone was asked for"))
+            reading = await self._read_again(asked, said)
+        if self.chat.dropped:
+            detail = f"the model takes no {' and no '.join(self.chat.dropped)}; not sent"
+            faults.append(Fault("setting", (), detail))
+        return Reply(
+            order=reading.order,
+            scores=reading.scores,
+            rationales=reading.rationales,
+            reasoning=reading.thought,
+            faults=(*faults, *reading.faults),
+            usage=self._usage(),
+        )
+
+    def _usage(self) -> Usage:
+        return sum(self.spent, Usage())
+
+    def _read(self, text: str) -> Reading:
+        return read(text, len(self.ids), self.policy.form, self.ids)
+
+    async def _say(self, messages: Sequence[Message], **settings: object) -> Said:
+        return await self.chat.say(self.task.run, messages, self.spent, **settings)
+
+    async def _ask(self) -> tuple[Asked, Said]:
+        """Ask; a window that the server finds too long is asked again, all of it shorter."""
+        cut, budget = self.policy.cut, self.policy.budget
+        served = await self.chat.served()
+        self.policy.agree(served.root)
+        while True:
+            asked, room = await self._fitted(cut, budget, served.length)
+            try:
+                return asked, await self._say(asked.messages, max_tokens=room)
+            except ModelContextWindowExceededError as error:
+                longest = max(len(passage.content) for passage in self.passages)
+                cut, budget = min(cut, longest) // 2, max(1, budget // 2)
+                if cut < LEAST_CUT:
+                    n, said = len(self.ids), policy_error(error)
+                    raise PolicyError(
+                        f"a window of {n} passages is too long for the model: {said}", self._usage()
+                    ) from error
+
+    async def _fitted(self, cut: int, budget: int, most: int | None) -> tuple[Asked, int]:
+        words = partial(
+            ask,
+            self.task.query,
+            self.passages,
+            instruction=self.task.instruction,
+            form=self.policy.form,
+            think=self.policy.think,
+            template=self.policy.template,
+        )
+        if most is None:
+            hidden = self.policy.effort and not await self.chat.endpoint()
+            return words(cut=cut), budget + (_HIDDEN_THOUGHT if hidden else 0)
+        return await fitted(
+            lambda cut: words(cut=cut),
+            lengths=[len(passage.content) for passage in self.passages],
+            cut=cut,
+            budget=budget,
+            most=most,
+            count=partial(self.chat.tokens, self.task.run),
+        )
+
+    async def _read_again(self, asked: Asked, said: Said) -> Reading:
+        """The reading of an answer alone; a thought already there is kept."""
+        first = self._read(begin_answer(said.text))
+        try:
+            second = self._read(await self._answer(asked, said))
+        except AgentRunError as error:
+            failed = Fault("failed", self.ids, f"asking again: {policy_error(error)}")
+            return replace(first, faults=(*first.faults, failed))
+        if first.thought:
+            return replace(second, thought=first.thought, rationales=first.rationales)
+        return second
+
+    async def _answer(self, asked: Asked, said: Said) -> str:
+        """Go on from the closed thought where the server can, else ask in one more turn."""
+        n, endpoint = len(self.ids), await self.chat.endpoint()
+        if endpoint:
+            bound = {
+                "add_generation_prompt": False,
+                "continue_final_message": True,
+                "structured_outputs": {"regex": identifiers(n, self.policy.form)},
+            }
+            last: Message = {"role": "assistant", "content": begin_answer(said.text)}
+            turns = (*asked.messages, last)
+            try:
+                more = await self._say(turns, max_tokens=answer_tokens(n), extra_body=bound)
+                self.spent.append(more.usage)
+                return f"<answer>{more.bare}"
+            except ModelRequestRejectedError:
+                pass  # a chat template that cannot go on with a turn; ask in words
+        again = ask_again(asked.messages, said.text, self.policy.form, self.policy.template)
+        room = answer_tokens(n) if endpoint else self.policy.budget
+        more = await self._say(again, max_tokens=room, thinking=False)
+        self.spent.append(more.usage)
+        return more.text
+
+
+def _divided(said: Said, thought: str) -> Usage:
+    """The reply's tokens; those that were not counted apart divided as the characters are."""
+    usage = said.usage
+    if usage.thought_tokens or not thought:
+        return usage
+    share = round(usage.answer_tokens * min(1.0, len(thought) / max(1, len(said.text))))
+    return replace(usage, thought_tokens=share, answer_tokens=usage.answer_tokens - share)

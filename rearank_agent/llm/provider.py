@@ -1,0 +1,75 @@
+"""Models by name, and what of our settings they take."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, cast
+
+from pydantic_ai.exceptions import UserError
+from pydantic_ai.models import Model, infer_model
+from pydantic_ai.settings import ModelSettings
+
+from rearank_agent.errors import SetupError
+from rearank_agent.llm.vllm import Endpoint
+
+__all__ = ["model_of", "taken"]
+
+_RECORDED = {"temperature": "temperature", "seed": "seed", "thinking": "effort"}
+
+
+def model_of(name: str) -> Callable[[], Model]:
+    """What makes the model of a name, "provider:model", as pydantic-ai knows them.
+
+    Raises:
+        SetupError: the provider is not known, not installed or lacks its key or address.
+    """
+    provider, _, model = name.partition(":")
+
+    def make() -> Model:
+        if provider == "vllm":
+            return Endpoint(model)
+        try:
+            return infer_model(name)
+        except ImportError as error:
+            said = str(error).replace("\n", " ")
+            raise SetupError(f"{name} needs a package: {said}") from None
+        except (UserError, ValueError) as error:
+            raise SetupError(f"{name}: {error}") from None
+
+    return make
+
+
+def taken(model: Model, settings: ModelSettings) -> tuple[tuple[str, ...], ModelSettings]:
+    """What the model does not take, as a person calls it; and the settings without that.
+
+    pydantic-ai drops it in silence or with a warning, and some providers refuse it.
+    """
+    refused = _refused(model, settings)
+    dropped = tuple(sorted(name for key, name in _RECORDED.items() if key in refused))
+    kept = {key: value for key, value in settings.items() if key not in refused}
+    return dropped, cast(ModelSettings, kept)
+
+
+def _refused(model: Model, settings: ModelSettings) -> set[str]:
+    try:
+        profile: dict[str, Any] = dict(model.profile)
+    except NotImplementedError:  # a model of several models has none of its own
+        return set()
+    thinking = settings.get("thinking")
+    refused = set[str](model.unsupported_settings)
+    refused |= set(profile.get("openai_unsupported_model_settings") or ())
+    always = bool(profile.get("thinking_always_enabled"))
+    if isinstance(thinking, str) and not (always or profile.get("supports_thinking")):
+        refused.add("thinking")
+    thinks = isinstance(thinking, str) or (
+        always if thinking is False else bool(profile.get("thinking_enabled_by_default"))
+    )
+    efforts = profile.get("openai_reasoning_efforts") or ()
+    can_rest = "none" in efforts or profile.get("openai_supports_reasoning_effort_none", False)
+    if profile.get("openai_supports_reasoning", False) and (thinks or not can_rest):
+        refused.add("temperature")
+    if profile.get("anthropic_disallows_sampling_settings", False):
+        refused.add("temperature")
+    if model.system == "anthropic" and isinstance(thinking, str):
+        refused.add("temperature")  # Anthropic refuses both together
+    return refused

@@ -1,0 +1,1 @@
+"""Policies: what orders or scores a window of passages."""

@@ -1,0 +1,41 @@
+"""The mix of a policy's scores with the rank a passage had in the first stage."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from statistics import fmean, pstdev
+
+from rearank_agent.types import Step, Window
+
+__all__ = ["ordered", "own_scores", "z_scores"]
+
+
+def ordered(
+    order: Window, scores: list[float] | None, blend: float
+) -> tuple[Window, list[float] | None]:
+    """The final order, and the value of every position it rests on, if there is one."""
+    if blend and len(order) > 1:
+        if scores is None:
+            scores = [0.0] * len(order)
+            for rank, position in enumerate(order, 1):
+                scores[position] = -float(rank)
+        first = z_scores([math.log1p(rank) for rank in range(1, len(order) + 1)])
+        scores = [z - blend * f for z, f in zip(z_scores(scores), first, strict=True)]
+    if scores is None:
+        return order, None
+    return tuple(sorted(order, key=lambda position: -scores[position])), scores
+
+
+def own_scores(steps: Iterable[Step], n: int) -> list[float] | None:
+    """The latest score of every one of n positions; None unless all have one."""
+    scores: dict[int, float] = {}
+    for step in steps:
+        scores.update(zip(step.window, step.reply.scores or (), strict=False))
+    return [scores[position] for position in range(n)] if len(scores) == n else None
+
+
+def z_scores(values: Sequence[float]) -> list[float]:
+    """The values in standard deviations from their mean; all 0 where they are equal."""
+    mean, spread = fmean(values), pstdev(values)
+    return [(value - mean) / spread if spread else 0.0 for value in values]

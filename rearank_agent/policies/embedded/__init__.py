@@ -1,0 +1,1 @@
+"""The default policy: a small sentence encoder that ships with the package, run by onnxruntime."""

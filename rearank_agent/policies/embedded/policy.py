@@ -1,0 +1,244 @@
+"""The default judge: a small encoder shipped in the package, with evidence from the same pass."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
+from pathlib import Path
+from threading import Lock
+from typing import Generic, TypeVar
+from weakref import WeakKeyDictionary
+
+import numpy as np
+
+from rearank_agent.errors import InputError
+from rearank_agent.policies.embedded.encoder import Encoded, Encoder, Vector, unit
+from rearank_agent.policies.embedded.similarity import Look, likeness
+from rearank_agent.policies.registry import Policy, best_first, no_instruction, share
+from rearank_agent.text import Terms, bigrams, content, sentences
+from rearank_agent.types import Fault, Passage, Quote, Rationale, Reply, Task, Usage, Window
+
+__all__ = ["DEFAULT", "WEIGHTS", "Embedded", "shipped"]
+
+WEIGHTS = Path(__file__).parents[2] / "weights"
+DEFAULT = "open"
+"""The upper layers that rank where none are named."""
+MOST_UNKNOWN = 0.2
+
+Found = TypeVar("Found")
+
+
+@dataclass(frozen=True, slots=True)
+class _Query:
+    """What is worked out of a task before any passage is read."""
+
+    look: Look
+    terms: Terms
+    whole: bool
+    strange: frozenset[str]
+    unreadable: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Judged:
+    score: float
+    rationale: Rationale
+    whole: bool
+
+
+class _Once(Generic[Found]):
+    """What is worked out once, by whichever thread asks first; the others wait for it.
+
+    Windows of one task share these and not futures: cancelling one window must not take away
+    what another waits for.
+    """
+
+    def __init__(self, work: Callable[[], Found]) -> None:
+        self._work = work
+        self._lock = Lock()
+        self._found: list[Found] = []
+
+    def __call__(self) -> Found:
+        with self._lock:
+            if not self._found:
+                self._found.append(self._work())
+            return self._found[0]
+
+
+class _Request:
+    """A task's work; a passage is read once, whichever windows it stands in."""
+
+    def __init__(self, policy: Embedded, query: str, candidates: tuple[Passage, ...]) -> None:
+        self.query = _Once(partial(policy._query, query, candidates))
+        self.judged = [_Once(partial(self._judge, policy, passage)) for passage in candidates]
+
+    def _judge(self, policy: Embedded, passage: Passage) -> _Judged:
+        return policy._judged(self.query(), passage)
+
+
+class Embedded:
+    """Scores by the likeness of query and passage; the evidence is the nearest sentence.
+
+    A score depends on query and passage alone: it is equal to the last bit in any window, any
+    order and on any number of threads of one machine. Scripts the vocabulary does not know are
+    ranked by BM25 on pairs of letters instead, with a fault.
+
+    Args:
+        top: which upper layers: the name of `shipped` ones, or a folder of one's own.
+        threads: how many passages are read at the same time.
+        weights: the folder of the lower layers, and of those that are shipped.
+
+    Attributes:
+        encoder: the network.
+
+    Raises:
+        InputError: there are no such upper layers.
+        SetupError: the weights are missing or damaged.
+    """
+
+    scores = True
+    scale = 1.0
+    window = None
+
+    def __init__(
+        self, top: str = DEFAULT, threads: int | None = None, weights: Path = WEIGHTS
+    ) -> None:
+        self.name = "embedded" if top == DEFAULT else f"embedded:{top}"
+        self.encoder = Encoder(weights, _folder(top, weights))
+        self.threads = threads or os.cpu_count() or 1
+        self._requests: WeakKeyDictionary[Task, _Request] = WeakKeyDictionary()
+        self._lock = Lock()
+
+    @property
+    def fingerprint(self) -> str:
+        """`embedded`, and the start of the weights' checksum."""
+        return f"embedded:{self.encoder.checksum}"
+
+    @property
+    def blend(self) -> float:
+        """As measured with these weights."""
+        return float(self.encoder.facts["blend"])
+
+    @cached_property
+    def _share(self) -> float:
+        return float(self.encoder.facts["spans"])
+
+    @cached_property
+    def _pool(self) -> ThreadPoolExecutor:
+        return ThreadPoolExecutor(self.threads, thread_name_prefix="rearank-embedded")
+
+    @cached_property
+    def _bigrams(self) -> Policy:
+        from rearank_agent.policies.lexical import Lexical  # a slow import that few requests need
+
+        return Lexical(bigrams)
+
+    async def judge(self, task: Task, window: Window) -> Reply:
+        """Score the window; passages not begun are dropped when the request is cancelled."""
+        request = self._request(task)
+        run = partial(asyncio.get_running_loop().run_in_executor, self._pool)
+        query = await run(request.query)
+        if query.unreadable:
+            reply = await self._bigrams.judge(task, window)
+            fault = Fault("vocabulary", (), query.unreadable)
+            scores = tuple(share(s, self._bigrams.scale) for s in reply.scores or ())
+            return replace(reply, scores=scores, faults=(fault, *reply.faults))
+        judged = await asyncio.gather(*(run(request.judged[position]) for position in window))
+        scores = tuple(one.score for one in judged)
+        return Reply(
+            order=best_first(scores),
+            scores=scores,
+            rationales=tuple(one.rationale for one in judged),
+            faults=self._faults(task, window, query, judged),
+            usage=Usage(calls=1),
+        )
+
+    def _request(self, task: Task) -> _Request:
+        with self._lock:
+            if (request := self._requests.get(task)) is None:
+                request = self._requests[task] = _Request(self, task.query, task.candidates)
+        return request
+
+    def _faults(
+        self, task: Task, window: Window, query: _Query, judged: Sequence[_Judged]
+    ) -> tuple[Fault, ...]:
+        most = f"only the first {self.encoder.max_tokens} tokens were read"
+        ids = task.ids(window)
+        cut = tuple(i for i, one in zip(ids, judged, strict=True) if not one.whole)
+        strange = tuple(i for i in ids if i in query.strange)
+        faults = [*no_instruction(task, self.name)]
+        if not query.whole:
+            faults.append(Fault("cut", (), f"of the query {most}"))
+        if cut:
+            faults.append(Fault("cut", cut, most))
+        if strange:
+            detail = "the encoder knows too few of the letters; the scores mean little"
+            faults.append(Fault("vocabulary", strange, detail))
+        return tuple(faults)
+
+    def _query(self, text: str, candidates: tuple[Passage, ...]) -> _Query:
+        unknown = [self.encoder.unknown(passage.content) for passage in candidates]
+        shares = {
+            "the query's letters": self.encoder.unknown(text),
+            "the passages' letters": sum(unknown) / len(unknown),
+        }
+        told = " and ".join(
+            f"{share:.0%} of {what}" for what, share in shares.items() if share > MOST_UNKNOWN
+        )
+        encoded = self.encoder.encode(text)
+        return _Query(
+            look=Look(encoded.hidden),
+            terms=Terms.of(text),
+            whole=encoded.whole,
+            strange=frozenset(
+                p.id for p, s in zip(candidates, unknown, strict=True) if s > MOST_UNKNOWN
+            ),
+            unreadable=told and f"the encoder cannot read {told}; BM25 on pairs of letters ranks",
+        )
+
+    def _judged(self, query: _Query, passage: Passage) -> _Judged:
+        text = passage.content
+        if not text.strip():
+            return _Judged(-1.0, query.terms.rationale(()), True)
+        encoded = self.encoder.encode(text)
+        quotes = _nearest(query.look.whole, encoded, passage, len(text) - len(passage.text))
+        return _Judged(
+            score=likeness(query.look, Look(encoded.hidden), self._share),
+            rationale=query.terms.rationale(content(text), quotes),
+            whole=encoded.whole,
+        )
+
+
+def shipped(weights: Path = WEIGHTS) -> tuple[str, ...]:
+    """The names of the upper layers that come with the package."""
+    return tuple(sorted(path.parent.name for path in weights.glob("*/policy.json")))
+
+
+def _folder(top: str, weights: Path) -> Path:
+    names = shipped(weights)
+    folder = weights / top if top in names else Path(top)
+    if not (folder / "policy.json").is_file():
+        raise InputError(
+            f"there is no embedded policy {top!r}; there are: {', '.join(names)}, "
+            "and folders that rearank-agent train embedded made"
+        )
+    return folder
+
+
+def _nearest(query: Vector, encoded: Encoded, passage: Passage, shift: int) -> tuple[Quote, ...]:
+    """The sentence of the passage's text whose tokens lie nearest to the query."""
+    starts = encoded.starts[1:-1]
+    best: Quote | None = None
+    highest = -2.0
+    for span in sentences(passage.text[: max(0, encoded.end - shift)]):
+        first, after = np.searchsorted(starts, (span.start + shift, span.end + shift))
+        if after > first:
+            tokens = encoded.hidden[1 + first : 1 + after]
+            nearness = float(np.dot(query, unit(tokens.mean(axis=0))))
+            if nearness > highest:
+                best, highest = span, nearness
+    return (best,) if best else ()

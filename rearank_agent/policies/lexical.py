@@ -1,0 +1,133 @@
+"""The judges that need no model: BM25 over the candidates, and the order as it came."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from weakref import WeakKeyDictionary
+
+import bm25s
+import numpy as np
+from numpy.typing import NDArray
+
+from rearank_agent.policies.registry import best_first, no_instruction
+from rearank_agent.text import Terms, Tokenizer, content, sentences, words
+from rearank_agent.types import Passage, Quote, Rationale, Reply, Task, Usage, Window
+
+__all__ = ["FirstStage", "Lexical", "best", "bm25"]
+
+
+def bm25(texts: list[list[str]]) -> bm25s.BM25:
+    """A BM25 index over texts cut into tokens: Lucene's form, k1 0.9, b 0.4 as in TREC runs."""
+    index = bm25s.BM25(method="lucene", k1=0.9, b=0.4)
+    index.index(texts, show_progress=False)
+    return index
+
+
+def best(
+    index: bm25s.BM25, tokens: Sequence[str], depth: int, wanted: NDArray[np.bool_] | None = None
+) -> list[tuple[int, float]]:
+    """Positions and BM25 scores, best first, equal ones in order; only scores above 0.
+
+    Args:
+        index: of texts.
+        tokens: of a query.
+        depth: the most that are given.
+        wanted: whether a text may be given, for each; None for all.
+    """
+    known = [token for token in tokens if token in index.vocab_dict]
+    if not known:
+        return []
+    scores = index.get_scores(known)
+    hits = np.flatnonzero(scores > 0 if wanted is None else (scores > 0) & wanted)
+    if len(hits) > depth:  # to sort all of a large corpus would take longer than to score it
+        least = np.partition(scores[hits], len(hits) - depth)[len(hits) - depth]
+        hits = hits[scores[hits] >= least]
+    first = hits[np.argsort(-scores[hits], kind="stable")[:depth]]
+    return [(int(position), float(scores[position])) for position in first]
+
+
+@dataclass(frozen=True)
+class _Scored:
+    """What is worked out once a request: BM25 of every candidate, and the words it rests on."""
+
+    terms: Terms
+    tokens: tuple[tuple[str, ...], ...]
+    scores: tuple[float, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Lexical:
+    """BM25 with the idf of all candidates of a task.
+
+    Attributes:
+        tokenizer: cuts text into words; `evidence.bigrams` suits languages it does not know.
+    """
+
+    tokenizer: Tokenizer = words
+    _tasks: WeakKeyDictionary[Task, _Scored] = field(default_factory=WeakKeyDictionary, repr=False)
+
+    name = "lexical"
+    scores = True
+    scale = None
+    blend = 0.0
+    window = None
+
+    @property
+    def fingerprint(self) -> str:
+        """`lexical`, the tokenizer and BM25's constants."""
+        return f"lexical:{self.tokenizer.__name__}:lucene:k1=0.9:b=0.4"
+
+    async def judge(self, task: Task, window: Window) -> Reply:
+        """Score the window by BM25; the evidence is the sentence with most query terms."""
+        return await asyncio.to_thread(self._judge, task, window)
+
+    def _judge(self, task: Task, window: Window) -> Reply:
+        if (known := self._tasks.get(task)) is None:
+            known = self._tasks[task] = self._score(task)
+        scores = tuple(known.scores[position] for position in window)
+        return Reply(
+            order=best_first(scores),
+            scores=scores,
+            rationales=tuple(
+                self._rationale(task.candidates[p], known.terms, known.tokens[p]) for p in window
+            ),
+            faults=no_instruction(task, self.name),
+            usage=Usage(calls=1),
+        )
+
+    def _score(self, task: Task) -> _Scored:
+        terms = Terms.of(task.query, self.tokenizer)
+        tokens = tuple(tuple(content(p.content, self.tokenizer)) for p in task.candidates)
+        known = set().union(*tokens)
+        asked = [token for token in terms.tokens if token in known]
+        scores = bm25([*map(list, tokens)]).get_scores(asked) if asked else np.zeros(len(tokens))
+        return _Scored(terms, tokens, tuple(float(score) for score in scores))
+
+    def _rationale(self, passage: Passage, terms: Terms, tokens: Sequence[str]) -> Rationale:
+        def found(quote: Quote) -> int:
+            sentence = passage.text[quote.start : quote.end]
+            return len(set(terms.tokens).intersection(content(sentence, self.tokenizer)))
+
+        spans = sentences(passage.text)
+        best = max(spans, key=found, default=None)
+        return terms.rationale(tokens, (best,) if best and found(best) else ())
+
+
+@dataclass(frozen=True)
+class FirstStage:
+    """Keeps the order it was given: the baseline of every measurement."""
+
+    name = "first-stage"
+    fingerprint = "first-stage"
+    scores = True
+    scale = 1.0
+    blend = 0.0
+    window = None
+
+    async def judge(self, task: Task, window: Window) -> Reply:
+        """Order the window as it stands in the task."""
+        n = len(task.candidates)
+        scores = tuple(1 - position / n for position in window)
+        return Reply(best_first(scores), scores, faults=no_instruction(task, self.name))

@@ -1,0 +1,1 @@
+"""A ranking for whoever reads it: an agent, a person, a browser."""

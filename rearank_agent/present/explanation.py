@@ -1,0 +1,196 @@
+"""An earlier run, told in full: what the judge thought, who was shown together, what was mended."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+
+from rearank_agent.errors import InputError
+from rearank_agent.policies.blend import own_scores
+from rearank_agent.present.answer import tokens
+from rearank_agent.present.truncate import short, shuffled
+from rearank_agent.types import Fault, Ranked, Ranking, Step
+
+__all__ = ["Explanation", "explained", "explanation"]
+
+_TOP = 10
+_SHOWN = 200  # characters
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """One part of what is known of a run.
+
+    Attributes:
+        run: as it was asked for.
+        part: from 1.
+        parts: how many there are.
+        text: for a person, or a model.
+    """
+
+    run: str
+    part: int
+    parts: int
+    text: str
+
+
+def explained(ranking: Ranking, passage: str) -> str:
+    """All that is known of a run, or of a passage in it.
+
+    Args:
+        passage: its id (its number in the list that was given), place or rank; "" for the whole
+            run.
+
+    Raises:
+        InputError: no such passage.
+    """
+    lines = _of_passage(ranking, _find(ranking, passage)) if passage else _of_run(ranking)
+    return "\n".join(lines)
+
+
+def explanation(ranking: Ranking, passage: str, part: int, most_tokens: int) -> Explanation:
+    """One part of what `explained` tells.
+
+    Args:
+        passage: as there.
+        part: from 1; a text that is too long for the budget comes in several.
+        most_tokens: of a part, its text and its structured form together.
+
+    Raises:
+        InputError: no such passage, or no such part.
+    """
+    room = most_tokens - _size("", ranking.run) - tokens(_next(99, 99))
+    cut = _pieces(explained(ranking, passage), room)
+    if not 1 <= part <= len(cut):
+        raise InputError(f"there is no part {part}: parts go from 1 to {len(cut)}")
+    text = cut[part - 1]
+    if part < len(cut):
+        text += _next(part, len(cut))
+    return Explanation(ranking.run, part, len(cut), text)
+
+
+def _next(part: int, parts: int) -> str:
+    return f"\n(part {part} of {parts}; ask explain again with part={part + 1})"
+
+
+def _size(text: str, run: str) -> int:
+    structured = json.dumps(asdict(Explanation(run, 99, 99, text)), ensure_ascii=False)
+    return tokens(text) + tokens(structured)
+
+
+def _pieces(text: str, most: int) -> list[str]:
+    """The text in pieces within the budget, cut at ends of lines where there are any."""
+    pieces = []
+    while text:
+        low, high = 1, min(len(text), 3 * most)
+        while low < high:
+            middle = (low + high + 1) // 2
+            low, high = (middle, high) if _size(text[:middle], "") <= most else (low, middle - 1)
+        if low < len(text):
+            low = text.rfind("\n", low // 2, low) + 1 or low
+        pieces.append(text[:low].rstrip("\n"))
+        text = text[low:]
+    return pieces
+
+
+def _find(ranking: Ranking, passage: str) -> Ranked:
+    """By its id or place, else by its rank; after a search, by its rank first."""
+    for one in ranking.passages:
+        if passage in (one.id, str(one.rank) if one.passage.place else ""):
+            return one
+    for one in ranking.passages:
+        if passage in (one.passage.place, str(one.rank)):
+            return one
+    known = short(", ".join(one.id for one in ranking.passages), _SHOWN)
+    raise InputError(f"no passage {passage!r:.60} in this run; there are {known}")
+
+
+def _of_run(ranking: Ranking) -> Iterator[str]:
+    usage = ranking.usage
+    yield f"query: {ranking.query}"
+    if ranking.instruction:
+        yield f"instruction: {ranking.instruction}"
+    yield f"policy: {ranking.policy}; schedule: {ranking.schedule or 'none'}"
+    spent = usage.prompt_tokens + usage.thought_tokens + usage.answer_tokens
+    yield (
+        f"cost: turns {usage.turns}, calls {usage.calls}, from the cache {usage.hits}, "
+        f"tokens {spent:,}, {usage.seconds:.2f} s{'; partial' if ranking.partial else ''}"
+    )
+    yield from map(_fault, ranking.faults)
+    yield f"best first, {min(_TOP, len(ranking.passages))} of {len(ranking.passages)}:"
+    yield from map(_line, ranking.passages[:_TOP])
+    for number, step in enumerate(ranking.steps, 1):
+        yield from _window(ranking, step, number)
+
+
+def _of_passage(ranking: Ranking, ranked: Ranked) -> Iterator[str]:
+    n = len(ranking.passages)
+    yield f"{_name(ranked)}: rank {ranked.rank} of {n}, was {ranked.was}"
+    yield f"score {ranked.score:.4f}, {_given(ranking, ranked)}"
+    if ranked.confidence is not None:
+        yield f"confidence {ranked.confidence:.2f}"
+    if why := ranked.rationale:
+        if why.text:
+            yield f"reason: {why.text}"
+        for quote in why.quotes:
+            yield f"evidence: “{ranked.text[quote.start : quote.end]}”"
+        if why.has:
+            yield f"has: {', '.join(why.has)}"
+        if why.lacks:
+            yield f"lacks: {', '.join(why.lacks)}"
+    yield from (_fault(fault) for fault in ranking.faults if ranked.id in fault.ids)
+    position = ranked.was - 1
+    for number, step in enumerate(ranking.steps, 1):
+        if position in step.window:
+            yield from _window(ranking, step, number, position)
+
+
+def _given(ranking: Ranking, ranked: Ranked) -> str:
+    """Where a score comes from."""
+    if not ranked.scored:
+        return "from its rank alone"
+    if not ranking.blend:
+        return "as the policy gave it"
+    own = own_scores(ranking.steps, len(ranking.passages))
+    had = f"score {own[ranked.was - 1]:.4f}" if own else "order"
+    return f"of the policy's {had} and, with weight {ranking.blend:g}, the rank as given"
+
+
+def _line(ranked: Ranked) -> str:
+    """A passage in a list of the best."""
+    said = [ranked.passage.title, f"“{ranked.evidence}”" if ranked.evidence else ""]
+    about = short(": ".join(filter(None, said)), _SHOWN)
+    name = f"{ranked.rank}. {_name(ranked)}, was {ranked.was}"
+    return f"{name}: {about}" if about else name
+
+
+def _window(
+    ranking: Ranking, step: Step, number: int, position: int | None = None
+) -> Iterator[str]:
+    """What happened in a window; with a position, where that passage went in it."""
+    names = {one.was - 1: _name(one) for one in ranking.passages}
+    size = len(step.window)
+    head = f"window {number} (turn {step.turn}, {size} passages, {step.seconds:.2f} s)"
+    if position is not None:
+        local = step.window.index(position)
+        head += f": from place {local + 1} to {step.reply.order.index(local) + 1}"
+    yield head
+    if step.reply.reasoning:
+        shown = (f"[{local}] is {names[at]}" for local, at in enumerate(step.window, 1))
+        unknown = "each vote has an order, and so numbers, of its own"
+        yield f"in the words below, {unknown if shuffled(ranking) else ', '.join(shown)}"
+        yield step.reply.reasoning
+    elif position is None and 1 < size < len(names):
+        order = [names[step.window[local]] for local in step.reply.order]
+        yield f"order: {', '.join(order[:_TOP])}{', ...' if size > _TOP else ''}"
+    yield from map(_fault, step.reply.faults)
+
+
+def _fault(fault: Fault) -> str:
+    ids = f" [{', '.join(fault.ids)}]" if fault.ids else ""
+    return f"note: {fault.kind}: {fault.detail}{ids}"
+
+
+def _name(ranked: Ranked) -> str:
+    return ranked.id if ranked.passage.place else f"passage {ranked.id}"

@@ -1,0 +1,1 @@
+"""Search over files: files to chunks, chunks to an index, an index to first-stage candidates."""

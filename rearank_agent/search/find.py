@@ -1,0 +1,98 @@
+"""A question about files, answered in one go: retrieve, then rerank, within one deadline."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import replace
+from functools import partial
+from time import perf_counter
+from typing import TYPE_CHECKING
+from uuid import uuid4
+
+from rearank_agent.errors import BusyError
+from rearank_agent.reranker import Reranker
+from rearank_agent.types import Fault, Ranking
+
+if TYPE_CHECKING:
+    from rearank_agent.search.library import Found, Library
+
+__all__ = ["Told", "find"]
+
+_PAUSE = 0.2  # seconds between two words about files that are read
+
+Told = Callable[[str, int, int], None]
+"""Called with what is being done, how much of it is done, and how much there is."""
+
+
+async def find(
+    reranker: Reranker,
+    library: Library,
+    query: str,
+    *,
+    within: str = "",
+    instruction: str = "",
+    depth: int = 50,
+    deadline: float | None = None,
+    progress: Told | None = None,
+) -> Ranking:
+    """The passages of a library that answer the query, best first; none where no word is found.
+
+    Args:
+        within: a folder or file below the library's roots; "" for all of them.
+        depth: how many passages BM25 hands to the policy.
+        deadline: seconds for all of it. Files not read by then are read on in the background,
+            so that asking again comes further.
+        progress: called on the event loop.
+
+    Raises:
+        InputError: an empty query, or a path that leads outside.
+        BusyError: the deadline came while files were still being read.
+    """
+    start = perf_counter()
+    found = await _searched(library, query, depth, within, deadline, progress)
+    if not found.passages:
+        where = f" below {within:.80}" if within else ""
+        nothing = Fault("nothing", (), f"no file{where} holds a word of the query")
+        faults, fingerprint = (*found.faults, nothing), reranker.policy.fingerprint
+        return Ranking(uuid4().hex[:12], query, instruction, fingerprint, "", (), faults=faults)
+    n = len(found.passages)
+    ranking = await reranker.rerank(
+        query,
+        found.passages,
+        instruction=instruction,
+        blend=reranker.policy.blend,
+        deadline=None if deadline is None else max(0.0, deadline - (perf_counter() - start)),
+        progress=progress and partial(progress, f"ranking {n} passages: turn"),
+    )
+    return replace(ranking, faults=(*found.faults, *ranking.faults))
+
+
+async def _searched(
+    library: Library,
+    query: str,
+    depth: int,
+    within: str,
+    limit: float | None,
+    progress: Told | None,
+) -> Found:
+    """BM25's passages, found on a thread."""
+    loop = asyncio.get_running_loop()
+    reading, last = (0, 0), 0.0
+
+    def told(done: int, total: int) -> None:
+        nonlocal reading, last
+        reading = (done, total)
+        if progress and perf_counter() - last > _PAUSE:
+            last = perf_counter()
+            with suppress(RuntimeError):  # the loop was closed meanwhile
+                loop.call_soon_threadsafe(progress, "reading files", done, total)
+
+    search = loop.run_in_executor(library.worker, library.search, query, depth, within, told)
+    try:
+        async with asyncio.timeout(limit):
+            return await search
+    except TimeoutError:
+        far = "{:,} of {:,} files are read".format(*reading) if reading[1] else "another is first"
+        raise BusyError(f"the files are still being read ({far}); ask again in a moment") from None

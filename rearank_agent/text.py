@@ -1,0 +1,124 @@
+"""What a judge without words points at: words, query terms, sentences.
+
+Every part of the house that cuts text into words does it here, so that a term shown as
+found is a term the first stage could have found.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cache
+
+from rearank_agent.types import Quote, Rationale
+
+__all__ = ["UNSPACED", "Terms", "Tokenizer", "bigrams", "sentences", "words"]
+
+Tokenizer = Callable[[str], list[str]]
+
+_STOP = frozenset(
+    """a about an and are as at be been but by can could did do does for from had has have he her
+    his how i if in into is it its me my no not of on or our out she should so some such than that
+    the their them then there these they this those to up us was we were what when where which who
+    whom whose why will with would you your""".split()  # noqa: SIM905 - a list of quotes would fill a page
+)
+UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff"
+_WORD = re.compile(rf"[{UNSPACED}]+|[^\W_{UNSPACED}]+(?:'[a-z]\b)?")
+_FIRST_UNSPACED = re.compile(f"[{UNSPACED}]")
+_SENTENCE_END = re.compile(
+    r"(?=\s)(?:(?<=[.!?…])|(?<=[.!?…][\"'”’)\]]))"
+    r"(?<!\b[A-Z]\.)(?<!\b(?:Dr|Mr|Ms|St|vs|No)\.)(?<!\b(?:Mrs|etc|e\.g|i\.e)\.)\s+(?=[^\sa-z])"
+    r"|(?<=[。！？])|(?=\s)(?<!\s)\s*\n\s*"
+)
+
+
+def words(text: str) -> list[str]:
+    """The words of a text in order, lower case; scripts without spaces give pairs of letters."""
+    found: list[str] = []
+    for word in _WORD.findall(text.lower()):
+        if _FIRST_UNSPACED.match(word):
+            found.extend(_pairs(word))
+        else:
+            found.append(word)
+    return found
+
+
+def bigrams(text: str) -> list[str]:
+    """The pairs of neighbouring letters of every word, in order: fit for any script."""
+    return [pair for word in _WORD.findall(text.lower()) for pair in _pairs(word)]
+
+
+def _pairs(word: str) -> list[str]:
+    return [word[i : i + 2] for i in range(max(1, len(word) - 1))]
+
+
+def stems(words: Sequence[str]) -> list[str]:
+    """Each word without its English ending."""
+    return [_stem(word) for word in words]
+
+
+@cache
+def _stemmer() -> Callable[[str], str]:
+    from Stemmer import Stemmer
+
+    stemmer = Stemmer("english", 0)
+    return lambda word: stemmer.stemWord(word)
+
+
+_stems: dict[str, str] = {}
+
+
+def _stem(word: str) -> str:
+    if (stem := _stems.get(word)) is None:
+        if len(_stems) > 500_000:
+            _stems.clear()
+        stem = _stems[word] = _stemmer()(word)
+    return stem
+
+
+def content(text: str, tokenizer: Tokenizer = words) -> list[str]:
+    """The tokens that BM25 counts: words without function words, stemmed."""
+    return stems([word for word in tokenizer(text) if word not in _STOP])
+
+
+@dataclass(frozen=True)
+class Terms:
+    """The content words of a query: as written, and as BM25 counts them."""
+
+    written: tuple[str, ...]
+    tokens: tuple[str, ...]
+
+    @classmethod
+    def of(cls, query: str, tokenizer: Tokenizer = words) -> Terms:
+        """The query's terms, each once; of a query of function words alone, all its words."""
+        every = tokenizer(query)
+        chosen = [word for word in every if word not in _STOP] or every
+        by_token = dict(zip(reversed(stems(chosen)), reversed(chosen), strict=True))
+        ordered = list(dict.fromkeys(stems(chosen)))
+        return cls(tuple(by_token[token] for token in ordered), tuple(ordered))
+
+    def rationale(self, tokens: Sequence[str], quotes: tuple[Quote, ...] = ()) -> Rationale:
+        """Which terms stand among a passage's tokens, beside the evidence for it."""
+        there = set(tokens)
+        pairs = list(zip(self.written, self.tokens, strict=True))
+        return Rationale(
+            quotes=quotes,
+            has=tuple(written for written, token in pairs if token in there),
+            lacks=tuple(written for written, token in pairs if token not in there),
+        )
+
+
+def sentences(text: str) -> tuple[Quote, ...]:
+    """The sentences and lines of a text that hold a letter or digit, without outer space."""
+    spans: list[Quote] = []
+    start = 0
+    ends = [(m.start(), m.end()) for m in _SENTENCE_END.finditer(text)] + [(len(text), len(text))]
+    for end, after in ends:
+        piece = text[start:end]
+        if any(map(str.isalnum, piece)):
+            spans.append(
+                Quote(start + len(piece) - len(piece.lstrip()), start + len(piece.rstrip()))
+            )
+        start = after
+    return tuple(spans)

@@ -1,0 +1,1 @@
+"""The list inside another tool's result, in whatever form it came."""

@@ -1,0 +1,348 @@
+import json
+import os
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from helpers.terminal import PROGRAM, in_terminal
+from rearank_agent import Ranking
+
+ROOT = Path(__file__).parents[2]
+FLEAS = str(ROOT / "examples/fleas.jsonl")
+QUERY = "how long can a flea live without a host"
+
+
+def lines(out):
+    return [json.loads(line) for line in out.splitlines()]
+
+
+def test_a_pipe_gets_json_lines_best_first(run):
+    code, out, err = run("rerank", QUERY, FLEAS, "--policy", "lexical", "--top", "2")
+    assert (code, err) == (0, "")
+    first, _ = lines(out)
+    given = json.loads(Path(FLEAS).read_text().splitlines()[8])
+    assert first == {
+        "rank": 1,
+        "id": "ticks",
+        "score": pytest.approx(2.5315833),
+        "was": 9,
+        "evidence": "Some species can survive for more than a year without a host, sitting in leaf litter until an animal brushes past.",
+        "has": ["long", "flea", "without", "host"],
+        "lacks": ["live"],
+        "text": given["text"],
+        "title": "Ticks are not fleas",
+    }
+
+
+def test_jax_finds_that_it_may_not_take_the_gpu(tmp_path):
+    (tmp_path / "jax").mkdir()
+    (tmp_path / "jax/__init__.py").touch()
+    told = "print(os.environ['XLA_PYTHON_CLIENT_PREALLOCATE'], file=sys.stderr)"
+    lax = f"import os, sys\n{told}\ndef top_k(scores, k): return scores[:k], range(k)\n"
+    (tmp_path / "jax/lax.py").write_text(lax)
+    done = subprocess.run(
+        [PROGRAM, "rerank", QUERY, FLEAS, "--policy", "lexical", "--top", "1"],
+        env=os.environ | {"PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, done.stderr) == (0, "false\n")
+
+
+def test_plain_lines_from_stdin(run):
+    code, out, _ = run(
+        "rerank", "fleas", "--policy", "lexical", stdin=b"Dogs bark.\r\n\n Fleas jump.\n"
+    )
+    assert code == 0
+    assert [(line["id"], line["text"]) for line in lines(out)] == [
+        ("2", "Fleas jump."),
+        ("1", "Dogs bark."),
+    ]
+
+
+def test_json_gives_the_whole_ranking(run):
+    code, out, _ = run("rerank", QUERY, FLEAS, "--json", "--instruction", "Prefer numbers.")
+    ranking = Ranking.from_json(out)
+    assert code == 0
+    assert ranking.instruction == "Prefer numbers."
+    assert ranking.policy.startswith("embedded:")
+    assert [fault.kind for fault in ranking.faults] == ["instruction"]
+    assert len(ranking.passages) == 12
+
+
+def test_ids_and_everything_else_pass_through(run):
+    item = {"_id": "x", "text": "Fleas jump.", "title": "T", "score": 2, "place": "a.md:1",
+            "url": "u", "meta": {"year": 1999}}  # fmt: skip
+    _, out, _ = run("rerank", "fleas", "--policy", "lexical", stdin=json.dumps(item).encode())
+    (line,) = lines(out)
+    assert (line["id"], line["place"], line["title"]) == ("x", "a.md:1", "T")
+    assert line["meta"] == {"year": 1999, "url": "u"}
+
+
+def test_flags_win_over_the_environment(run, monkeypatch):
+    monkeypatch.setenv("REARANK_POLICY", "first-stage")
+    assert lines(run("rerank", "x", FLEAS)[1])[0]["id"] == "jump"
+    assert lines(run("rerank", "ticks", FLEAS, "--policy", "lexical")[1])[0]["id"] == "ticks"
+    monkeypatch.setenv("REARANK_DEADLINE", "soon")
+    code, _, err = run("rerank", "x", FLEAS)
+    assert code == 1
+    assert err.startswith("rearank-agent: the environment variable REARANK_DEADLINE: ")
+
+
+def test_a_deadline_too_short_is_partial(run):
+    many = b"\n".join(b"a passage about fleas number %d" % i for i in range(3000))
+    code, out, err = run("rerank", "fleas", "--deadline", "0.001", stdin=many)
+    assert code == 3
+    assert [line["id"] for line in lines(out)] == [str(i) for i in range(1, 3001)]
+    assert "note: deadline: 0 turns were done after 0.001 seconds" in err
+
+
+BAD_LINES = [
+    (b'{"id": "a", "text": "x"}\nnot json', "stdin, line 2: not JSON: "),
+    (b'{"id": "a", "text": "x"}\n[1]', "stdin, line 2: not a JSON object"),
+    (b'{"id": "a"}', 'stdin, line 1: it has no "text"'),
+    (b'{"id": 3, "text": "x"}', "stdin, line 1: a passage's id must be a string, not int: 3"),
+    (b'{"id": null, "text": "x"}', "stdin, line 1: a passage's id must be a string, not NoneType"),
+    (b'{"id": "a", "text": 3}', "stdin, line 1: the text of passage 'a' must be a string, not int"),
+    (b'{"id": "a", "text": null}', "stdin, line 1: the text of passage 'a' must be a string"),
+    (b'{"id": "a", "text": "x", "score": NaN}', "stdin, line 1: the score of passage 'a' must be a finite"),
+    (b'{"id": "a", "text": "x", "score": "9"}', "stdin, line 1: the score of passage 'a' must be a finite"),
+    (b'{"id": "a", "text": "x", "meta": 3}', "stdin, line 1: meta must be an object"),
+    (b'{"id": "a", "text": "\\ud800"}', "stdin, line 1: the text of passage 'a' holds half a character"),
+    (b'{"id": "a", "text": "x"}\n{"id": "a", "text": "y"}', "two passages have the id 'a'"),
+    (b'{"text": ' + b"[" * 100_000, "stdin, line 1: not JSON: "),
+    (b"one\ntw\xff\n", "stdin, line 2: not UTF-8: "),
+    (b"", "stdin holds no passages"),
+    (b" \n\t\n", "stdin holds no passages"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("stdin", "message"), BAD_LINES, ids=[m for _, m in BAD_LINES])
+def test_bad_lines_are_one_line_and_exit_code_2(run, stdin, message):
+    code, out, err = run("rerank", "q", stdin=stdin)
+    assert (code, out) == (2, "")
+    assert err.startswith(f"rearank-agent: {message}")
+    assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (["rerank", "", FLEAS], "the query is empty"),
+        (["rerank", " \n", FLEAS], "the query is empty"),
+        (["rerank", "\udcff", FLEAS], "the query holds half a character"),
+        (["rerank", "q", "no-such-file"], "no-such-file cannot be read: No such file"),
+        (["rerank", "q", "/"], "/ cannot be read: Is a directory"),
+        (["rerank", "q", FLEAS, "--policy", "best"], "no policy is called 'best'; there are: "),
+        (["rerank", "q", FLEAS, "--schedule", "all"], "no schedule is called 'all'; there are: "),
+        (["rerank", "q", FLEAS, "--deadline", "0"], "the deadline must be a number of seconds"),
+        (["search", " "], "the query is empty"),
+        (["search", "q", "no-such-folder"], "no-such-folder"),
+    ],
+)
+def test_bad_arguments_are_one_line_and_exit_code_2(run, args, message):
+    code, out, err = run(*args)
+    assert (code, out) == (2, "")
+    assert err.startswith("rearank-agent: ")
+    assert message in err
+    assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        ["rerank"],
+        ["rerank", "q", FLEAS, "--top", "0"],
+        ["rerank", "q", FLEAS, "--blend", "nan"],
+        ["plan", "--n", "x"],
+        ["rank"],
+    ],
+)
+def test_wrong_usage_is_exit_code_2(run, args):
+    code, out, err = run(*args)
+    assert (code, out) == (2, "")
+    assert "Usage: rearank-agent" in err
+
+
+@pytest.mark.parametrize(
+    "passages",
+    [
+        [b"only one"],
+        [b"   x   ", b"."],
+        ["🦟🦟🦟".encode(), "flea 🐶".encode()],
+        [
+            "跳蚤能活一百天。".encode(),
+            b"Fleas live a hundred days.",
+            "البراغيث".encode(),
+            b"\xef\xbb\xbf",
+        ],
+        [b"flea " * 1_000_000, b"short"],
+        [b'{"id": "a", "text": ""}', b'{"id": "b", "text": " \\n "}', b'{"id": "c", "text": "x"}'],
+    ],
+    ids=["one", "punctuation", "emoji", "mixed languages", "5 MB line", "empty texts"],
+)
+def test_odd_passages_are_ranked_whole(run, passages):
+    code, out, err = run("rerank", "flea", stdin=b"\n".join(passages))
+    assert code == 0
+    assert "Traceback" not in err
+    ranked = lines(out)
+    assert sorted(line["was"] for line in ranked) == list(range(1, len(passages) + 1))
+
+
+def test_ten_thousand_passages(run):
+    many = b"\n".join(b"passage %d is about fleas" % i for i in range(9_999)) + b"\ndogs bark"
+    code, out, _ = run("rerank", "fleas", "--policy", "lexical", stdin=many)
+    assert code == 0
+    ranked = lines(out)
+    assert len(ranked) == 10_000
+    assert ranked[-1]["text"] == "dogs bark"
+
+
+def test_search_finds_the_place(run, tmp_path):
+    (tmp_path / "fleas.md").write_text(
+        "# Fleas\n\nA flea jumps far.\n\nIt lives for a hundred days.\n"
+    )
+    (tmp_path / "dogs.txt").write_text("Dogs bark.\n")
+    code, out, err = run("search", "how long does a flea live", str(tmp_path))
+    assert (code, err) == (0, "")
+    first = lines(out)[0]
+    assert re.search(r"fleas\.md:\d", first["place"])
+    assert "hundred days" in first["text"]
+
+
+def test_what_search_left_out_stands_in_the_json_and_on_stderr(run, tmp_path):
+    (tmp_path / "fleas.md").write_text("A flea jumps far.")
+    (tmp_path / "odd.txt").write_bytes(b"flea \xff")
+    code, out, err = run("search", "flea", str(tmp_path), "--json")
+    assert code == 0
+    (fault,) = Ranking.from_json(out).faults
+    assert (fault.kind, fault.ids) == ("encoding", (str(tmp_path / "odd.txt"),))
+    assert err.startswith(f"note: encoding: {tmp_path}/odd.txt is not UTF-8")
+
+
+def test_long_work_is_told_on_stderr(run, monkeypatch):
+    monkeypatch.setattr("rearank_agent.cli.output._PATIENCE", 0)
+    code, out, err = run("rerank", "flea", FLEAS)
+    assert code == 0
+    assert len(out.splitlines()) == 12
+    assert err == "ranking 12 passages ...\n"
+
+
+def test_search_without_a_hit_says_so(run, tmp_path):
+    (tmp_path / "dogs.txt").write_text("Dogs bark.\n")
+    code, out, err = run("search", "zebra", str(tmp_path))
+    assert (code, out) == (2, "")
+    assert err == "rearank-agent: no file holds a word of the query 'zebra'\n"
+
+
+def test_plan(run):
+    code, out, _ = run("plan", "--n", "100", "--json")
+    assert code == 0
+    rows = {row["schedule"]: (row["calls"], row["turns"]) for row in json.loads(out)}
+    assert rows["sliding:20:10"] == (9, 9)
+    assert rows["tournament:20"] == (11, 4)
+    assert "tournament:20" in run("plan")[1]
+
+
+def test_doctor(run):
+    code, out, _ = run("doctor", "--json")
+    report = json.loads(out)
+    assert code == 0
+    assert report["policy"] == "embedded (the default)"
+    assert report["fingerprint"].startswith("embedded:")
+    assert re.fullmatch(r"\d+\.\d\d s", report["100 passages"])
+
+
+def test_doctor_names_a_problem(run, monkeypatch):
+    monkeypatch.setenv("REARANK_POLICY", "oracle")
+    code, out, _ = run("doctor")
+    assert code == 1
+    assert "no policy is called 'oracle'" in " ".join(out.split())
+
+
+def test_version_and_help(run):
+    assert run("--version")[1] == "rearank-agent 0.1.0\n"
+    for args in (
+        ["--help"],
+        ["rerank", "--help"],
+        ["search", "-h"],
+        ["plan", "-h"],
+        ["doctor", "-h"],
+    ):
+        code, out, _ = run(*args)
+        assert code == 0
+        assert "Usage: rearank-agent" in out
+
+
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        ("search", "[the current folder]"),
+        ("search", "[as the policy recommends]"),
+        ("rerank", "[default: keep]"),
+        ("plan", "[else --n of 60 words]"),
+        ("serve", "[the last part of MODEL]"),
+    ],
+)
+def test_help_says_what_holds_when_nothing_is_said(run, command, said):
+    assert said in " ".join(run(command, "--help")[1].replace("│", " ").split())
+
+
+def test_a_person_sees_a_table_of_80_columns():
+    code, shown = in_terminal(["rerank", QUERY, FLEAS, "--top", "3"])
+    plain = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", shown).replace("\r", "")
+    assert code == 0
+    assert max(len(line) for line in plain.splitlines()) <= 80
+    assert "rank" in plain
+    assert "▲ 4" in plain
+    assert "“" in plain
+    assert "12 passages by embedded" in " ".join(plain.split())
+    assert "9 more with --top 12" in " ".join(plain.split())
+
+
+def test_a_long_path_keeps_its_file_and_lines(tmp_path):
+    deep = tmp_path.joinpath(*["a-folder-with-a-long-name"] * 4)
+    deep.mkdir(parents=True)
+    (deep / "fleas.md").write_text("# Fleas\n\nA flea jumps far.\n")
+    _, shown = in_terminal(["search", "how far does a flea jump", str(tmp_path)])
+    assert "/fleas.md:1-3" in shown
+
+
+def test_control_characters_do_not_reach_the_terminal(tmp_path):
+    path = tmp_path / "evil.txt"
+    path.write_text("flea \x1b[2J\x1b]0;owned\x07 jump\n")
+    _, shown = in_terminal(["rerank", "flea", str(path), "--policy", "lexical"])
+    assert "\x1b[2J" not in shown
+    assert "\x1b]0;" not in shown
+
+
+def test_without_a_file_in_a_terminal_it_does_not_wait():
+    code, shown = in_terminal(["rerank", "flea"])
+    assert code == 2
+    assert "name a FILE, or pipe them in" in shown
+
+
+def test_ctrl_c_leaves_no_traceback(tmp_path):
+    path = tmp_path / "many.txt"
+    path.write_text(
+        "".join(f"a passage about fleas number {i} {'word ' * 60}\n" for i in range(9000))
+    )
+    code, shown = in_terminal(["rerank", "fleas", str(path)], wait=2.0)
+    assert code == 130
+    assert "Traceback" not in shown
+
+
+def test_a_closed_pipe_leaves_no_traceback():
+    command = f"'{PROGRAM}' rerank flea '{FLEAS}' --policy lexical | true"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True)
+    assert "Traceback" not in done.stderr
+    assert "Exception" not in done.stderr
+
+
+def test_completion_offers_names():
+    env = {**os.environ, "_REARANK_AGENT_COMPLETE": "complete_bash",
+           "COMP_WORDS": "rearank-agent rerank --policy l", "COMP_CWORD": "3"}  # fmt: skip
+    done = subprocess.run([PROGRAM], env=env, capture_output=True, text=True)
+    assert done.stdout.split() == ["lexical"]

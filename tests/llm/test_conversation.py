@@ -1,0 +1,373 @@
+"""The reasoning policy on models that a function plays: every rung of the ladder."""
+
+import asyncio
+
+import pytest
+from pydantic_ai.exceptions import (
+    ModelConnectionError,
+    ModelContextWindowExceededError,
+    ModelHTTPError,
+    UnexpectedModelBehavior,
+)
+from pydantic_ai.messages import ModelRequest, ModelResponse, TextPart, ThinkingPart
+from pydantic_ai.models.function import FunctionModel
+from pydantic_ai.profiles import ModelProfile
+from pydantic_ai.usage import RequestUsage
+
+from rearank_agent import Fault, InputError, Passage, PolicyError, Reranker, SetupError, policy
+from rearank_agent.listwise.reply import ask, ask_again
+from rearank_agent.listwise.template import Template
+from rearank_agent.llm.policy import LLM
+from rearank_agent.types import Rationale, Task, Usage
+
+PASSAGES = (Passage("a", "Dogs bark."), Passage("b", "Fleas live long."), Passage("c", "Cats."))
+TASK = Task("run", "how long do fleas live", candidates=PASSAGES)
+GOOD = "<think>\n[2] answers it. [1] does not.\n</think>\n<answer>[2] > [1] > [3]</answer>"
+UNTOLD = Fault("unreadable", ("a", "b", "c"), "no answer could be read; the window keeps its order")
+
+
+class Played:
+    """A model that says these replies, one after the other; an error among them is raised."""
+
+    def __init__(self, *replies):
+        self.replies = list(replies)
+        self.asked = []
+        self.settings = []
+        self.thinking = []
+        self.model = FunctionModel(self._reply, profile=ModelProfile(supports_thinking=True))
+
+    def _reply(self, messages, info):
+        self.asked.append(
+            [
+                (type(part).__name__.removesuffix("Part"), part.content)
+                for message in messages
+                for part in message.parts
+            ]
+        )
+        self.settings.append(info.model_settings)
+        self.thinking.append(info.model_request_parameters.thinking)
+        reply = self.replies.pop(0)
+        if isinstance(reply, Exception):
+            raise reply
+        if isinstance(reply, str):
+            reply = ModelResponse([TextPart(reply)], finish_reason="stop")
+        reply.usage = RequestUsage(input_tokens=100, output_tokens=20)
+        return reply
+
+
+def cut_off(*parts):
+    return ModelResponse(list(parts), finish_reason="length")
+
+
+async def judged(*replies, window=(0, 1, 2), **how):
+    played = Played(*replies)
+    return await LLM(played.model, **how).judge(TASK, window), played
+
+
+async def test_a_readable_answer_has_no_fault():
+    reply, played = await judged(GOOD)
+    assert reply.order == (1, 0, 2)
+    assert reply.scores is None
+    assert reply.rationales == (
+        Rationale("[1] does not."),
+        Rationale("[2] answers it."),
+        Rationale(),
+    )
+    assert reply.reasoning == "[2] answers it. [1] does not."
+    assert reply.faults == ()
+    assert reply.usage == Usage(
+        calls=1, prompt_tokens=100, thought_tokens=7, answer_tokens=13, cached_tokens=0
+    )
+    roles = {"SystemPrompt": "system", "UserPrompt": "user", "Text": "assistant"}
+    assert [{"role": roles[kind], "content": text} for kind, text in played.asked[0]] == list(
+        ask(TASK.query, PASSAGES).messages
+    )
+    assert played.settings[0] == {
+        "temperature": 0.0, "seed": 0, "max_retries": 0, "timeout": 120.0,
+        "request_timeout": 120.0, "max_tokens": 2048,
+    }  # fmt: skip
+
+
+async def test_a_repaired_answer_says_what_was_mended():
+    reply, _ = await judged("<answer>[3] > [3] > [9]</answer>")
+    assert reply.order == (2, 0, 1)
+    assert reply.faults == (
+        Fault("missing", ("a", "b"), "2 left out; put last as they stood"),
+        Fault("repeated", ("c",), "1 repeats; the first one counts"),
+        Fault("foreign", (), "1 not of this window or scale: [9]"),
+    )
+
+
+async def test_a_thought_that_was_cut_off_is_asked_for_its_answer():
+    thought = "<think>\n[3] is best, [1] > [2] > [3] is not what I"
+    reply, played = await judged(cut_off(TextPart(thought)), "<answer>[3] > [1] > [2]</answer>")
+    assert reply.order == (2, 0, 1)
+    assert reply.reasoning == "[3] is best, [1] > [2] > [3] is not what I"
+    assert reply.faults == (
+        Fault("reasked", ("a", "b", "c"), "the reply was cut off; the answer alone was asked for"),
+    )
+    assert (reply.usage.calls, reply.usage.prompt_tokens) == (2, 200)
+    first = ask(TASK.query, PASSAGES).messages
+    assert [text for _, text in played.asked[1]] == [
+        message["content"] for message in ask_again(first, thought)
+    ]
+    assert played.asked[1][-2] == ("Text", "[3] is best, [1] > [2] > [3] is not what I")
+
+
+@pytest.mark.parametrize(
+    "answer", ["<answer>[2] > [3] > [1]</answer>", "[2] > [3] > [1]", "  [2]>[3]>[1]\n"]
+)
+async def test_prose_without_an_answer_is_asked_again(answer):
+    reply, _ = await judged("I would take the second one, then 3 and 1.", answer)
+    assert reply.order == (1, 2, 0)
+    assert [fault.kind for fault in reply.faults] == ["reasked"]
+    assert reply.faults[0].detail == "no answer in the reply; the answer alone was asked for"
+
+
+async def test_a_second_answer_is_mended_too():
+    reply, _ = await judged("prose", "<answer>[2] > [2]</answer>")
+    assert reply.order == (1, 0, 2)
+    assert [fault.kind for fault in reply.faults] == ["reasked", "missing", "repeated"]
+
+
+async def test_no_answer_twice_keeps_the_order():
+    reply, _ = await judged("<think>\n[2] is good.\n</think>\nSorry.", "I cannot 2 1 3.")
+    assert reply.order == (0, 1, 2)
+    assert [fault.kind for fault in reply.faults] == ["reasked", "unreadable"]
+    assert reply.faults[1] == UNTOLD
+    assert reply.rationales[1] == Rationale("[2] is good.")
+
+
+async def test_an_error_while_asking_again_keeps_the_order_and_says_so():
+    error = ModelHTTPError(400, "m", {"message": "no more [3] > [2] > [1]"})
+    reply, _ = await judged("prose", error)
+    assert reply.order == (0, 1, 2)
+    assert reply.faults[1:] == (
+        UNTOLD,
+        Fault(
+            "failed", ("a", "b", "c"),
+            "asking again: the server answered 400: no more [3] > [2] > [1]",
+        ),
+    )  # fmt: skip
+    assert reply.usage.calls == 2
+
+
+async def test_a_thought_that_came_apart_is_glued_in_front():
+    parts = [ThinkingPart("[2] wins. </think><answer>[3]</answer>"), TextPart("[2] > [1] > [3]")]
+    reply, _ = await judged(ModelResponse(parts), "[2] > [1] > [3]")
+    assert (reply.order, reply.faults[0].kind) == ((1, 0, 2), "reasked")
+    assert reply.reasoning.startswith("[2] wins. [3]")
+    parts = [ThinkingPart("[2] wins."), TextPart("<answer>[2] > [1] > [3]</answer>")]
+    reply, _ = await judged(ModelResponse(parts))
+    assert (reply.order, reply.reasoning, reply.faults) == ((1, 0, 2), "[2] wins.", ())
+
+
+async def test_a_hidden_thought_that_was_cut_off_is_no_answer():
+    reply, played = await judged(cut_off(ThinkingPart("[3] > [2] > [1] and")), "[1] > [3] > [2]")
+    assert reply.order == (0, 2, 1)
+    assert reply.reasoning == "[3] > [2] > [1] and"
+    assert len(played.asked) == 2
+
+
+async def test_without_thinking():
+    reply, played = await judged("<answer>[3] > [2] > [1]</answer>", think=False)
+    assert reply.order == (2, 1, 0)
+    assert (
+        played.asked[0][-1][1]
+        == ask("how long do fleas live", PASSAGES, think=False).messages[-1]["content"]
+    )
+    assert played.thinking == [False]
+
+
+async def test_effort_budget_and_timeout_are_passed_on():
+    _, played = await judged(GOOD, effort="low", budget=99, timeout=5)
+    told = played.settings[0]
+    assert (told["timeout"], played.thinking) == (5, ["low"])
+    assert told["max_tokens"] == 99 + 16_384, "the hidden thought counts as reply"
+    _, played = await judged(GOOD, budget=99)
+    assert played.settings[0]["max_tokens"] == 99
+    with pytest.raises(InputError, match="effort is for a model that thinks"):
+        LLM(played.model, think=False, effort="low")
+
+
+async def test_scores():
+    reply, played = await judged("<answer>[1] 2, [2] 9.5, [3] 2</answer>", form="scores")
+    assert (reply.order, reply.scores) == ((1, 0, 2), (2.0, 9.5, 2.0))
+    assert "from 0" in played.asked[0][-1][1]
+    reply, _ = await judged("[2] is a 9", "[1] 2, [2] 9, [3] 1", form="scores")
+    assert reply.scores == (2.0, 9.0, 1.0)
+
+
+def test_scores_are_asked_for_in_one_turn_of_groups_and_can_be_blended():
+    def reply(messages, info):
+        shown = [m.parts[0].content for m in messages if isinstance(m, ModelRequest)]
+        numbers = [int(text.split("] p")[1]) for text in shown if text.startswith("[")]
+        scores = ", ".join(f"[{i}] {n % 11}" for i, n in enumerate(numbers, 1))
+        return ModelResponse([TextPart(f"<answer>{scores}</answer>")])
+
+    reranker = Reranker(LLM(FunctionModel(reply), form="scores", think=False))
+    passages = [f"p{i}" for i in range(45)]
+    ranking = reranker.rerank_sync("q", passages)
+    assert (ranking.schedule, ranking.usage.calls, ranking.usage.turns) == ("groups:20", 3, 1)
+    assert [int(p.text[1:]) for p in ranking.passages[:5]] == [10, 21, 32, 43, 9]
+    assert (ranking.passages[0].score, reranker.policy.scale) == (10.0, 10.0)
+    assert ranking.passages[0].scored is True
+    blended = reranker.rerank_sync("q", passages, blend=1.0)
+    assert blended.ids[0] == "11"
+    assert blended.ids != ranking.ids
+
+
+def test_orders_do_not_compare_and_go_through_a_tournament():
+    played = Played(*["<answer>[2] > [1]</answer>"] * 9)
+    reranker = Reranker(LLM(played.model, window=2))
+    assert reranker.rerank_sync("q", ["x"] * 3).schedule == "tournament:2"
+    with pytest.raises(InputError, match="needs scores that compare"):
+        Reranker(LLM(played.model), schedule="groups")
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (ModelHTTPError(401, "m", {"message": "bad key"}), "the server answered 401: bad key"),
+        (ModelHTTPError(404, "m", "no model m"), "the server answered 404: no model m"),
+        (UnexpectedModelBehavior("not JSON: [1] > [2]"), "not JSON: [1] > [2]"),
+    ],
+)
+async def test_an_error_is_never_an_answer(error, said):
+    with pytest.raises(PolicyError) as raised:
+        await judged(error)
+    assert str(raised.value) == said
+
+
+async def test_what_the_server_said_holds_no_key(monkeypatch):
+    monkeypatch.setenv("ANY_API_KEY", "sk-very-secret")
+    with pytest.raises(PolicyError) as raised:
+        await judged(ModelHTTPError(401, "m", {"message": "wrong key sk-very-secret"}))
+    assert str(raised.value) == "the server answered 401: wrong key ***"
+
+
+async def test_busy_and_unreachable_servers_are_asked_again(monkeypatch):
+    pauses = []
+
+    async def sleep(seconds):
+        pauses.append(seconds)
+
+    monkeypatch.setattr(asyncio, "sleep", sleep)
+    busy = ModelHTTPError(429, "m", "slow down", headers={"Retry-After": "7"})
+    reply, _ = await judged(
+        busy, ModelHTTPError(503, "m"), ModelConnectionError("m", "reset"), GOOD
+    )
+    assert reply.order == (1, 0, 2)
+    assert reply.usage.calls == 4
+    assert pauses[0] == 7
+    assert 0.3 < pauses[1] < 0.7 < pauses[2] < 1.3
+    with pytest.raises(PolicyError, match="503"):
+        await judged(*[ModelHTTPError(503, "m", "still loading")] * 4)
+    assert len(pauses) == 6
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 422])
+async def test_what_will_not_change_is_not_asked_again(status):
+    with pytest.raises(PolicyError, match=str(status)):
+        await judged(ModelHTTPError(status, "m", "no"), GOOD)
+
+
+async def test_a_wait_that_is_too_long_fails_at_once():
+    with pytest.raises(PolicyError, match="429"):
+        await judged(ModelHTTPError(429, "m", "wait", headers={"Retry-After": "3600"}), GOOD)
+
+
+def test_a_wait_beyond_the_deadline_fails_with_what_the_server_said():
+    played = Played(ModelHTTPError(429, "m", "wait", headers={"Retry-After": "20"}), GOOD)
+    ranking = Reranker(LLM(played.model), deadline=5).rerank_sync("q", PASSAGES)
+    assert ranking.ids == ("a", "b", "c")
+    assert ranking.partial is True
+    (fault,) = ranking.faults
+    assert (fault.kind, fault.detail) == ("failed", "PolicyError: the server answered 429: wait")
+    assert ranking.usage.seconds < 3
+
+
+async def test_a_window_too_long_for_the_model_is_shown_in_shorter_passages():
+    too_long = ModelHTTPError.for_category(
+        ModelContextWindowExceededError, status_code=400, model_name="m", body="too long"
+    )
+    task = Task("run", "q", candidates=(Passage("x", "word " * 100), Passage("y", "short")))
+    played = Played(too_long, too_long, "<answer>[2] > [1]</answer>")
+    reply = await LLM(played.model).judge(task, (0, 1))
+    assert reply.order == (1, 0)
+    assert reply.faults == (Fault("cut", ("x",), "only the first 125 characters were shown"),)
+    hopeless = Played(*[too_long] * 9)
+    with pytest.raises(PolicyError, match="a window of 2 passages is too long for the model"):
+        await LLM(hopeless.model).judge(task, (0, 1))
+    assert len(hopeless.asked) == 4
+
+
+async def test_a_setting_the_model_does_not_take_is_recorded():
+    class Picky(FunctionModel):
+        unsupported_settings = frozenset({"seed", "temperature"})
+
+    played = Played(GOOD)
+    picky = LLM(Picky(played._reply))
+    reply = await picky.judge(TASK, (0, 1, 2))
+    assert reply.faults == (
+        Fault("setting", (), "the model takes no seed and no temperature; not sent"),
+    )
+    assert {"seed", "temperature"} & set(played.settings[0]) == set()
+    assert "temperature" not in picky.fingerprint
+
+
+def test_the_fingerprint_names_all_that_replies_depend_on():
+    words = Template.default().fingerprint
+    played = Played()
+    assert LLM(played.model, name="mine").fingerprint == (
+        f"mine order think words={words} format=1 tokens=2048 cut=1200 temperature=0 seed=0"
+    )
+    other = [
+        LLM(played.model, name="mine", **how).fingerprint
+        for how in (
+            {"form": "scores"}, {"think": False}, {"effort": "low"}, {"budget": 9}, {"cut": 99},
+        )
+    ]  # fmt: skip
+    assert len(set(other)) == 5
+
+
+@pytest.mark.parametrize(
+    "how",
+    [{"form": "x"}, {"window": 1}, {"budget": 0}, {"cut": 3}, {"timeout": 0}],
+)
+def test_settings_out_of_range(how):
+    with pytest.raises(InputError, match="must"):
+        LLM(Played().model, **how)
+
+
+@pytest.mark.parametrize(
+    ("name", "error", "said"),
+    [
+        (
+            "vllm:tiny",
+            SetupError,
+            "set VLLM_BASE_URL, as in http://127.0.0.1:8000/v1, or start one",
+        ),
+        ("openai:gpt-5", SetupError, "openai:gpt-5: .*OPENAI_API_KEY"),
+        ("anthropic:claude", SetupError, r"pip install .pydantic-ai-slim\[anthropic\]"),
+        ("nobody:model", SetupError, "nobody:model: Unknown"),
+        ("best", InputError, "no policy is called 'best'; there are: embedded, .* vllm:NAME"),
+        (":x", InputError, "no policy is called ':x'"),
+    ],
+)
+def test_names_of_models(name, error, said, monkeypatch):
+    for key in ("VLLM_BASE_URL", "OPENAI_API_KEY"):
+        monkeypatch.delenv(key, raising=False)
+    with pytest.raises(error, match=said):
+        policy(name)
+
+
+def test_only_models_are_asked_in_words():
+    with pytest.raises(InputError, match="the policy lexical is not asked in words: think"):
+        policy("lexical", think=False)
+
+
+def test_a_reasoning_model_takes_no_temperature(monkeypatch):
+    monkeypatch.setenv("OPENAI_API_KEY", "x")
+    assert policy("openai-chat:o3").chat.dropped == ("temperature",)
+    assert policy("openai-chat:gpt-4o").chat.dropped == ()

@@ -1,0 +1,465 @@
+"""The tools through the official client, in memory, in both modes of the protocol."""
+
+import asyncio
+import json
+import re
+import sqlite3
+import time
+from contextlib import asynccontextmanager
+from time import perf_counter
+
+import pytest
+from mcp import Client
+from pydantic_ai import Agent
+from pydantic_ai.mcp import MCPToolset
+from pydantic_ai.messages import ModelResponse, TextPart, ToolCallPart, ToolReturnPart
+from pydantic_ai.models.function import FunctionModel
+
+import rearank_agent.search.library
+from helpers.policies import Down, Judge, Mending, Slow
+from rearank_agent import Reranker
+from rearank_agent.present.answer import tokens
+from rearank_agent.store import Store
+from rearank_mcp.server import server
+from rearank_mcp.service import Desk
+
+FLEAS = ["Dogs bark.", "A flea jumps. It leaps 20 cm high.", "Cats sleep all day."]
+QUERY = "how far can a flea jump"
+
+
+@pytest.fixture
+def desk(tmp_path):
+    def make(policy="embedded", deadline=None, **more):
+        (tmp_path / "files").mkdir(exist_ok=True)
+        kept = Store(tmp_path / "runs.sqlite")
+        return Desk(Reranker(policy, deadline=deadline), [tmp_path / "files"], kept, **more)
+
+    return make
+
+
+@pytest.fixture(params=["auto", "legacy"])
+def client(request):
+    @asynccontextmanager
+    async def connect(desk):
+        async with Client(server(desk), mode=request.param) as client:
+            yield client
+
+    return connect
+
+
+async def text_of(client, tool, **arguments):
+    """What a tool says, and whether it is an error."""
+    result = await client.call_tool(tool, arguments)
+    assert [part.type for part in result.content] == ["text"]
+    return result.content[0].text, result.is_error
+
+
+def keys(schema):
+    if isinstance(schema, dict):
+        for key, value in schema.items():
+            yield key
+            yield from keys(value)
+    elif isinstance(schema, list):
+        for value in schema:
+            yield from keys(value)
+
+
+async def test_the_tools_are_small_and_flat(client, desk):
+    async with client(desk()) as connected:
+        tools = (await connected.list_tools()).tools
+    assert [tool.name for tool in tools] == ["rerank", "search", "explain"]
+    for tool in tools:
+        entry = tool.model_dump(by_alias=True, exclude_none=True)
+        assert len(json.dumps(entry, ensure_ascii=False).encode()) < 2048
+        assert len(tool.input_schema["properties"]) <= 6
+        assert not {"anyOf", "oneOf", "$ref", "$defs"} & set(keys(entry))
+        assert '"null"' not in json.dumps(entry)
+        assert tool.title
+        assert tool.annotations.read_only_hint
+        assert tool.output_schema["type"] == "object"
+        kinds = {p["type"] for p in tool.input_schema["properties"].values()}
+        assert kinds <= {"string", "integer", "boolean", "array"}
+
+
+async def test_a_list_is_reranked_and_not_given_back(client, desk):
+    async with client(desk()) as connected:
+        result = await connected.call_tool("rerank", {"query": QUERY, "passages": FLEAS})
+    said = result.structured_content
+    assert not result.is_error
+    assert said["ranking"][0]["number"] == 2
+    assert sorted(line["number"] for line in said["ranking"]) == [1, 2, 3]
+    assert all(isinstance(line["score"], float) for line in said["ranking"])
+    assert (said["scored"], said["partial"], said["total"]) == (True, False, 3)
+    text = result.content[0].text
+    lines = text.splitlines()
+    assert lines[0] == f"run {said['run']}: 3 of 3"
+    assert re.fullmatch(r"1\. \[2\] 0\.\d{3} “A flea jumps\.”; lacks: far", lines[1])
+    assert not any(passage in text + json.dumps(said) for passage in FLEAS)
+
+
+async def test_an_order_only_policy_says_that_it_is_one(client, desk):
+    async with client(desk(Judge())) as connected:
+        result = await connected.call_tool("rerank", {"query": "q", "passages": ["a", "bb"]})
+    said = result.structured_content
+    assert said["scored"] is False
+    assert [line["score"] for line in said["ranking"]] == [1.0, 0.5]
+    assert "the policy gave an order only" in result.content[0].text
+
+
+async def test_files_are_searched_in_one_call(client, desk, tmp_path):
+    behind = desk()
+    (tmp_path / "files" / "a.md").write_text("# Cats\n\nCats sleep all day long.\n")
+    (tmp_path / "files" / "b.md").write_text("# Fleas\n\nA flea jumps up to 20 cm.\n")
+    (tmp_path / "files" / "more").mkdir()
+    (tmp_path / "files" / "more" / "c.md").write_text("The flea is an insect that jumps.\n")
+    async with client(behind) as connected:
+        result = await connected.call_tool("search", {"query": QUERY})
+        below, _ = await text_of(connected, "search", query=QUERY, path="more")
+        one, _ = await text_of(connected, "search", query=QUERY, path="b.md")
+    hits = result.structured_content["ranking"]
+    assert [hit["place"].rpartition("/")[2] for hit in hits] == ["b.md:1-3", "c.md:1"]
+    assert "flea jumps up to 20 cm." in hits[0]["snippet"]
+    assert "c.md:1 " in below
+    assert "b.md" not in below
+    assert "b.md:1-3 " in one
+
+
+async def test_no_word_found_is_no_error(client, desk, tmp_path):
+    behind = desk()
+    (tmp_path / "files" / "a.md").write_text("Cats sleep.\n")
+    async with client(behind) as connected:
+        said, error = await text_of(connected, "search", query="zebra")
+    assert not error
+    assert re.fullmatch(
+        r"run \w+: nothing found\nnote: nothing: no file holds a word of the query", said
+    )
+
+
+async def test_explain_tells_what_the_judge_thought(client, desk):
+    async with client(desk()) as connected:
+        ranked = await connected.call_tool("rerank", {"query": QUERY, "passages": FLEAS})
+        run = ranked.structured_content["run"]
+        whole, _ = await text_of(connected, "explain", run=run)
+        one, _ = await text_of(connected, "explain", run=run, passage="2")
+        none, error = await text_of(connected, "explain", run=run, passage="9")
+    assert f"query: {QUERY}" in whole
+    assert "best first, 3 of 3:\n1. passage 2, was 2: “A flea jumps.”\n2. passage" in whole
+    assert "window 1 (turn 1, 3 passages" in whole
+    assert one.startswith("passage 2: rank 1 of 3, was 2\nscore 0.")
+    assert "evidence: “A flea jumps.”" in one
+    assert error
+    assert none == "no passage '9' in this run; there are 2, 1, 3"
+
+
+async def test_a_long_explanation_comes_in_parts_that_say_so(client, desk):
+    behind = desk(Mending(), max_tokens=500)
+    passages = [f"passage number {number} " + "x" * number for number in range(60)]
+    async with client(behind) as connected:
+        ranked = await connected.call_tool("rerank", {"query": "q", "passages": passages})
+        run = ranked.structured_content["run"]
+        first = (await connected.call_tool("explain", {"run": run})).structured_content
+        parts = [first["text"]]
+        for part in range(2, first["parts"] + 1):
+            answer = await connected.call_tool("explain", {"run": run, "part": part})
+            parts.append(answer.content[0].text)
+            whole = json.dumps(answer.structured_content, ensure_ascii=False)
+            assert tokens(answer.content[0].text) + tokens(whole) <= 500
+        beyond, error = await text_of(connected, "explain", run=run, part=first["parts"] + 1)
+    assert first["parts"] > 2
+    assert parts[0].endswith(f"(part 1 of {first['parts']}; ask explain again with part=2)")
+    assert "best first, 10 of 60:\n1. passage 60, was 60\n2. " in "".join(parts)
+    assert error
+    assert beyond.startswith(f"there is no part {first['parts'] + 1}")
+
+
+async def test_results_obey_their_budget_and_say_what_was_cut(client, desk):
+    passages = [f"{number} fleas and a long word " + "x" * 50 for number in range(200)]
+    async with client(desk(max_tokens=1_000)) as connected:
+        result = await connected.call_tool(
+            "rerank", {"query": "fleas", "passages": passages, "top_k": 200}
+        )
+    whole = result.content[0].text + json.dumps(result.structured_content, ensure_ascii=False)
+    assert tokens(whole) <= 1_000
+    assert re.search(r"note: \d+ of 200 lines fit into 1000 tokens", whole)
+
+
+async def test_progress_rises_turn_by_turn(client, desk):
+    seen = []
+
+    async def note(*step):
+        seen.append(step)
+
+    passages = [f"{number}" for number in range(100)]
+    async with client(desk(Slow(0.01))) as connected:
+        await connected.call_tool(
+            "rerank", {"query": "q", "passages": passages}, progress_callback=note
+        )
+    done = [step[0] for step in seen]
+    assert done == sorted(set(done))
+    assert seen[0] == (0, None, "ranking 100 passages")
+    total = seen[-1][1]
+    assert len(seen) == total + 1 > 3
+    assert seen[-1][2] == f"ranking 100 passages: turn {total:.0f} of {total:.0f}"
+
+
+async def test_a_ping_is_answered_during_a_rerank(client, desk):
+    passages = [f"{number} " + "The flea is an insect. " * 9 for number in range(200)]
+    async with client(desk()) as connected:
+        await connected.call_tool("rerank", {"query": "warm", "passages": ["up"]})
+        ranking = asyncio.create_task(
+            connected.call_tool("rerank", {"query": QUERY, "passages": passages})
+        )
+        await asyncio.sleep(0.05)
+        answered = 0
+        while not ranking.done():
+            await connected.list_tools(cache_mode="bypass")
+            answered += 1
+            await asyncio.sleep(0.01)
+        assert not (await ranking).is_error
+    assert answered > 5
+
+
+async def test_cancelling_stops_the_judging(client, desk):
+    slow = Slow(30)
+    async with client(desk(slow)) as connected:
+        call = connected.call_tool("rerank", {"query": "q", "passages": ["a"] * 60})
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(call, 0.3)
+        for _ in range(100):
+            if slow.cancelled:
+                break
+            await asyncio.sleep(0.02)
+        assert slow.begun == slow.cancelled > 0
+        said, error = await text_of(connected, "explain", run="nope")
+    assert error
+    assert said == "no run 'nope' is kept (any more); rank again"
+
+
+async def test_the_deadline_gives_the_best_so_far(client, desk):
+    start = perf_counter()
+    async with client(desk(Slow(30), deadline=0.5)) as connected:
+        result = await connected.call_tool("rerank", {"query": "q", "passages": ["a", "b"]})
+    assert perf_counter() - start < 5
+    assert result.structured_content["partial"] is True
+    assert "partial: the best order so far" in result.content[0].text
+    assert "note: deadline: " in result.content[0].text
+
+
+async def test_a_model_that_is_down_is_a_flagged_result(client, desk):
+    async with client(desk(Down())) as connected:
+        said, error = await text_of(connected, "rerank", query="q", passages=["a", "b"])
+    assert not error
+    assert "partial" in said
+    assert "note: failed: ConnectionError: connection refused" in said
+
+
+WRONG = {
+    "unknown tool": ("nope", {}, "there is no tool 'nope'; there are rerank, search, explain"),
+    "nothing": ("rerank", {}, "rerank: query: field required; passages: field required"),
+    "types": (
+        "rerank",
+        {"query": 3, "passages": "x"},
+        "rerank: query: input should be a valid string; passages: input should be a valid list",
+    ),
+    "objects": (
+        "rerank",
+        {"query": "q", "passages": [{"text": "secret"}]},
+        "rerank: passages.0: input should be a valid string",
+    ),
+    "strange": (
+        "rerank",
+        {"query": "q", "passages": ["a"], "docs": []},
+        "rerank has no argument docs; it has query, passages, instruction, top_k, rationale",
+    ),
+    "no query": ("rerank", {"query": " ", "passages": ["a"]}, "the query is empty"),
+    "no passages": ("rerank", {"query": "q", "passages": []}, "there are no passages to rank"),
+    "many": (
+        "rerank",
+        {"query": "q", "passages": ["a"] * 5000},
+        "5,000 passages are too many for one request: give the best 1,000 of a first stage, "
+        "or use search over files",
+    ),
+    "long": (
+        "rerank",
+        {"query": "q" * 100_000, "passages": ["a"]},
+        "the query has 100,000 characters; 20,000 at most",
+    ),
+    "big": (
+        "rerank",
+        {"query": "q", "passages": ["a" * 5_000_000]},
+        "the passages have 5,000,000 bytes; 4,194,304 at most",
+    ),
+    "top": (
+        "rerank",
+        {"query": "q", "passages": ["a"], "top_k": 0},
+        "rerank: top_k: input should be greater than or equal to 1",
+    ),
+    "part": ("explain", {"run": "x", "part": 0}, "explain: part: input should be greater than"),
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+async def test_bad_input_is_a_clear_error(client, desk, case):
+    tool, arguments, expected = WRONG[case]
+    async with client(desk()) as connected:
+        said, error = await text_of(connected, tool, **arguments)
+        assert error
+        assert said.startswith(expected)
+        _, error = await text_of(connected, "rerank", query="q", passages=["a"])
+        assert not error
+
+
+@pytest.mark.parametrize("path", ["..", "../secret.md", "/etc/passwd", "link.md", "\0", "a" * 9999])
+async def test_nothing_outside_the_roots_is_read(desk, tmp_path, path):
+    behind = desk()
+    (tmp_path / "secret.md").write_text("A secret flea.\n")
+    (tmp_path / "files" / "a.md").write_text("A flea.\n")
+    (tmp_path / "files" / "link.md").symlink_to(tmp_path / "secret.md")
+    async with Client(server(behind)) as connected:
+        said, error = await text_of(connected, "search", query="flea", path=path)
+        every, _ = await text_of(connected, "search", query="flea secret")
+    assert error
+    assert "is no file or folder below" in said
+    assert "secret.md" not in every.replace("note: outside", "")[:200]
+
+
+async def test_search_without_a_folder_says_how_to_name_one(desk, tmp_path):
+    behind = Desk(Reranker(), [], Store(tmp_path / "runs.sqlite"))
+    async with Client(server(behind)) as connected:
+        said, error = await text_of(connected, "search", query="flea")
+    assert (said, error) == (
+        "no folder was named for search: start the server with --root FOLDER",
+        True,
+    )
+
+
+async def test_files_that_take_too_long_are_read_on(desk, tmp_path, monkeypatch):
+    behind = desk(deadline=1.0)
+    (tmp_path / "files" / "a.md").write_text("A flea.\n")
+    read = rearank_agent.search.library.Library.search
+
+    def slowly(self, *args):
+        time.sleep(1.5)
+        return read(self, *args)
+
+    monkeypatch.setattr(rearank_agent.search.library.Library, "search", slowly)
+    async with Client(server(behind)) as connected:
+        said, error = await text_of(connected, "search", query="flea")
+        assert error
+        assert said.startswith("the files are still being read")
+        monkeypatch.undo()
+        await asyncio.sleep(0.7)
+        _, error = await text_of(connected, "search", query="flea")
+        assert not error
+
+
+async def test_files_that_are_read_for_long_keep_nobody_else_waiting(desk, tmp_path, monkeypatch):
+    behind = desk("lexical", deadline=1.0)
+    (tmp_path / "files" / "a.md").write_text("A flea.\n")
+    read = rearank_agent.search.library.Library.search
+
+    def slowly(self, *args):
+        time.sleep(4)
+        return read(self, *args)
+
+    monkeypatch.setattr(rearank_agent.search.library.Library, "search", slowly)
+    async with Client(server(behind)) as connected:
+        said = await asyncio.gather(*(text_of(connected, "search", query="a") for _ in range(8)))
+        assert {text[:32] for text, _ in said} == {"the files are still being read ("}
+        start = perf_counter()
+        _, error = await text_of(connected, "rerank", query="q", passages=["a", "b"])
+        assert not error
+        assert perf_counter() - start < 1
+
+
+async def test_a_store_that_is_in_use_does_not_hold_an_answer(desk, tmp_path):
+    behind = desk("lexical")
+    async with Client(server(behind)) as connected:
+        await text_of(connected, "rerank", query="q", passages=["a", "b"])
+        other = sqlite3.connect(tmp_path / "runs.sqlite")
+        other.execute("BEGIN IMMEDIATE")
+        start = perf_counter()
+        calls = [text_of(connected, "rerank", query="q", passages=["a", "b"]) for _ in range(3)]
+        answers = await asyncio.gather(*calls)
+        assert perf_counter() - start < 3
+        other.close()
+    assert all("note: unkept: " in said for said, error in answers if not error)
+
+
+async def test_explain_knows_hits_by_rank_and_place(desk, tmp_path):
+    behind = desk("lexical")
+    (tmp_path / "files" / "long.md").write_text("flea and word " * 900 + "\n")
+    (tmp_path / "files" / "other.md").write_text("A flea in another file.\n")
+    async with Client(server(behind)) as connected:
+        found = await connected.call_tool("search", {"query": "flea in another file"})
+        run, hits = (found.structured_content[name] for name in ("run", "ranking"))
+        assert len({hit["place"] for hit in hits}) == len(hits) > 3
+        for hit in hits:
+            for name in (str(hit["rank"]), hit["place"]):
+                said, _ = await text_of(connected, "explain", run=run, passage=name)
+                assert said.startswith(f"{hit['place']}: rank {hit['rank']} of ")
+
+
+@pytest.mark.parametrize("path", [".", "./", ""])
+async def test_here_means_all_roots(desk, tmp_path, path):
+    behind = desk("lexical")
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "a.md").write_text(f"A flea in {name}.\n")
+    behind.roots = [tmp_path / "one", tmp_path / "two"]
+    async with Client(server(behind)) as connected:
+        said, _ = await text_of(connected, "search", query="flea", path=path)
+        assert "one/a.md" in said
+        assert "two/a.md" in said
+        place = f"{tmp_path}/two/a.md:1"
+        said, _ = await text_of(connected, "search", query="flea", path=place)
+        assert "one/a.md" not in said
+
+
+async def test_an_error_does_not_give_back_what_was_long(desk, tmp_path):
+    behind = desk("lexical")
+    (tmp_path / "files" / "a.md").write_text("A flea.\n")
+    async with Client(server(behind)) as connected:
+        said, error = await text_of(connected, "search", query="flea", path="a" * 120_000)
+    assert error
+    assert len(said) < 600
+
+
+async def test_too_many_at_once_wait_and_are_told(desk):
+    slow = Slow(0.4)
+    async with Client(server(desk(slow, deadline=1.0))) as connected:
+        calls = [text_of(connected, "rerank", query="q", passages=["a", "b"]) for _ in range(40)]
+        answers = await asyncio.gather(*calls)
+    busy = [said for said, error in answers if error]
+    assert slow.done >= 8
+    assert set(busy) == {"too many requests are being ranked; ask again in a moment"}
+
+
+async def test_a_store_that_fails_costs_only_the_explanation(desk, tmp_path):
+    behind = desk()
+    behind.kept = Store(tmp_path / "files" / "a.md" / "runs.sqlite")
+    (tmp_path / "files" / "a.md").write_text("no folder")
+    async with Client(server(behind)) as connected:
+        said, error = await text_of(connected, "rerank", query="q", passages=["a"])
+    assert not error
+    assert "note: unkept: explain will not find this run" in said
+
+
+async def test_an_agent_of_pydantic_ai_calls_the_tools(desk):
+    seen = []
+
+    def script(messages, info):
+        last = messages[-1].parts[-1]
+        if isinstance(last, ToolReturnPart):
+            return ModelResponse([TextPart(f"number {last.content['ranking'][0]['number']}")])
+        assert {tool.name for tool in info.function_tools} == {"rerank", "search", "explain"}
+        return ModelResponse([ToolCallPart("rerank", {"query": QUERY, "passages": FLEAS})])
+
+    async def note(*step):
+        seen.append(step)
+
+    toolset = MCPToolset(server(desk()), progress_handler=note)
+    agent = Agent(FunctionModel(script), toolsets=[toolset])
+    async with agent:
+        assert (await agent.run("go")).output == "number 2"
+    assert seen[-1] == (1, 1, "ranking 3 passages: turn 1 of 1")

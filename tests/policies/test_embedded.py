@@ -1,0 +1,300 @@
+import asyncio
+import json
+import shutil
+from collections import Counter
+from hashlib import sha256
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from rearank_agent import (
+    Fault,
+    InputError,
+    Passage,
+    Policy,
+    Quote,
+    Rationale,
+    Reranker,
+    SetupError,
+    Task,
+)  # fmt: skip
+from rearank_agent.policies.embedded.policy import DEFAULT, WEIGHTS, Embedded, shipped
+from rearank_agent.policies.embedded.similarity import Look, likeness
+from rearank_agent.policies.lexical import Lexical
+from rearank_agent.policies.registry import policy, share
+from rearank_agent.text import bigrams
+
+JUMP = "A flea stores energy in a pad of elastic protein. It can leap a hundred times its length."
+TEXTS = [
+    JUMP, "Dogs bark.", "", " \n", "🦟🦟", "x" * 9000, "flea " * 600, "1648", "def leap(): return 20",
+    "The treaty of Münster was signed in 1648 and ended the war.", JUMP + " " + JUMP,
+    "Treat every pet in the house, wash bedding at sixty degrees and vacuum daily for two weeks.",
+]  # fmt: skip
+QUERY = "how far can fleas jump"
+
+
+@pytest.fixture(scope="module")
+def embedded():
+    return Embedded()
+
+
+def passages(texts=TEXTS):
+    return [Passage(f"p{i}", text, title="Fleas" * (i % 2)) for i, text in enumerate(texts)]
+
+
+def scores(ranking):
+    return {p.id: p.score for p in ranking.passages}
+
+
+def test_a_whole_reply(embedded):
+    task = Task(
+        "r",
+        "how far do fleas jump",
+        "",
+        (Passage("a", JUMP, title="Fleas"), Passage("b", "Dogs bark.")),
+    )
+    reply = asyncio.run(embedded.judge(task, (1, 0)))
+    assert reply.order == (1, 0)
+    assert reply.scores == pytest.approx((0.19, 0.55), abs=0.06)
+    assert reply.rationales == (
+        Rationale(quotes=(Quote(0, 10),), lacks=("far", "fleas", "jump")),
+        Rationale(quotes=(Quote(50, 89),), has=("fleas",), lacks=("far", "jump")),
+    )
+    assert JUMP[50:89] == "It can leap a hundred times its length."
+    assert reply.faults == ()
+    assert reply.usage.calls == 1
+
+
+@pytest.fixture(scope="module")
+def alone(embedded):
+    one_by_one = Reranker(Embedded(threads=1))
+    return {p.id: one_by_one.rerank_sync(QUERY, [p]).passages[0].score for p in passages()}
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.permutations(passages()), st.integers(1, len(TEXTS)), st.sampled_from([1, 2, 4]),
+       st.sampled_from(["whole", "sliding:4:2", "groups:3", "batches:5", "tournament:4"]))  # fmt: skip
+def test_a_score_depends_on_query_and_passage_alone(alone, shuffled, n, threads, schedule):
+    policy = POLICIES[threads]
+    ranking = Reranker(policy, schedule=schedule).rerank_sync(QUERY, shuffled[:n])
+    assert scores(ranking) == {p.id: alone[p.id] for p in shuffled[:n]}, "to the last bit"
+
+
+POLICIES = {threads: Embedded(threads=threads) for threads in (1, 2, 4)}
+
+
+def test_a_passage_is_encoded_once_a_request(monkeypatch):
+    policy = Embedded()
+    encode, read = policy.encoder.encode, Counter()
+    monkeypatch.setattr(
+        policy.encoder, "encode", lambda text: (read.update([text]), encode(text))[1]
+    )
+    texts = [f"passage {i} about fleas" for i in range(30)]
+    ranking = Reranker(policy, schedule="sliding:10:5").rerank_sync("fleas", texts)
+    assert ranking.usage.calls == 5
+    assert read == Counter([*texts, "fleas"])
+
+
+async def test_windows_at_the_same_time_share_their_work(monkeypatch):
+    policy = Embedded()
+    encode, read = policy.encoder.encode, Counter()
+    monkeypatch.setattr(
+        policy.encoder, "encode", lambda text: (read.update([text]), encode(text))[1]
+    )
+    task = Task("r", "fleas", "", tuple(passages(["one flea", "two fleas", "three"])))
+    await asyncio.gather(*(policy.judge(task, (0, 1, 2)) for _ in range(5)))
+    assert max(read.values()) == 1
+
+
+async def test_cancelling_one_window_leaves_the_others_alone():
+    policy = Embedded(threads=1)
+    task = Task("r", "fleas", "", tuple(Passage(str(i), f"{i} {JUMP}") for i in range(60)))
+    everything = tuple(range(60))
+    first = asyncio.create_task(policy.judge(task, everything))
+    second = asyncio.create_task(policy.judge(task, everything))
+    await asyncio.sleep(0.05)
+    first.cancel()
+    reply = await second
+    with pytest.raises(asyncio.CancelledError):
+        await first
+    assert sorted(reply.order) == list(range(60))
+
+
+def test_control_tokens_in_a_passage_are_only_text(embedded):
+    tokens = embedded.encoder._tokens("[SEP] fleas [CLS] jump [MASK]")[0].tokens
+    assert tokens.count("[SEP]") == tokens.count("[CLS]") == 1
+    assert "[MASK]" not in tokens
+
+
+@pytest.mark.parametrize("title", ["", "A title of its own. With two sentences."])
+@pytest.mark.parametrize(
+    "text", [JUMP, "  \n" + JUMP, "Köln? 跳蚤 🦟 jumps.\n\nFleas leap far!  ", "no end"]
+)
+def test_quotes_are_sentences_of_the_text(embedded, title, text):
+    ranked = Reranker(embedded).rerank_sync(QUERY, [Passage("a", text, title=title)]).passages[0]
+    (quote,) = ranked.rationale.quotes
+    sentence = text[quote.start : quote.end]
+    assert sentence == sentence.strip() == ranked.evidence
+    assert sentence in ("It can leap a hundred times its length.", "Fleas leap far!", "no end")
+
+
+def test_the_terms_are_those_of_the_whole_text(embedded):
+    long = "and so on " * 400 + "far"
+    (ranked,) = Reranker(embedded).rerank_sync("how far", [long]).passages
+    assert (ranked.rationale.has, ranked.rationale.lacks) == (("far",), ())
+
+
+def test_long_text_is_cut_with_a_fault(embedded):
+    long = JUMP + " and so on" * 400
+    ranking = Reranker(embedded).rerank_sync(QUERY, [Passage("long", long), Passage("short", JUMP)])
+    assert ranking.faults == (Fault("cut", ("long",), "only the first 256 tokens were read"),)
+    query = Reranker(embedded).rerank_sync("flea " * 300, [JUMP])
+    assert query.faults == (Fault("cut", (), "of the query only the first 256 tokens were read"),)
+
+
+def test_text_beyond_what_is_read_changes_nothing(embedded):
+    head = "fleas jump far and high " * 80
+    one, other = head + "x " * 10, head + " dogs bark" * 500_000
+    ranking = Reranker(embedded).rerank_sync(QUERY, [Passage("a", one), Passage("b", other)])
+    assert scores(ranking)["a"] == scores(ranking)["b"]
+
+
+def test_spaces_and_endless_words_before_the_text_are_read_over(embedded):
+    spaced = Passage("a", " " * 50_000 + JUMP)
+    ranking = Reranker(embedded).rerank_sync(QUERY, [spaced, Passage("b", JUMP)])
+    assert scores(ranking)["a"] == scores(ranking)["b"]
+    assert ranking.faults == ()
+
+
+def test_megabytes_without_a_token_are_left_with_a_fault(embedded):
+    passages = [
+        Passage("a", " " * 5_000_000 + JUMP),
+        Passage("b", "x" * 5_000_000),
+        Passage("c", JUMP),
+    ]
+    ranking = Reranker(embedded, deadline=3).rerank_sync(QUERY, passages)
+    assert ranking.ids[0] == "c"
+    assert ranking.partial is False
+    assert ranking.usage.seconds < 6
+    assert [(fault.kind, fault.ids) for fault in ranking.faults] == [("cut", ("a", "b"))]
+
+
+def test_an_instruction_it_cannot_follow_is_a_fault(embedded):
+    ranking = Reranker(embedded).rerank_sync(QUERY, [JUMP], instruction="Prefer numbers.")
+    detail = "the policy embedded cannot follow an instruction"
+    assert ranking.faults == (Fault("instruction", (), detail),)
+
+
+FLEAS_IN = {
+    "Chinese": ("跳蚤能活多久", ["狗在晚上叫。", "跳蚤能活一百天。", "猫会睡觉。"]),
+    "Japanese": ("ノミの寿命", ["犬は夜に吠えます。", "ノミの寿命は百日です。", "猫は眠る。"]),
+    "Korean": ("벼룩의 수명", ["개는 밤에 짖는다.", "벼룩의 수명은 백일이다.", "고양이는 잔다."]),
+    "Arabic": ("دورة حياة البرغوث", ["الكلاب تنبح ليلا.", "حياة البرغوث مئة يوم.", "القطط تنام."]),
+    "Russian": ("сколько живёт блоха", ["Собаки лают.", "Блоха живёт сто дней.", "Кошки спят."]),
+    "Thai": ("หมัดอยู่ได้นานแค่ไหน", ["สุนัขเห่าตอนกลางคืน", "หมัดอยู่ได้ร้อยวัน", "แมวนอนหลับ"]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("language", FLEAS_IN)
+def test_scripts_it_cannot_read_are_ranked_by_pairs_of_letters(embedded, language):
+    query, texts = FLEAS_IN[language]
+    ranking = Reranker(embedded).rerank_sync(query, texts)
+    assert ranking.ids[0] == "2"
+    assert [fault.kind for fault in ranking.faults] == ["vocabulary"]
+    assert "BM25 on pairs of letters ranks" in ranking.faults[0].detail
+    pairs = Reranker(Lexical(bigrams)).rerank_sync(query, texts)
+    assert ranking.ids == pairs.ids
+    assert scores(ranking) == {p.id: share(p.score, None) for p in pairs.passages}
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["Größere Flöhe überwintern häufig.", "Où êtes-vous allés cet été ?", "Vòng đời của bọ chét",
+     "great 😍😍😍 food 🍕🍔 10/10 🔥", "IL-1β and TNF-α rose", "TNF-α", "Δ9-THC", "µ and α, β", "12:30 (+49) 30-60", "x = y ** 2"],
+)  # fmt: skip
+def test_accents_emoji_and_signs_are_not_foreign(embedded, text):
+    assert Reranker(embedded).rerank_sync("what is it", [text]).faults == ()
+
+
+def test_a_few_foreign_passages_are_named_and_ranked_all_the_same(embedded):
+    texts = [JUMP, *["Dogs bark."] * 8, "跳蚤能活一百天。"]
+    ranking = Reranker(embedded).rerank_sync(QUERY, texts)
+    assert ranking.ids[0] == "1"
+    assert [(fault.kind, fault.ids) for fault in ranking.faults] == [("vocabulary", ("10",))]
+
+
+def test_empty_passages_come_last(embedded):
+    ranking = Reranker(embedded).rerank_sync(QUERY, ["", "Dogs bark.", " \n\t", JUMP])
+    assert ranking.ids == ("4", "2", "1", "3")
+    assert [p.score for p in ranking.passages[2:]] == [-1.0, -1.0]
+
+
+def test_a_deadline_in_the_middle_drops_what_was_not_begun(embedded):
+    many = [f"passage {i} {JUMP}" for i in range(3000)]
+    ranking = Reranker(embedded, deadline=1.5).rerank_sync(QUERY, many)
+    assert ranking.partial is True
+    assert len(ranking.passages) == 3000
+    assert ranking.usage.seconds < 4
+
+
+def test_it_is_a_policy(embedded):
+    assert isinstance(embedded, Policy)
+    facts = json.loads((WEIGHTS / DEFAULT / "policy.json").read_text())
+    assert embedded.name == "embedded"
+    assert embedded.blend == facts["blend"]
+    assert embedded.scale == 1.0
+    assert embedded.fingerprint == f"embedded:{facts['sha256']['top.onnx'][:12]}"
+
+
+def test_other_upper_layers_by_name_or_folder():
+    assert {DEFAULT, "untrained"} <= set(shipped())
+    named, folder = policy("embedded:untrained"), policy(f"embedded:{WEIGHTS / 'untrained'}")
+    assert named.name == ("embedded" if DEFAULT == "untrained" else "embedded:untrained")
+    assert named.fingerprint == folder.fingerprint
+    with pytest.raises(InputError, match=r"no embedded policy 'nix'; there are: .*untrained"):
+        policy("embedded:nix")
+    with pytest.raises(InputError, match="not asked in words: think"):
+        policy("embedded:untrained", think=False)
+
+
+def test_the_files_are_those_the_card_describes():
+    card = (WEIGHTS / "MODEL_CARD.md").read_text()
+    for facts in (WEIGHTS / "encoder.json", *WEIGHTS.glob("*/policy.json")):
+        for name, digest in json.loads(facts.read_text())["sha256"].items():
+            assert sha256((facts.parent / name).read_bytes()).hexdigest() == digest
+            assert digest in card
+
+
+def test_missing_or_damaged_weights(tmp_path):
+    folder = shutil.copytree(WEIGHTS, tmp_path / "weights")
+    (folder / "untrained" / "top.onnx").write_bytes(b"not a network")
+    with pytest.raises(SetupError, match=r"top\.onnx is damaged"):
+        Embedded("untrained", weights=folder)
+    (folder / "untrained" / "top.onnx").unlink()
+    with pytest.raises(SetupError, match=r"top\.onnx cannot be read"):
+        Embedded("untrained", weights=folder)
+    facts = json.loads((folder / "untrained" / "policy.json").read_text())
+    (folder / "untrained" / "policy.json").write_text(json.dumps(facts | {"trunk": "another"}))
+    with pytest.raises(SetupError, match="trained on other lower layers"):
+        Embedded("untrained", weights=folder)
+    (folder / "untrained" / "policy.json").write_text("{}")
+    with pytest.raises(SetupError, match=r"policy\.json cannot be used: 'trunk'"):
+        Embedded("untrained", weights=folder)
+    (folder / "encoder.json").unlink()
+    with pytest.raises(SetupError, match=r"encoder\.json cannot be used"):
+        Embedded("untrained", weights=folder)
+
+
+def test_likeness_by_hand():
+    """Two texts of 20 tokens in two directions: spans of 16 begin at 0 and, at the end, at 4."""
+    east, north = np.array([1.0, 0.0], np.float32), np.array([0.0, 1.0], np.float32)
+    query = Look(np.stack([east] * 12))
+    passage = Look(np.stack([north] + [north] * 10 + [east] * 10 + [north]))
+    assert query.parts.tolist() == [[1.0, 0.0]]
+    means = [np.array([6, 10]), np.array([10, 6])]
+    assert passage.parts == pytest.approx(np.stack([m / np.linalg.norm(m) for m in means]))
+    whole, part = 10 / np.hypot(10, 12), 10 / np.hypot(10, 6)
+    assert likeness(query, passage, 0) == pytest.approx(whole)
+    assert likeness(query, passage, 0.25) == pytest.approx(0.75 * whole + 0.25 * part)

@@ -1,0 +1,250 @@
+import sys
+from time import perf_counter
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rearank_agent.search.chunk import LEAST, MOST, Heading, Page, cut, headings, size
+from rearank_agent.search.extract import LARGEST, Note, Reading, read
+
+SENTENCE = "The pump in the cellar failed after nine hours of rain. "  # 11 words
+
+
+@pytest.fixture
+def file(tmp_path):
+    def write(name, content):
+        path = tmp_path / name
+        path.write_bytes(content.encode() if isinstance(content, str) else content)
+        return read(path)
+
+    return write
+
+
+def rows(reading):
+    assert reading.notes == ()
+    return [
+        (piece.start, piece.end, piece.part, piece.title, piece.text) for piece in reading.pieces
+    ]
+
+
+def page(text, prose=True):
+    return Page(text, range(1, text.count("\n") + 2), headings(text) if prose else {}, prose)
+
+
+BLOCKS = ["", "  ", "# One", "## Two", "Title\n=====", "```\n# no\n```", "x = 1\n    y = 2"]
+LONG = [
+    "wörter 中文没有空格的文字 " * 9,
+    SENTENCE * 2,
+    SENTENCE * 15,
+    "longword" * 300,
+    "。中文" * 200,
+]
+ODD = ["Dr. A. Wrapped line\nof one sentence. Another\nstarts.", " " * 90 + "far", "\t\tend  "]
+blocks = st.lists(st.sampled_from([*BLOCKS, *LONG, *ODD]), max_size=12)
+
+
+@given(blocks, st.sampled_from(["\n", "\n\n", "\n\n\n\n"]), st.booleans())
+def test_pieces_are_the_text_in_order_and_nothing_twice(parts, gap, prose):
+    text = gap.join(parts)
+    lines = text.split("\n")
+    at = 0
+    for piece in cut(page(text, prose)):
+        start = text.index(piece.text, at)
+        assert not text[at:start].strip(), "only blank space is left out"
+        at = start + len(piece.text)
+        assert piece.start == text.count("\n", 0, start) + 1
+        assert piece.end == text.count("\n", 0, at) + 1
+        assert lines[piece.start - 1].strip()
+        assert lines[piece.end - 1].strip()
+        assert size(" ".join(piece.text.split())) <= MOST
+    assert not text[at:].strip()
+
+
+@given(blocks, st.booleans())
+def test_ids_made_of_lines_and_part_are_unique(parts, prose):
+    pieces = cut(page("\n".join(parts), prose))
+    assert len({(piece.start, piece.end, piece.part) for piece in pieces}) == len(pieces)
+
+
+@given(st.lists(st.integers(1, 60), min_size=1, max_size=30))
+def test_paragraphs_are_merged_until_they_are_long_enough(lengths):
+    text = "\n\n".join(SENTENCE * length for length in lengths)
+    sizes = [size(piece.text) for piece in cut(page(text))]
+    assert all(LEAST <= words <= MOST for words in sizes[:-1])
+    assert sum(sizes) == 11 * sum(lengths)
+
+
+def test_a_page_cut_at_paragraphs(file):
+    paragraphs = [SENTENCE.strip() + " " + SENTENCE * 4 for _ in range(4)]  # 55 words each
+    text = "\n\n".join(paragraph.strip() for paragraph in paragraphs)
+    first = "\n\n".join(paragraph.strip() for paragraph in paragraphs[:2])
+    assert rows(file("a.txt", text)) == [(1, 3, 1, "", first), (5, 7, 1, "", first)]
+
+
+def test_a_wrapped_paragraph_is_cut_between_sentences_not_lines(file):
+    words = (SENTENCE * 30).split()
+    text = "\n".join(" ".join(words[i : i + 7]) for i in range(0, len(words), 7))
+    pieces = file("a.md", text).pieces
+    assert len(pieces) == 2
+    assert all(piece.text.startswith("The pump") for piece in pieces)
+    assert all(piece.text.endswith("rain.") for piece in pieces)
+
+
+def test_code_is_cut_between_lines_and_keeps_its_indentation(file):
+    body = "".join(f"    total = total + first[{i}] * second[{i}]\n" for i in range(60))
+    pieces = file("a.py", f"def add(first, second):\n{body}    return total\n").pieces
+    assert len(pieces) > 1
+    assert [piece.start for piece in pieces[1:]] == [piece.end + 1 for piece in pieces[:-1]]
+    assert all(piece.text.startswith("    total") for piece in pieces[1:])
+    assert [piece.title for piece in pieces] == [""] * len(pieces), "a comment is no heading"
+
+
+def test_a_heading_stays_with_what_follows_and_titles_what_comes_later(file):
+    text = f"# Cellar\n\n{SENTENCE * 8}\n\n## Pumps\n\n{SENTENCE * 30}"
+    pieces = file("a.md", text).pieces
+    assert [(piece.start, piece.end, piece.part, piece.title) for piece in pieces] == [
+        (1, 3, 1, ""), (5, 7, 1, "Cellar"), (7, 7, 1, "Cellar > Pumps"),
+    ]  # fmt: skip
+    assert pieces[1].text.startswith("## Pumps\n\nThe pump")
+
+
+def test_headings_of_markdown_and_its_kin():
+    text = "# C# #\ntext\n\nUnder\n=====\n\n```sh\n# no\n```\n\n## Two ##\n#tag\n\nnot\nthis\n---\n\n| a |\n---"
+    assert headings(text) == {
+        0: Heading(1, "C#"), 3: Heading(1, "Under", 2), 10: Heading(2, "Two"),
+        17: Heading(2, "| a |", 2),
+    }  # fmt: skip
+
+
+def test_scripts_without_spaces_are_measured_too(file):
+    text = "水泵在下雨九个小时之后坏了。" * 60
+    pieces = file("a.txt", text).pieces
+    assert "".join(piece.text for piece in pieces) == text
+    assert all(piece.text.endswith("。") for piece in pieces)
+    assert all(LEAST <= size(piece.text) <= MOST for piece in pieces)
+    assert [piece.part for piece in pieces] == list(range(1, len(pieces) + 1))
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("a.txt", "x" * 5_000_000), ("a.md", "x" + " " * 5_000_000 + "y"),
+        ("a.js", "f(a,b);" * 700_000), ("a.html", "<!-- " * 200_000), ("b.html", "<a " * 200_000),
+    ],
+)  # fmt: skip
+def test_one_line_without_end_takes_seconds_and_stays_in_bounds(file, name, content):
+    start = perf_counter()
+    reading = file(name, content)
+    assert perf_counter() - start < 20
+    assert all(len(piece.text) <= MOST * 20 for piece in reading.pieces)
+
+
+def test_line_ends_and_byte_order_mark(file):
+    assert rows(file("a.txt", b"\xef\xbb\xbfone\r\ntwo\rthree\n")) == [
+        (1, 3, 1, "", "one\ntwo\nthree")
+    ]
+    assert file("b.txt", "") == file("c.md", " \n\t\n") == Reading()
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "note"),
+    [
+        ("a.txt", b"pump\0", Note("binary", "is not text")),
+        ("a.md", b"x" * 9000 + b"\0", Note("binary", "is not text")),
+        ("a.txt", b"one\ntw\xff", Note("encoding", "is not UTF-8 (first seen in line 2)")),
+        (
+            "a.txt",
+            "pump".encode("utf-16"),
+            Note("encoding", "is UTF-16; saved as UTF-8 it can be read"),
+        ),
+    ],
+)
+def test_what_is_not_text_by_its_content(file, name, content, note):
+    assert file(name, content) == Reading(notes=(note,))
+
+
+def test_too_large(tmp_path):
+    path = tmp_path / "a.txt"
+    with path.open("wb") as file:
+        file.write(b"pump")
+        file.truncate(LARGEST + 1)
+        file.seek(0)
+        file.write(b"x" * 9000)
+    assert read(path) == Reading(notes=(Note("large", "is larger than 64 MiB"),))
+
+
+def test_what_may_be_better_next_time_does_not_last(tmp_path, monkeypatch):
+    gone = read(tmp_path / "gone.txt")
+    assert gone == Reading((), (Note("vanished", "was gone before it was read"),), lasting=False)
+    (tmp_path / "link.txt").symlink_to("gone.txt")
+    (note,) = read(tmp_path / "link.txt").notes
+    assert note.kind == "unreadable", "a link that took a file's place is not followed"
+
+
+def test_json_lines(file):
+    content = (
+        '{"id": 7, "title": "Pumps", "text": "They fail."}\n\n'
+        '{"_id": "b", "text": "No title"}\nnot json\n[1]\n{"text": " "}\n{"text": "\\ud800"}\n'
+        '{"text": "plain", "title": 3}\n' + "[" * 100_000
+    )
+    reading = file("a.jsonl", content)
+    assert [(p.start, p.end, p.part, p.title, p.text, p.meta) for p in reading.pieces] == [
+        (1, 1, 1, "Pumps", "They fail.", {"id": 7}),
+        (3, 3, 1, "", "No title", {"id": "b"}),
+        (8, 8, 1, "", "plain", {}),
+    ]
+    assert reading.notes == (
+        Note("line", "is not JSON", 4),
+        Note("line", "has no text", 5),
+        Note("line", "has no text", 6),
+        Note("line", "holds half a character (a lone surrogate)", 7),
+        Note("line", "is not JSON", 9),
+    )
+
+
+def test_html_as_it_is_seen(file):
+    content = """<!DOCTYPE html><html><head><title>Cellar
+guide</title><style>p { color: red }</style></head>
+<body><h1>The <em>pump</em></h1><script>var hidden = 1 < 2;</script>
+<p>Fails &amp; floods<br>at
+night.</p><ul><li>one<li>two</ul><pre>  a
+    b</pre><table><tr><td>x</td><td>y</td></tr></table>
+tail 3 > 2"""
+    assert rows(file("a.html", content)) == [
+        (1, 7, 1, "", "Cellar guide\n\nThe pump\n\nFails & floods\nat\nnight.\n\none\ntwo\n\n  a\n    b\n\nx y\n\ntail 3 > 2")
+    ]  # fmt: skip
+
+
+def test_html_headings_are_titles(file):
+    content = f"<title>Guide</title><h1>Cellar</h1><h2>Pumps</h2>\n<p>{SENTENCE * 30}</p>"
+    assert [(p.start, p.end, p.title) for p in file("a.htm", content).pieces] == [
+        (1, 2, ""), (2, 2, "Guide > Cellar > Pumps"),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["a.pdf", "a.docx", "a.pptx", "a.xlsx"])
+def test_without_the_extra_the_pip_line_is_named(file, monkeypatch, name):
+    monkeypatch.setitem(sys.modules, "markitdown", None)
+    assert file(name, b"%PDF") == Reading(
+        (), (Note("extra", "needs: pip install 'rearank-agent[docs]'"),), lasting=False
+    )
+
+
+def test_with_the_extra(file, monkeypatch):
+    from types import ModuleType, SimpleNamespace
+
+    class Converter:
+        def convert(self, stream, info):
+            data = stream.read()
+            if data == b"broken":
+                raise ValueError("no pages\nat all")
+            return SimpleNamespace(markdown=f"# Paper\n\n{data.decode()} {info.extension}")
+
+    fake = ModuleType("markitdown")
+    fake.MissingDependencyException = KeyError
+    fake.StreamInfo = SimpleNamespace
+    fake.converters = SimpleNamespace(PdfConverter=Converter)
+    monkeypatch.setitem(sys.modules, "markitdown", fake)
+    assert rows(file("a.pdf", b"pumps")) == [(1, 3, 1, "", "# Paper\n\npumps .pdf")]
+    assert file("b.PDF", b"broken").notes == (Note("unreadable", "cannot be converted (no pages)"),)

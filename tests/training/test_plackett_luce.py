@@ -1,0 +1,80 @@
+import math
+from collections import Counter
+from itertools import permutations
+
+import pytest
+import torch
+
+from rearank_training.embedded.plackett_luce import (
+    advantages,
+    drift,
+    likely,
+    list_mle,
+    listwise,
+    sampled,
+)
+
+LOGITS = torch.tensor([1.0, 0.0, -0.5])
+
+
+def by_hand(logits, order):
+    value, left = 1.0, [math.exp(x) for x in logits.tolist()]
+    for place in order:
+        value *= math.exp(logits[place]) / sum(left)
+        left.remove(math.exp(logits[place]))
+    return value
+
+
+def test_the_likelihood_is_the_products_and_sums_to_one():
+    orders = torch.tensor(list(permutations(range(3))))
+    found = likely(LOGITS, orders, 3).exp()
+    assert found.tolist() == pytest.approx([by_hand(LOGITS, o) for o in permutations(range(3))])
+    assert found.sum().item() == pytest.approx(1)
+    first = likely(LOGITS, orders, 1).exp()
+    assert first.tolist() == pytest.approx(
+        [torch.softmax(LOGITS, 0)[o[0]].item() for o in permutations(range(3))]
+    )
+
+
+def test_samples_follow_the_policy():
+    noise = torch.Generator().manual_seed(0)
+    orders = Counter(map(tuple, sampled(LOGITS, 20_000, noise).tolist()))
+    for order in permutations(range(3)):
+        assert orders[order] / 20_000 == pytest.approx(by_hand(LOGITS, order), abs=0.012)
+
+
+def test_the_same_noise_gives_the_same_orders():
+    again = [sampled(LOGITS, 5, torch.Generator().manual_seed(3)).tolist() for _ in range(2)]
+    assert again[0] == again[1]
+
+
+def test_advantages():
+    assert advantages(torch.tensor([1.0, 3.0])).tolist() == [-1.0, 1.0]
+    assert advantages(torch.tensor([0.4, 0.4])).tolist() == [0.0, 0.0]
+
+
+def test_drift_is_nothing_where_nothing_changed_and_never_below():
+    now = torch.tensor([-3.0, -2.0])
+    assert drift(now, now).item() == 0
+    assert drift(now, torch.tensor([-1.0, -4.0])).item() == pytest.approx(
+        (math.exp(2) - 3 + math.exp(-2) + 1) / 2
+    )
+
+
+def test_losses_by_hand():
+    shares = torch.log_softmax(LOGITS, 0)
+    assert listwise(LOGITS, torch.tensor([0.0, 3.0, 1.0])).item() == pytest.approx(
+        -(0.75 * shares[1] + 0.25 * shares[2]).item()
+    )
+    expected = -math.log(by_hand(LOGITS, (1, 0, 2)))
+    assert list_mle(LOGITS, torch.tensor([1.0, 2.0, 0.0])).item() == pytest.approx(expected / 2)
+    one = -math.log(torch.softmax(LOGITS, 0)[2].item())
+    assert list_mle(LOGITS, torch.tensor([0.0, 0.0, 1.0])).item() == pytest.approx(one)
+
+
+def test_the_gradient_raises_what_was_worth_more():
+    logits = LOGITS.clone().requires_grad_()
+    orders = torch.tensor([[2, 1, 0], [0, 1, 2]])
+    worth = torch.tensor([1.0, 0.0])
+    (-(advantages(worth) * likely(logits, orders, 3)).mean()).backward()
+    assert logits.grad[2] < 0 < logits.grad[0]

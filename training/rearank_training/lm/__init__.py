@@ -1,0 +1,1 @@
+"""Training language models: imitation and reinforcement, by TRL."""

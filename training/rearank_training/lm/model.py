@@ -1,0 +1,103 @@
+"""Language models for training: loaded, checked, and written so that they can be served."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from rearank_agent.errors import InputError, SetupError
+from rearank_agent.files import unwritable
+from rearank_agent.llm.checkpoint import Trained
+
+__all__ = ["Loaded", "device", "load", "quiet", "write_model"]
+
+
+def device(wanted: str) -> str:
+    """Where a model is trained: cpu or cuda.
+
+    Raises:
+        InputError: no such choice.
+        SetupError: a GPU is wanted, and there is none.
+    """
+    if wanted not in ("auto", "cpu", "cuda"):
+        raise InputError(f"the device must be auto, cpu or cuda, not {wanted!r}")
+    there = torch.cuda.is_available()
+    if wanted == "cuda" and not there:
+        raise SetupError("there is no GPU that torch can use: give --device cpu, or install CUDA")
+    return "cuda" if there and wanted != "cpu" else "cpu"
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A model, its tokenizer, its words, and where it is trained: cpu or cuda."""
+
+    model: Any
+    tokenizer: Any
+    words: Trained
+    where: str
+
+
+def load(name: str, words: Trained, where: str) -> Loaded:
+    """A model and its tokenizer.
+
+    Args:
+        name: a folder, or the name of a repository.
+        where: it will be trained, cpu or cuda; the weights that learn are float32 on both.
+
+    Raises:
+        InputError: its tokenizer has no chat template.
+        SetupError: it cannot be loaded.
+    """
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(name)
+        model = AutoModelForCausalLM.from_pretrained(name, dtype=torch.float32)
+    except (OSError, ValueError, KeyError) as error:
+        raise SetupError(f"{name} cannot be loaded: {str(error).splitlines()[0]}") from None
+    if not tokenizer.chat_template:
+        raise InputError(
+            f"the tokenizer of {name} has no chat template, so nobody knows how it is asked: take "
+            "a model that was made for chat (its name often ends in Instruct)"
+        )
+    if tokenizer.pad_token_id is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    return Loaded(model, tokenizer, words, where)
+
+
+def write_model(folder: Path, save: Any, words: Trained) -> None:
+    """Write a model beside its place, then swap it in: weights, tokenizer and words.
+
+    Args:
+        save: writes weights and tokenizer into a folder it is given.
+
+    Raises:
+        SetupError: the disk is full, or the folder cannot be written.
+    """
+    new, old = (folder.with_name(f"{folder.name}.{end}") for end in ("new", "old"))
+    try:
+        for left in (new, old):
+            shutil.rmtree(left, ignore_errors=True)
+        new.mkdir(parents=True)
+        save(new)
+        words.save(new)
+        if folder.exists():
+            folder.rename(old)
+        new.rename(folder)
+        shutil.rmtree(old, ignore_errors=True)
+    except OSError as error:
+        raise unwritable(folder, error) from None
+
+
+def quiet(threads: int) -> None:
+    """Keep the libraries' own bars and warnings from between our lines, and to so many threads."""
+    import datasets
+    from transformers.utils import logging
+
+    torch.set_num_threads(threads)
+    datasets.disable_progress_bars()
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    logging.set_verbosity_error()  # type: ignore[no-untyped-call]

@@ -1,0 +1,1 @@
+"""Training rows: sets of passages drawn from judged queries, and rewards for their orders."""

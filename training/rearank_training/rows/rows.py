@@ -1,0 +1,204 @@
+"""What every trainer learns from: small sets of passages of judged queries, in a folder.
+
+    queries.jsonl    a query, its first-stage list and the grades of that
+    passages.jsonl   the passages of those lists
+    rows.jsonl       {"collection": ..., "query": ID, "number": 3, "ranks": [2, 3, 11, ...]}
+    manifest.json    what it was made of and how, counts, and the hashes of the other files
+
+Every text stands there once, however many sets it is in; `read_rows` joins them again. The same
+rows give the same bytes. `augment.py` makes them.
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from hashlib import sha256
+from itertools import groupby
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+from rearank_agent import __version__
+from rearank_agent.errors import InputError
+from rearank_agent.files import unwritable, write
+from rearank_agent.metrics import ndcg
+from rearank_agent.types import Passage
+
+__all__ = ["Passages", "Query", "Row", "Rows", "better", "read_rows", "write_rows"]
+
+_VERSION = 1
+_FILES = ("queries.jsonl", "passages.jsonl", "rows.jsonl")
+_MANIFEST = "manifest.json"
+
+Passages = Mapping[tuple[str, str], Passage]
+"""By collection and id."""
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """A judged query and the passages the first stage found for it.
+
+    Attributes:
+        collection: its name.
+        id: unique in the collection.
+        text: what is asked.
+        instruction: one sentence on what relevant means here; may be empty.
+        passages: ids, best first.
+        grades: of each of them, as they were judged; 0 for what was not.
+    """
+
+    collection: str
+    id: str
+    text: str
+    instruction: str
+    passages: tuple[str, ...]
+    grades: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A set of a query's passages, in first-stage order.
+
+    Attributes:
+        number: of the draw, from 0.
+        ranks: of the passages in the query's list, from 1, rising.
+    """
+
+    query: Query
+    number: int
+    ranks: tuple[int, ...]
+
+    @property
+    def passages(self) -> tuple[str, ...]:
+        """The ids of the set."""
+        return tuple(self.query.passages[rank - 1] for rank in self.ranks)
+
+    @property
+    def grades(self) -> tuple[int, ...]:
+        """The grades of the set."""
+        return tuple(self.query.grades[rank - 1] for rank in self.ranks)
+
+    @property
+    def initial(self) -> float:
+        """nDCG@10 of the set as it stands, 0 to 1; the ideal is the set's own.
+
+        At 1 no order is better, and the relative reward of all orders is 0.
+        """
+        return _initial(self)
+
+
+class _Graded(Protocol):
+    @property
+    def grades(self) -> tuple[int, ...]: ...
+
+
+_Some = TypeVar("_Some", bound=_Graded)
+
+
+def _initial(one: _Graded) -> float:
+    return ndcg(one.grades, one.grades, 10)
+
+
+def better(some: Iterable[_Some]) -> list[_Some]:
+    """Those that have a better order than their own: of the others all orders gain nothing."""
+    return [one for one in some if _initial(one) < 1]
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Rows, those of a query side by side; their passages; what they were made of, as JSON."""
+
+    rows: tuple[Row, ...]
+    passages: Passages
+    made: Mapping[str, Any]
+
+
+def write_rows(folder: Path, rows: Rows) -> dict[str, Any]:
+    """Write rows, and give their manifest; it is written last, so that half a build has none.
+
+    Raises:
+        SetupError: a file cannot be written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / _MANIFEST).unlink(missing_ok=True)
+    except OSError as error:
+        raise unwritable(folder, error) from None
+    parts = (
+        (asdict(query) for query, _ in groupby(rows.rows, key=lambda row: row.query)),
+        (_passage(collection, passage) for (collection, _), passage in rows.passages.items()),
+        map(_row, rows.rows),
+    )
+    manifest = {
+        "kind": "rows",
+        "version": _VERSION,
+        **rows.made,
+        "files": {
+            name: write(folder / name, (f"{_json(one)}\n" for one in part))
+            for name, part in zip(_FILES, parts, strict=True)
+        },
+        "versions": {"rearank-agent": __version__, "python": platform.python_version()},
+    }
+    write(folder / _MANIFEST, f"{_json(manifest, indent=2)}\n")
+    return manifest
+
+
+def _passage(collection: str, passage: Passage) -> dict[str, str]:
+    texts = {"id": passage.id, "title": passage.title, "text": passage.text}
+    return {"collection": collection, **texts}
+
+
+def _row(row: Row) -> dict[str, Any]:
+    query = {"collection": row.query.collection, "query": row.query.id}
+    return {**query, "number": row.number, "ranks": row.ranks}
+
+
+def _json(values: Mapping[str, Any], indent: int | None = None) -> str:
+    return json.dumps(values, ensure_ascii=False, indent=indent)
+
+
+def read_rows(folder: Path) -> tuple[tuple[Row, ...], Passages]:
+    """The rows of a folder, and their passages.
+
+    Raises:
+        InputError: no rows are there, or a file is not what was written.
+    """
+    hashes = _hashes(folder / _MANIFEST)
+    queries, passages, rows = (_lines(folder / name, hashes.get(name)) for name in _FILES)
+    asked = {(query.collection, query.id): query for query in map(_query, queries)}
+    texts = {(p["collection"], p["id"]): Passage(p["id"], p["text"], p["title"]) for p in passages}
+    found = (Row(asked[r["collection"], r["query"]], r["number"], tuple(r["ranks"])) for r in rows)
+    return tuple(found), texts
+
+
+def _query(values: dict[str, Any]) -> Query:
+    lists = {name: tuple(values[name]) for name in ("passages", "grades")}
+    return Query(**values | lists)
+
+
+def _hashes(path: Path) -> dict[str, str]:
+    if not path.is_file():
+        raise InputError(
+            f"{path.parent} holds no rows, or half a build: make them with rearank-agent train rows"
+        )
+    try:
+        told = json.loads(path.read_bytes())
+        hashes: dict[str, str] = dict(told["files"])
+        known = (told["kind"], told["version"]) == ("rows", _VERSION)
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise InputError(f"{path} is damaged: {error!r:.80}; make the rows again") from None
+    if not known:
+        raise InputError(f"{path} is not of rows that this program reads; make them again")
+    return hashes
+
+
+def _lines(path: Path, digest: str | None) -> Iterator[dict[str, Any]]:
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror or error}") from None
+    if sha256(data).hexdigest() != digest:
+        raise InputError(f"{path} is damaged, or of another build; make the rows again")
+    return map(json.loads, data.decode().split("\n")[:-1])
