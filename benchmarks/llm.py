@@ -34,11 +34,10 @@ from pydantic_ai.models import Model
 from pydantic_ai.usage import RequestUsage
 
 from benchmarks.stub import Stub, reply
-from rearank_agent import Reranker
-from rearank_agent.listwise import reply as listwise
+from rearank_agent import Reranker, listwise
 from rearank_agent.llm.chat import Chat
 from rearank_agent.llm.policy import LLM
-from rearank_agent.policies.votes import Cached
+from rearank_agent.policies.cached import Cached
 from rearank_agent.store import Store
 from rearank_agent.types import Passage, Ranking, as_passages
 

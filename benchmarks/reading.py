@@ -8,7 +8,7 @@ from pathlib import Path
 from statistics import median
 from time import perf_counter
 
-from rearank_agent.data.collection import read_folder
+from rearank_agent.data.beir import read_folder
 
 RUNS = 5
 

@@ -28,10 +28,10 @@ from pathlib import Path
 from statistics import fmean, stdev
 from typing import NamedTuple
 
-from rearank_agent.data.collection import read_folder
+from rearank_agent.data.beir import read_folder
 from rearank_agent.metrics import ndcg
 from rearank_agent.policies.blend import ordered
-from rearank_agent.policies.registry import best_first
+from rearank_agent.policies.protocol import best_first
 from rearank_agent.schedules import Schedule, Turn, Turns, schedule, tournament
 from rearank_agent.types import Reply, Window
 

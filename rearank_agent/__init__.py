@@ -9,7 +9,8 @@ for ranked in ranking.passages:
 
 from rearank_agent import schedules
 from rearank_agent.errors import InputError, PolicyError, RearankError, SetupError
-from rearank_agent.policies.registry import Policy, policy
+from rearank_agent.policies.protocol import Policy
+from rearank_agent.policies.registry import policy
 from rearank_agent.reranker import Reranker
 from rearank_agent.types import (
     Fault,

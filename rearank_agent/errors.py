@@ -10,7 +10,13 @@ A policy that fails *inside* a request raises nothing: the passages keep their
 order and the failure stands in the ranking's `faults`.
 """
 
-__all__ = ["BusyError", "InputError", "PolicyError", "RearankError", "SetupError"]
+import sys
+from importlib.util import find_spec
+
+__all__ = [
+    "BusyError", "InputError", "PolicyError", "RearankError", "SetupError", "install_line",
+    "require",
+]  # fmt: skip
 
 
 class RearankError(Exception):
@@ -39,3 +45,24 @@ class PolicyError(RearankError):
 
 class BusyError(RearankError):
     """It is still at work on something that must come first; ask again in a moment."""
+
+
+def install_line(extra: str) -> str:
+    """The line that installs one of our extras for this interpreter."""
+    return f"{sys.executable or 'python'} -m pip install 'rearank-agent[{extra}]'"
+
+
+def require(what: str, extra: str, *modules: str) -> None:
+    """Check that what an extra brings is installed, before work that needs it begins.
+
+    Args:
+        what: needs it, for the message.
+        extra: the one that brings it.
+        modules: top-level ones; nothing is imported.
+
+    Raises:
+        SetupError: one is missing; the message has the line to type.
+    """
+    for module in modules:
+        if find_spec(module) is None:
+            raise SetupError(f"{what} needs {module}: {install_line(extra)}")

@@ -14,7 +14,7 @@ from typing import TypeVar
 
 from rearank_agent.llm.limits import UNTIL
 from rearank_agent.policies.blend import ordered, own_scores
-from rearank_agent.policies.registry import Policy
+from rearank_agent.policies.protocol import Policy
 from rearank_agent.redact import discreet
 from rearank_agent.schedules import Schedule, Turn, cost
 from rearank_agent.tracing import span

@@ -12,7 +12,8 @@ from typing import Any, TypeVar
 from uuid import uuid4
 
 from rearank_agent.errors import InputError
-from rearank_agent.policies.registry import DEFAULT, Policy
+from rearank_agent.policies.protocol import Policy
+from rearank_agent.policies.registry import DEFAULT
 from rearank_agent.policies.registry import policy as policy_of
 from rearank_agent.request import Request
 from rearank_agent.schedules import Schedule, batches, groups, tournament, whole

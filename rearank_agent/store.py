@@ -15,7 +15,7 @@ from weakref import finalize
 
 from rearank_agent.errors import SetupError
 
-__all__ = ["Store"]
+__all__ = ["Store", "replies", "runs"]
 
 _BUSY = 10.0  # seconds to wait while another process writes
 _TABLE = """CREATE TABLE IF NOT EXISTS kept (
@@ -99,3 +99,27 @@ def _used(file: sqlite3.Connection) -> int:
         for name in ("page_size", "page_count", "freelist_count")
     )
     return int(size * (pages - free))
+
+
+def runs() -> Store:
+    """The rankings of this user's agents, by run: what `explain` looks through.
+
+    Raises:
+        SetupError: a setting cannot be read.
+    """
+    return _in_cache("runs.sqlite", 64 * 1024 * 1024)
+
+
+def replies() -> Store:
+    """The kept replies of language models.
+
+    Raises:
+        SetupError: a setting cannot be read.
+    """
+    return _in_cache("replies.sqlite", 512 * 1024 * 1024)
+
+
+def _in_cache(name: str, most: int) -> Store:
+    from rearank_agent.settings import cache_folder  # pydantic, which is slow to import
+
+    return Store(cache_folder() / name, most)

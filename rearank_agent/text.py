@@ -13,7 +13,10 @@ from functools import cache
 
 from rearank_agent.types import Quote, Rationale
 
-__all__ = ["UNSPACED", "Terms", "Tokenizer", "bigrams", "sentences", "words"]
+__all__ = [
+    "UNSPACED", "Terms", "Tokenizer", "bigrams", "content", "printable", "sentences", "short",
+    "words",
+]  # fmt: skip
 
 Tokenizer = Callable[[str], list[str]]
 
@@ -122,3 +125,14 @@ def sentences(text: str) -> tuple[Quote, ...]:
             )
         start = after
     return tuple(spans)
+
+
+def printable(text: str) -> str:
+    """The text on one line, without what a terminal or a model might obey."""
+    return "".join(c for c in " ".join(text.split()) if c.isprintable())
+
+
+def short(text: str, most: int) -> str:
+    """The text on one line of so many characters at most."""
+    line = printable(text)
+    return line if len(line) <= most else line[: most - 1].rstrip() + "…"

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from rearank_agent.data.collection import read_folder
+from rearank_agent.data.beir import read_folder
 
 FOLDER = Path(__file__).parent.parent / "examples" / "harbour"
 

@@ -4,7 +4,9 @@ import ast
 import subprocess
 import sys
 from functools import cache
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
+from zipfile import ZipFile
 
 import pytest
 
@@ -27,18 +29,17 @@ MOST_LINES_A_FILE = 250
 MOST_LINES_A_FUNCTION = 40
 LONG_FILES = {
     "rearank_agent/types.py": (355, "the values are one page, read together"),
-    "rearank_agent/listwise/reply.py": (320, "what we say and what we accept stand side by side"),
     "rearank_agent/schedules.py": (295, "the schedules stand side by side"),
 }
 A_SIGNATURE = "a command's signature is its options"
 LONG_FUNCTIONS = {
     "rearank_agent/cli/rerank.py:rerank": (45, A_SIGNATURE),
-    "rearank_agent/cli/rerank.py:search": (50, A_SIGNATURE),
+    "rearank_agent/cli/search.py:search": (50, A_SIGNATURE),
     "rearank_mcp/cli/serve.py:mcp": (65, A_SIGNATURE),
     "rearank_mcp/cli/install.py:install": (50, A_SIGNATURE),
     "rearank_mcp/cli/proxy.py:proxy": (55, A_SIGNATURE),
     "rearank_evals/cli/evaluate.py:run": (65, A_SIGNATURE),
-    "rearank_training/cli/lm.py:sft": (55, A_SIGNATURE),
+    "rearank_training/cli/sft.py:sft": (55, A_SIGNATURE),
 }
 # Heavy packages: the files and folders whose subject they are may import them, nothing else.
 SUBJECTS = {
@@ -63,18 +64,122 @@ SUBJECTS = {
 }  # fmt: skip
 
 
+# From the ground up: what a room may import beside the standard library and other packages.
+# A room is a folder of `rearank_agent`, a group of the files at its root, or a whole package.
+ROOMS = {
+    "ground": "",
+    "listwise": "ground",
+    "llm": "ground listwise",
+    "policies": "ground llm",
+    "loop": "ground llm policies",
+    "data": "ground policies",
+    "search": "ground policies loop",
+    "tool_results": "ground",
+    "present": "ground policies loop",
+    "agents": "ground loop search present tool_results",
+    "cli": "ground listwise llm policies loop search present",
+    "rearank_mcp": "ground policies loop search present tool_results cli",
+    "rearank_evals": "ground policies loop data present cli",
+    "rearank_training": "ground listwise policies loop data cli llm",
+}
+LOOP = ("__init__", "request", "reranker")
+# The functions of the core: no waiting, no package that is not Python's own.
+PURE = (
+    "errors", "listwise", "metrics", "policies.blend", "redact", "schedules", "text", "types",
+)  # fmt: skip
+
+
 @cache
 def parsed(path):
     return ast.parse(path.read_text())
 
 
-def imports(path):
-    """Every module a file imports, wherever in it."""
-    for node in ast.walk(parsed(path)):
+def imports(path, module_level=False):
+    """Every module a file imports; with `module_level`, only when it is imported itself."""
+    for node in parsed(path).body if module_level else ast.walk(parsed(path)):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
-            yield node.module or ""
+            inside = (f"{node.module}.{alias.name}" for alias in node.names)
+            yield from [module for module in inside if module in MODULES] or [node.module]
+
+
+def module_of(name):
+    return name.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
+
+
+MODULES = {module_of(name): path for name, path in FILES.items()}
+
+
+def room_of(module):
+    package, *inside = module.split(".")
+    if package != "rearank_agent":
+        return package
+    if len(inside) > 1 or (inside and MODULES[module].name == "__init__.py"):
+        return inside[0]
+    name = inside[0] if inside else "__init__"
+    return "cli" if name == "__main__" else "loop" if name in LOOP else "ground"
+
+
+def ours(path):
+    return {module for module in imports(path) if module in MODULES}
+
+
+def test_rooms_import_what_the_table_lets_them():
+    found = {room: set() for room in ROOMS}
+    for module, path in MODULES.items():
+        found[room_of(module)] |= set(map(room_of, ours(path))) - {room_of(module)}
+    assert {room: sorted(used) for room, used in found.items()} == {
+        room: sorted(allowed.split()) for room, allowed in ROOMS.items()
+    }
+
+
+def test_the_table_of_rooms_only_runs_down():
+    rooms = list(ROOMS)
+    for number, room in enumerate(rooms):
+        assert set(ROOMS[room].split()) <= set(rooms[:number]), room
+
+
+def test_no_circle_of_imports():
+    graph = {module: ours(path) - {module} for module, path in MODULES.items()}
+    try:
+        list(TopologicalSorter(graph).static_order())
+    except CycleError as error:
+        pytest.fail(f"a circle of imports: {' -> '.join(error.args[1])}")
+
+
+def test_pure_modules_neither_wait_nor_import_packages():
+    allowed = set(sys.stdlib_module_names) | {"rearank_agent"}
+    for module, path in MODULES.items():
+        if module.removeprefix("rearank_agent.").startswith(PURE):
+            outer = {m.split(".")[0] for m in imports(path, module_level=True)}
+            assert outer - allowed == set(), module
+            assert "asyncio" not in outer, module
+
+
+def test_folders_have_three_files_or_more():
+    folders = {path.parent for path in FILES.values()}
+    assert [folder for folder in folders if len(list(folder.glob("*.py"))) < 3] == []
+
+
+def test_the_root_is_small():
+    assert len(list((ROOT / "rearank_agent").glob("*.py"))) <= 15
+
+
+def test_the_wheel_has_names_of_ours_alone(tmp_path):
+    """Others have packages called evals, training and mcp_server; a wheel with those breaks them."""
+    build = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(tmp_path)]
+    subprocess.run([*build, str(ROOT)], check=True, capture_output=True)
+    (wheel,) = tmp_path.glob("*.whl")
+    with ZipFile(wheel) as held:
+        inside = set(held.namelist())
+    names = {name.split("/")[0] for name in inside}
+    assert names - {f"rearank_agent-{rearank_agent.__version__}.dist-info"} == set(PACKAGES)
+    assert set(FILES) <= inside, "a file that is not in the wheel"
+    beside = ("rearank_agent/listwise/template.toml", "rearank_agent/present/page.html.j2",
+              "rearank_evals/report/page.html.j2", "rearank_training/recipes/nano.toml",
+              "rearank_training/lm/nano.toml", "rearank_agent/weights/trunk.onnx")  # fmt: skip
+    assert set(beside) <= inside
 
 
 def test_files_are_small():

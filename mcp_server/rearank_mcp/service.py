@@ -16,17 +16,17 @@ from typing import TYPE_CHECKING, TypeVar
 from rearank_agent.errors import BusyError, InputError, SetupError
 from rearank_agent.present.answer import RerankAnswer, SearchAnswer
 from rearank_agent.present.explanation import Explanation, explanation
-from rearank_agent.present.truncate import check_budget, noted, rerank_answer, search_answer
+from rearank_agent.present.faults import noted
+from rearank_agent.present.truncate import check_budget, rerank_answer, search_answer
 from rearank_agent.reranker import Reranker
 from rearank_agent.search.find import Told, find
-from rearank_agent.settings import cache_folder
 from rearank_agent.store import Store
 from rearank_agent.types import Fault, Passage, Ranking, as_passages
 
 if TYPE_CHECKING:
     from rearank_agent.search.library import Library
 
-__all__ = ["DEADLINE", "MOST_BYTES", "MOST_PASSAGES", "Desk", "runs"]
+__all__ = ["DEADLINE", "MOST_BYTES", "MOST_PASSAGES", "Desk"]
 
 DEADLINE = 50.0
 """Seconds for a request, unless told otherwise: hosts commonly give up after 60."""
@@ -41,15 +41,6 @@ _LEAST = 0.5  # seconds in which something can still be judged
 T = TypeVar("T")
 
 _log = logging.getLogger(__name__)
-
-
-def runs() -> Store:
-    """Where rankings are kept by run: in this user's cache folder.
-
-    Raises:
-        SetupError: a setting cannot be read.
-    """
-    return Store(cache_folder() / "runs.sqlite", most=64 * 1024 * 1024)
 
 
 @dataclass

@@ -13,7 +13,7 @@ from pydantic_ai.toolsets import ToolsetTool, WrapperToolset
 from pydantic_ai.usage import RunUsage
 
 from rearank_agent.errors import InputError, RearankError, SetupError
-from rearank_agent.present.truncate import noted, unjudged
+from rearank_agent.present.faults import noted, unjudged
 from rearank_agent.reranker import Reranker
 from rearank_agent.tool_results.lists import few, listlike
 from rearank_agent.types import Ranking, Usage

@@ -11,14 +11,48 @@ from typing import Annotated
 
 import typer
 
+from rearank_agent.cli.lazy import Command, lazy_group
 from rearank_agent.errors import InputError, RearankError
 
-__all__ = ["app", "main"]
+__all__ = ["COMMANDS", "app", "main"]
+
+
+COMMANDS = {
+    "rerank": Command("rearank_agent.cli.rerank", "Put passages from a file or a pipe in order."),
+    "search": Command(
+        "rearank_agent.cli.search",
+        "Search the files under folders, and put what is found in order.",
+    ),
+    "explain": Command(
+        "rearank_agent.cli.explain",
+        "Tell why the passages of an earlier ranking stand where they stand.",
+    ),
+    "plan": Command(
+        "rearank_agent.cli.plan", "Show what each schedule would cost, before anything runs."
+    ),
+    "eval": Command(
+        "rearank_evals.cli", "Measure policies on collections, with statistics and a report."
+    ),
+    "train": Command("rearank_training.cli", "Make policies from judged queries."),
+    "doctor": Command(
+        "rearank_agent.cli.doctor",
+        "Show what is installed, which policy would run and why, and one timing.",
+    ),
+    "serve": Command(
+        "rearank_agent.cli.serve", "Serve a model with vLLM, with the settings this policy wants."
+    ),
+    "mcp": Command(
+        "rearank_mcp.cli", "Serve MCP: tools for agents in desktop apps, IDEs and programs."
+    ),
+}
+"""Every command by name, in the order of `--help`."""
+
 
 app = typer.Typer(
     name="rearank-agent",
     help="Put search results in order of relevance, with the reasons.",
     epilog="Start with: rearank-agent search 'your question' FOLDER",
+    cls=lazy_group(COMMANDS),
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
@@ -51,18 +85,3 @@ def main() -> None:
     except RearankError as error:
         print(f"rearank-agent: {error}", file=sys.stderr)
         sys.exit(2 if isinstance(error, InputError) else 1)
-
-
-# They add their commands to `app`, in the order --help shows them.
-from rearank_agent.cli import rerank  # noqa: E402, F401, I001
-from rearank_agent.cli import explain  # noqa: E402, F401
-from rearank_agent.cli import plan  # noqa: E402, F401
-from rearank_evals.cli import evaluate  # noqa: E402, F401
-from rearank_training.cli import rows  # noqa: E402, F401
-from rearank_training.cli import embedded  # noqa: E402, F401
-from rearank_training.cli import lm  # noqa: E402, F401
-from rearank_agent.cli import doctor  # noqa: E402, F401
-from rearank_agent.cli import serve  # noqa: E402, F401
-from rearank_mcp.cli import serve as mcp  # noqa: E402, F401
-from rearank_mcp.cli import install  # noqa: E402, F401
-from rearank_mcp.cli import proxy  # noqa: E402, F401

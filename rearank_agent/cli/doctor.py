@@ -15,13 +15,12 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from rearank_agent.cli import app
 from rearank_agent.cli.complete import policies
 from rearank_agent.cli.policy_options import Asking
 from rearank_agent.errors import RearankError
 
 if TYPE_CHECKING:
-    from rearank_agent.policies.registry import Policy
+    from rearank_agent.policies.protocol import Policy
 
 _PARTS = {
     "core": ("onnxruntime", "tokenizers", "numpy", "bm25s", "pydantic-ai-slim", "mcp"),
@@ -34,6 +33,8 @@ _SAMPLE = (
     "months until it feels the warmth and movement of an animal nearby. A female starts to "
     "lay eggs two days after her first meal, about twenty of them a day, sample {number}."
 )
+
+app = typer.Typer(add_completion=False, rich_markup_mode="rich")
 
 
 @app.command()
@@ -120,7 +121,7 @@ def _server(judge: Policy) -> dict[str, Any]:
     found = {"model": serving.root, "takes": f"{serving.length} tokens"}
     if trained := Trained.load(serving.root):
         found["trained with"] = told(trained.asking())
-    elif note := hint(judge.name, serving.root, judge.template):
+    elif note := hint(judge.name, serving.root, judge.config.template):
         found["note: words"] = note
     return found
 

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rearank_agent.cli import app
 from rearank_agent.cli.options import Html
 from rearank_agent.errors import InputError
 
 if TYPE_CHECKING:
     from rearank_agent.types import Ranking
+
+app = typer.Typer(add_completion=False, rich_markup_mode="rich")
 
 
 @app.command()
@@ -60,9 +61,9 @@ def _plain(line: str) -> str:
 
 def _ranking(run: str) -> Ranking:
     """The ranking in a file, or the kept one of a run."""
-    from rearank_agent.present.truncate import short
+    from rearank_agent.store import runs
+    from rearank_agent.text import short
     from rearank_agent.types import Ranking
-    from rearank_mcp.service import runs
 
     file = Path(run)
     try:

@@ -11,7 +11,19 @@ from typing import Annotated, Any, get_type_hints
 
 import typer
 
-__all__ = ["Html", "with_options"]
+__all__ = ["Html", "Instruction", "Json", "Query", "Top", "with_options"]
+
+Query = Annotated[str, typer.Argument(help="What you want to know.", show_default=False)]
+Instruction = Annotated[
+    str, typer.Option(help="One sentence on what relevant means here.", show_default=False)
+]
+Top = Annotated[
+    int | None,
+    typer.Option(
+        min=1, help="Show only so many.  [10 in a terminal, else all]", show_default=False
+    ),
+]
+Json = Annotated[bool, typer.Option("--json", help="Give the whole Ranking as one JSON object.")]
 
 Html = Annotated[
     Path | None,

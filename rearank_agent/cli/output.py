@@ -16,7 +16,8 @@ from rich.table import Table
 from rich.text import Text
 
 from rearank_agent.policies.registry import NAMES
-from rearank_agent.present.truncate import printable, short, unjudged
+from rearank_agent.present.faults import unjudged
+from rearank_agent.text import printable, short
 from rearank_agent.types import Fault, Ranked, Ranking, Usage
 
 _SHOWN = 10

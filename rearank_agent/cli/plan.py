@@ -9,18 +9,19 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from rearank_agent.cli import app
 from rearank_agent.cli.complete import policies
 
 if TYPE_CHECKING:
     from rearank_agent.llm.policy import LLM
-    from rearank_agent.policies.registry import Policy
+    from rearank_agent.policies.protocol import Policy
     from rearank_agent.schedules import Schedule
     from rearank_agent.types import Passage
 
 _QUERY = "a question of about ten words, as people ask them"
 _PASSAGE = "word " * 60
 _BYTES_A_TOKEN = 4.0  # of usual English text
+
+app = typer.Typer(add_completion=False, rich_markup_mode="rich")
 
 
 @app.command()
@@ -89,13 +90,19 @@ def _row(schedule: Schedule, sample: list[Passage], judge: Policy | None) -> dic
     prompt = sum(_tokens(judge, [sample[p] for p in window]) for window in windows)
     needs = "--format scores" if schedule.comparable else "any"
     return row | {
-        "prompt_tokens": prompt, "reply_tokens": len(windows) * judge.budget, "format": needs
+        "prompt_tokens": prompt, "reply_tokens": len(windows) * judge.config.budget, "format": needs
     }  # fmt: skip
 
 
 def _tokens(judge: LLM, window: list[Passage]) -> int:
-    from rearank_agent.listwise.reply import ask
+    from rearank_agent.listwise import ask
 
-    asked = ask(_QUERY, window, think=judge.think, template=judge.template, cut=judge.cut)
+    asked = ask(
+        _QUERY,
+        window,
+        think=judge.config.think,
+        template=judge.config.template,
+        cut=judge.config.cut,
+    )
     size = sum(len(message["content"].encode()) for message in asked.messages)
     return int(size / _BYTES_A_TOKEN) + 5 * len(asked.messages)

@@ -15,7 +15,7 @@ from rearank_agent.errors import InputError, PolicyError
 
 if TYPE_CHECKING:
     from rearank_agent.llm.policy import LLM
-    from rearank_agent.policies.registry import Policy
+    from rearank_agent.policies.protocol import Policy
     from rearank_agent.reranker import Reranker
 
 MODELS = "For models (vllm:NAME, openai:NAME, ...)"
@@ -98,14 +98,13 @@ class Asking:
 
     def judge(self, name: str) -> Policy:
         """The policy of a name, asked and kept as these options want it; raises as `asked`."""
-        from rearank_agent.policies.votes import Cached, Votes
-        from rearank_agent.settings import cache_folder
-        from rearank_agent.store import Store
+        from rearank_agent.policies.cached import Cached
+        from rearank_agent.policies.votes import Votes
+        from rearank_agent.store import replies
 
         judge = self.asked(name)
         if self.replay or (self.cache and judge.window):
-            store = Store(cache_folder() / "replies.sqlite")
-            judge = Cached(judge, store, replay=self.replay)
+            judge = Cached(judge, replies(), replay=self.replay)
         return Votes(judge, self.votes) if self.votes else judge
 
     def asked(self, name: str) -> Policy:
@@ -163,7 +162,8 @@ def _as_trained(judge: LLM, asking: dict[str, Any]) -> LLM:
         raise InputError(
             f"{wrong}; leave out --template and --format, or serve a copy without {NAME} to try it"
         )
-    own = {k: v for k, v in trained.asking().items() if k not in asking and v != getattr(judge, k)}
+    now = judge.config.asking()
+    own = {k: v for k, v in trained.asking().items() if k not in asking and v != now[k]}
     if not own:
         return judge
     print(f"note: {judge.name} is asked as it was trained: {told(own)}", file=sys.stderr)

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from rearank_agent.cli import app
+app = typer.Typer(add_completion=False, rich_markup_mode="rich")
 
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})

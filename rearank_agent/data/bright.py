@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from rearank_agent.data.collection import Collection, counted, matched
-from rearank_agent.errors import InputError, SetupError
+from rearank_agent.errors import InputError, SetupError, install_line
 from rearank_agent.files import digest_of
 from rearank_agent.types import Passage
 
@@ -155,7 +155,7 @@ def _columns(files: Sequence[Path], *names: str) -> Any:
     except ImportError:
         raise SetupError(
             "pyarrow is not installed, and BRIGHT is published in Parquet: "
-            "pip install 'rearank-agent[bright]'"
+            f"{install_line('bright')}"
         ) from None
     tables, path = [], files[0]
     try:

@@ -20,8 +20,7 @@ from rearank_agent.data.collection import Collection, counted
 from rearank_agent.data.trec import Run, read_run
 from rearank_agent.errors import InputError, SetupError
 from rearank_agent.files import write
-from rearank_agent.policies.lexical import best
-from rearank_agent.policies.lexical import bm25 as index_of
+from rearank_agent.policies.lexical import bm25_index, bm25_search
 from rearank_agent.settings import cache_folder
 from rearank_agent.text import words
 
@@ -139,13 +138,13 @@ def bm25(collection: Collection, depth: int, language: str = "english") -> dict[
     tokens = cut(texts)
     if not any(tokens):  # of which bm25s can make no index
         return {query: [] for query in collection.queries}
-    index = index_of(tokens)
+    index = bm25_index(tokens)
     asked = cut(list(collection.queries.values()))
     excluded = collection.excluded or {}
     lists = {}
     for query, words_ in zip(collection.queries, asked, strict=True):
         out = frozenset(excluded.get(query, ()))
-        found = [ids[position] for position, _ in best(index, words_, depth + len(out))]
+        found = [ids[position] for position, _ in bm25_search(index, words_, depth + len(out))]
         lists[query] = [passage for passage in found if passage not in out][:depth]
     return lists
 

@@ -15,8 +15,8 @@ from itertools import islice
 from typing import Any
 
 from rearank_agent.data.collection import Collection, counted, matched
-from rearank_agent.errors import InputError, RearankError, SetupError
-from rearank_agent.present.truncate import printable, short
+from rearank_agent.errors import InputError, RearankError, SetupError, install_line
+from rearank_agent.text import printable, short
 from rearank_agent.types import Passage
 
 __all__ = ["BEIR_MISSING", "GROUPS", "Stored", "ir_dataset"]
@@ -213,7 +213,7 @@ def _library() -> Any:
     except ImportError:
         raise SetupError(
             "ir_datasets is not installed, and only it knows collections by id: "
-            "pip install 'rearank-agent[eval]'"
+            f"{install_line('eval')}"
         ) from None
     ir_datasets.log.easy().logger().addFilter(_hear)
     return ir_datasets

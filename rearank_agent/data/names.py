@@ -7,7 +7,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from rearank_agent.data.collection import Collection, counted, read_folder
+from rearank_agent.data.beir import read_folder
+from rearank_agent.data.collection import Collection, counted
 from rearank_agent.errors import InputError
 
 __all__ = ["chosen", "collections", "remarks"]

@@ -1,1 +1,11 @@
-"""What a language model is asked about a window of passages, and which replies are accepted."""
+"""What a language model is asked about a window of passages, and which replies are accepted.
+
+Training, serving and evaluation use these three functions, so that what is rewarded is what is
+served and what is measured (REARANK, arXiv 2505.20046, section 3).
+"""
+
+from rearank_agent.listwise.answer_format import say
+from rearank_agent.listwise.prompt import ask
+from rearank_agent.listwise.reply import read
+
+__all__ = ["ask", "read", "say"]

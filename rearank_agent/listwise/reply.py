@@ -1,7 +1,7 @@
-"""The words of listwise reranking: what we ask, how an order is said, what we accept as one.
+"""Which replies of a language model are accepted, and the order or scores in them.
 
-Training, serving and evaluation all use these three functions, so that what is rewarded is
-what is served and what is measured (REARANK, arXiv 2505.20046, section 3).
+Training, serving and evaluation all read replies here, so that what is rewarded is what is served
+and what is measured (REARANK, arXiv 2505.20046, section 3).
 """
 
 from __future__ import annotations
@@ -9,38 +9,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal, TypedDict
 
-from rearank_agent.listwise.sanitize import neutral, without_controls
-from rearank_agent.listwise.template import Template, fill
+from rearank_agent.listwise.answer_format import BEST_SCORE, TAG, Format
 from rearank_agent.text import sentences
-from rearank_agent.types import Fault, Passage, Rationale
+from rearank_agent.types import Fault, Rationale
 
-__all__ = [
-    "BEST_SCORE",
-    "FORMAT_VERSION",
-    "Asked",
-    "Format",
-    "Message",
-    "Reading",
-    "ask",
-    "ask_again",
-    "begin_answer",
-    "glue",
-    "identifiers",
-    "read",
-    "say",
-]
+__all__ = ["Reading", "read"]
 
-FORMAT_VERSION = 1
-"""Of the form of messages and answers; part of a policy's fingerprint."""
-
-BEST_SCORE = 10.0
-"""Where scores are asked for; the worst is 0."""
-
-Format = Literal["order", "scores"]
-
-_TAG = re.compile(r"<(/?)(think|answer)\s*>", re.IGNORECASE)
 _IDENTIFIER = re.compile(r"\[\s*([0-9]+)\s*\]")
 _SCORED = re.compile(r"\[\s*([0-9]+)\s*\]\s*[:=]?\s*([0-9]+(?:\.[0-9]+)?)")
 _CHAIN: dict[Format, re.Pattern[str]] = {
@@ -51,149 +26,6 @@ _CHAIN: dict[Format, re.Pattern[str]] = {
 }
 _MENTION = re.compile(r"\[\s*([0-9]{1,6})\s*\]|\b[Pp]assages? ([0-9]{1,6})\b")
 _SILENT = Rationale()
-_OTHERWISE = "tags, control tokens or bracketed numbers were shown in other brackets"
-
-
-class Message(TypedDict):
-    """One turn of a chat."""
-
-    role: Literal["system", "user", "assistant"]
-    content: str
-
-
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """The messages of one window, and what was cut or neutralised to write them."""
-
-    messages: tuple[Message, ...]
-    faults: tuple[Fault, ...]
-
-
-def ask(
-    query: str,
-    passages: Sequence[Passage],
-    *,
-    instruction: str = "",
-    form: Format = "order",
-    think: bool = True,
-    template: Template | None = None,
-    cut: int = 1200,
-) -> Asked:
-    """The messages that ask for the order, or the scores, of one window.
-
-    Args:
-        query: never cut.
-        passages: the window; the model knows them as [1] to [n].
-        instruction: one sentence on what relevant means here.
-        form: of the answer.
-        think: whether to ask for a thought before the answer.
-        template: other words than the package's own.
-        cut: the most characters of a passage's content that are shown.
-    """
-    words = template or Template.default()
-    told = fill(words.instruction, instruction=neutral(instruction)) if instruction else ""
-    common = {"query": neutral(query), "n": len(passages)}
-    closing = f"{words.think if think else words.direct}\n{getattr(words, form)}"
-
-    turns: list[Message] = []
-    if words.system:
-        turns.append({"role": "system", "content": fill(words.system, **common)})
-    turns += _exchange(fill(words.opening, **common, instruction=told), words.opening_reply)
-    contents = [passage.content.strip() for passage in passages]
-    shown = [_shortened(content, cut) for content in contents]
-    safe = [neutral(text) for text in shown]
-    for number, text in enumerate(safe, 1):
-        turn = fill(words.passage, **common, number=number, text=text)
-        turns += _exchange(turn, fill(words.passage_reply, number=number))
-    turns.append({"role": "user", "content": fill(closing, **common)})
-    short = _where(passages, contents, shown)
-    faults = []
-    if short:
-        faults.append(Fault("cut", short, f"only the first {cut} characters were shown"))
-    if (steering := _where(passages, shown, safe)) or neutral(
-        asked := query + instruction
-    ) != asked:
-        faults.append(Fault("neutralised", steering, _OTHERWISE))
-    return Asked(tuple(turns), tuple(faults))
-
-
-def _exchange(said: str, answered: str) -> list[Message]:
-    return [{"role": "user", "content": said}, {"role": "assistant", "content": answered}]
-
-
-def _shortened(content: str, cut: int) -> str:
-    if len(content) <= cut:
-        return content
-    head = content[:cut]
-    return head.rsplit(maxsplit=1)[0] if re.search(r"\s", head) else head
-
-
-def _where(
-    passages: Sequence[Passage], before: Sequence[str], after: Sequence[str]
-) -> tuple[str, ...]:
-    changes = zip(passages, before, after, strict=True)
-    return tuple(passage.id for passage, old, new in changes if old != new)
-
-
-def ask_again(
-    asked: Sequence[Message], reply: str, form: Format = "order", template: Template | None = None
-) -> tuple[Message, ...]:
-    """The messages that ask once more, for the answer alone, after a reply that held none."""
-    words = template or Template.default()
-    told: Message = {"role": "assistant", "content": _plain(reply) or "..."}
-    last: Message = {"role": "user", "content": f"{words.again}\n{getattr(words, form)}"}
-    return (*asked, told, last)
-
-
-def begin_answer(reply: str) -> str:
-    """The reply as a closed thought with an answer begun: what a server is to go on from.
-
-    Two line ends follow the thought, as the chat templates of thinking models write it.
-    """
-    thought = _plain(reply)
-    return f"<think>\n{thought}\n</think>\n\n<answer>" if thought else "<answer>"
-
-
-def glue(thought: str, answer: str, *, ended: bool = True) -> str:
-    """A reply as one text, when its thought came apart from it.
-
-    Args:
-        thought: without a thought the answer is the reply.
-        answer: what came beside it.
-        ended: whether the thought came to its end; one that did not is no answer.
-    """
-    if not thought:
-        return answer
-    end = "\n</think>\n" if ended else ""
-    return f"<think>\n{_plain(thought)}{end}{answer}"
-
-
-def _plain(said: str) -> str:
-    """What a model said, without tags and control tokens: it goes into a prompt again."""
-    return without_controls(_TAG.sub("", said)).strip()
-
-
-def identifiers(n: int, form: Format = "order") -> str:
-    """A regular expression of the rest of an answer: n identifiers of the window, and its end."""
-    one = rf"\[({'|'.join(str(number) for number in range(1, n + 1))})\]"
-    one, between = (one, " > ") if form == "order" else (f"{one} (10|[0-9])", ", ")
-    return f"{one}({between}{one}){{{n - 1}}}</answer>"
-
-
-def say(order: Iterable[int], thought: str = "", scores: Sequence[float] | None = None) -> str:
-    """A whole reply in the form we ask for; `read` takes it back.
-
-    Args:
-        order: positions from 0, best first.
-        thought: put in front inside its tags; none gives a direct answer.
-        scores: one per position, 0 to 10; given, the answer says them instead of the order.
-    """
-    if scores is None:
-        answer = " > ".join(f"[{position + 1}]" for position in order)
-    else:
-        answer = ", ".join(f"[{position + 1}] {scores[position]:g}" for position in order)
-    head = f"<think>\n{thought}\n</think>\n" if thought else ""
-    return f"{head}<answer>{answer}</answer>"
 
 
 @dataclass(frozen=True, slots=True)
@@ -261,7 +93,7 @@ def read(text: str, n: int, form: Format = "order", ids: Sequence[str] = ()) -> 
 
 def _split(text: str, form: Format) -> tuple[str, str]:
     """Thought and answer; an empty answer where none can be trusted."""
-    tags = [(t[1] + t[2].lower(), t.start(), t.end()) for t in _TAG.finditer(text)]
+    tags = [(t[1] + t[2].lower(), t.start(), t.end()) for t in TAG.finditer(text)]
     if not tags:
         return "", text if _CHAIN[form].fullmatch(text) else ""
     closed = next((tag for tag in reversed(tags) if tag[0] == "/think"), None)
@@ -277,7 +109,7 @@ def _split(text: str, form: Format) -> tuple[str, str]:
                 opened = after
             elif name == "/answer" and opened >= 0:
                 opened, answer = -1, text[opened:at]
-    return _TAG.sub("", thought).strip(), answer
+    return TAG.sub("", thought).strip(), answer
 
 
 def _repairs(

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from itertools import count as count_up
 
 from rearank_agent.errors import PolicyError
-from rearank_agent.listwise.reply import Asked, Message
+from rearank_agent.listwise.prompt import Asked, Message
 
 __all__ = ["Count", "answer_tokens", "fitted", "guessed_tokens"]
 

@@ -37,7 +37,8 @@ from pydantic_ai.settings import ModelSettings
 from pydantic_ai.usage import RequestUsage
 
 from rearank_agent.errors import PolicyError
-from rearank_agent.listwise.reply import Message, glue
+from rearank_agent.listwise.answer_format import glue
+from rearank_agent.listwise.prompt import Message
 from rearank_agent.llm.limits import patiently, process_cap
 from rearank_agent.llm.provider import taken
 from rearank_agent.llm.vllm import Endpoint, Served

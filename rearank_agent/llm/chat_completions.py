@@ -29,7 +29,7 @@ from pydantic_ai.messages import (
 )
 from pydantic_ai.usage import RequestUsage
 
-from rearank_agent.listwise.reply import Message
+from rearank_agent.listwise.prompt import Message
 
 __all__ = ["refusal", "response", "turns"]
 

@@ -15,7 +15,7 @@ from typing import Any, Self
 
 from rearank_agent.errors import InputError, SetupError
 from rearank_agent.files import write
-from rearank_agent.listwise.reply import FORMAT_VERSION, Format
+from rearank_agent.listwise.answer_format import FORMAT_VERSION, Format
 from rearank_agent.listwise.template import Template
 from rearank_agent.llm.budget import LEAST_CUT
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING
 
 from pydantic_ai.exceptions import (
     AgentRunError,
@@ -20,33 +19,41 @@ from pydantic_ai.exceptions import (
 )
 
 from rearank_agent.errors import PolicyError
-from rearank_agent.listwise.reply import (
-    Asked,
-    Message,
-    Reading,
-    ask,
-    ask_again,
-    begin_answer,
-    identifiers,
-    read,
-)
+from rearank_agent.listwise import ask, read
+from rearank_agent.listwise.answer_format import begin_answer, identifiers
+from rearank_agent.listwise.prompt import Asked, Message, ask_again
+from rearank_agent.listwise.reply import Reading
 from rearank_agent.llm.budget import LEAST_CUT, answer_tokens, fitted
-from rearank_agent.llm.chat import Said, policy_error
+from rearank_agent.llm.chat import Chat, Said, policy_error
+from rearank_agent.llm.checkpoint import Trained
 from rearank_agent.types import Fault, Reply, Task, Usage, Window
-
-if TYPE_CHECKING:
-    from rearank_agent.llm.policy import LLM
 
 __all__ = ["Conversation"]
 
-_HIDDEN_THOUGHT = 16_384  # tokens on top, where effort buys a thought that counts as reply
-
 
 class Conversation:
-    """A policy's conversation with its model about one window."""
+    """The conversation with a model about one window.
 
-    def __init__(self, policy: LLM, task: Task, window: Window) -> None:
-        self.policy, self.chat, self.task = policy, policy.chat, task
+    Args:
+        chat: the model.
+        config: how it is asked.
+        task, window: what is judged.
+        length: the tokens of prompt and reply together that the model takes; None if unknown.
+        hidden: tokens on top of the reply's budget, for a thought that counts as reply.
+    """
+
+    def __init__(
+        self,
+        chat: Chat,
+        config: Trained,
+        task: Task,
+        window: Window,
+        *,
+        length: int | None = None,
+        hidden: int = 0,
+    ) -> None:
+        self.chat, self.config, self.task = chat, config, task
+        self.length, self.hidden = length, hidden
         self.passages = [task.candidates[position] for position in window]
         self.ids = task.ids(window)
         self.spent: list[Usage] = []
@@ -55,7 +62,7 @@ class Conversation:
         """What the policy says of the window.
 
         Raises:
-            PolicyError: the model could not be asked, refused, or was trained with other words.
+            PolicyError: the model could not be asked, or refused.
         """
         try:
             asked, said = await self._ask()
@@ -84,18 +91,16 @@ class Conversation:
         return sum(self.spent, Usage())
 
     def _read(self, text: str) -> Reading:
-        return read(text, len(self.ids), self.policy.form, self.ids)
+        return read(text, len(self.ids), self.config.form, self.ids)
 
     async def _say(self, messages: Sequence[Message], **settings: object) -> Said:
         return await self.chat.say(self.task.run, messages, self.spent, **settings)
 
     async def _ask(self) -> tuple[Asked, Said]:
         """Ask; a window that the server finds too long is asked again, all of it shorter."""
-        cut, budget = self.policy.cut, self.policy.budget
-        served = await self.chat.served()
-        self.policy.agree(served.root)
+        cut, budget = self.config.cut, self.config.budget
         while True:
-            asked, room = await self._fitted(cut, budget, served.length)
+            asked, room = await self._fitted(cut, budget)
             try:
                 return asked, await self._say(asked.messages, max_tokens=room)
             except ModelContextWindowExceededError as error:
@@ -107,25 +112,24 @@ class Conversation:
                         f"a window of {n} passages is too long for the model: {said}", self._usage()
                     ) from error
 
-    async def _fitted(self, cut: int, budget: int, most: int | None) -> tuple[Asked, int]:
+    async def _fitted(self, cut: int, budget: int) -> tuple[Asked, int]:
         words = partial(
             ask,
             self.task.query,
             self.passages,
             instruction=self.task.instruction,
-            form=self.policy.form,
-            think=self.policy.think,
-            template=self.policy.template,
+            form=self.config.form,
+            think=self.config.think,
+            template=self.config.template,
         )
-        if most is None:
-            hidden = self.policy.effort and not await self.chat.endpoint()
-            return words(cut=cut), budget + (_HIDDEN_THOUGHT if hidden else 0)
+        if self.length is None:
+            return words(cut=cut), budget + self.hidden
         return await fitted(
             lambda cut: words(cut=cut),
             lengths=[len(passage.content) for passage in self.passages],
             cut=cut,
             budget=budget,
-            most=most,
+            most=self.length,
             count=partial(self.chat.tokens, self.task.run),
         )
 
@@ -148,7 +152,7 @@ class Conversation:
             bound = {
                 "add_generation_prompt": False,
                 "continue_final_message": True,
-                "structured_outputs": {"regex": identifiers(n, self.policy.form)},
+                "structured_outputs": {"regex": identifiers(n, self.config.form)},
             }
             last: Message = {"role": "assistant", "content": begin_answer(said.text)}
             turns = (*asked.messages, last)
@@ -158,8 +162,8 @@ class Conversation:
                 return f"<answer>{more.bare}"
             except ModelRequestRejectedError:
                 pass  # a chat template that cannot go on with a turn; ask in words
-        again = ask_again(asked.messages, said.text, self.policy.form, self.policy.template)
-        room = answer_tokens(n) if endpoint else self.policy.budget
+        again = ask_again(asked.messages, said.text, self.config.form, self.config.template)
+        room = answer_tokens(n) if endpoint else self.config.budget
         more = await self._say(again, max_tokens=room, thinking=False)
         self.spent.append(more.usage)
         return more.text

@@ -11,13 +11,14 @@ from functools import cached_property
 from hashlib import sha256
 from typing import Literal
 
+from pydantic_ai.exceptions import AgentRunError
 from pydantic_ai.models import Model
 from pydantic_ai.settings import ModelSettings
 
 from rearank_agent.errors import InputError, PolicyError, SetupError
-from rearank_agent.listwise.reply import BEST_SCORE, FORMAT_VERSION, Format
+from rearank_agent.listwise.answer_format import BEST_SCORE, FORMAT_VERSION, Format
 from rearank_agent.listwise.template import Template
-from rearank_agent.llm.chat import Chat
+from rearank_agent.llm.chat import Chat, policy_error
 from rearank_agent.llm.checkpoint import Trained
 from rearank_agent.llm.conversation import Conversation
 from rearank_agent.llm.provider import model_of
@@ -28,6 +29,8 @@ __all__ = ["LLM", "Effort"]
 
 Effort = Literal["minimal", "low", "medium", "high"]
 
+_HIDDEN_THOUGHT = 16_384  # tokens on top, where effort buys a thought that counts as reply
+
 
 class LLM:
     """A policy over any pydantic-ai model.
@@ -37,14 +40,9 @@ class LLM:
 
     Attributes:
         name: as `policy()` knows it: "vllm:NAME", "anthropic:NAME", ...
-        form: whether it is asked for an order or for scores from 0 to 10. Only scores compare
-            across windows.
-        think: whether a thought is asked for, and thinking is on where the model can switch it.
+        config: how it is asked. Its scores compare across windows, its orders do not. `think` also
+            switches thinking on or off where the model can.
         effort: how hard a model thinks that has such a setting.
-        template: the words.
-        budget: the most tokens of a reply, thought included; 2,048 as in the paper.
-        cut: the most characters of a passage that are shown.
-        window: the most passages shown at once.
         timeout: seconds a call may take.
 
     Raises:
@@ -68,14 +66,13 @@ class LLM:
         window: int = 20,
         timeout: float = 120.0,
     ) -> None:
-        self.template = template or Template.default()
-        Trained(self.template, form, think, window, cut, budget)  # the ranges stand there
+        words = template or Template.default()
+        self.config = Trained(words, form, think, window, cut, budget)
         if not timeout > 0:
             raise InputError(f"a call must have more than 0 s: {timeout}")
         if effort and not think:
             raise InputError("effort is for a model that thinks; give one or the other")
-        self.form, self.think, self.effort = form, think, effort
-        self.budget, self.cut, self.window, self.timeout = budget, cut, window, timeout
+        self.effort, self.timeout = effort, timeout
         settings = ModelSettings(
             temperature=0.0, seed=0, max_retries=0, timeout=timeout, request_timeout=timeout
         )
@@ -91,7 +88,12 @@ class LLM:
     @property
     def scores(self) -> bool:
         """Scores on one scale compare across windows; orders do not."""
-        return self.form == "scores"
+        return self.config.form == "scores"
+
+    @property
+    def window(self) -> int:
+        """The most passages shown at once."""
+        return self.config.window
 
     @property
     def blend(self) -> float:
@@ -102,14 +104,15 @@ class LLM:
     def fingerprint(self) -> str:
         """The name, then all that the replies depend on."""
         taken = [s for s in ("temperature=0", "seed=0") if s[:-2] not in self.chat.dropped]
-        how = ["think" if self.think else "direct", *([self.effort] if self.effort else [])]
+        asked = self.config
+        how = ["think" if asked.think else "direct", *([self.effort] if self.effort else [])]
         at = discreet(self.chat.sample.base_url or "")
         own = json.dumps(self.chat.sample.settings or {}, sort_keys=True, default=str)
         settings = sha256(own.encode()).hexdigest()[:8] if self.chat.sample.settings else ""
         return " ".join(
             [
-                self.name, self.form, *how, f"words={self.template.fingerprint}",
-                f"format={FORMAT_VERSION}", f"tokens={self.budget}", f"cut={self.cut}", *taken,
+                self.name, asked.form, *how, f"words={asked.template.fingerprint}",
+                f"format={FORMAT_VERSION}", f"tokens={asked.budget}", f"cut={asked.cut}", *taken,
                 *([f"settings={settings}"] if settings else []), *([f"at={at}"] if at else []),
             ]
         )  # fmt: skip
@@ -121,7 +124,21 @@ class LLM:
             PolicyError: the model could not be asked, refused, or was trained with other words;
                 the message has what it said.
         """
-        return await Conversation(self, task, window).reply()
+        try:
+            served = await self.chat.served()
+        except AgentRunError as error:
+            raise policy_error(error) from error
+        self.agree(served.root)
+        hidden = self.effort and served.length is None and not await self.chat.endpoint()
+        conversation = Conversation(
+            self.chat,
+            self.config,
+            task,
+            window,
+            length=served.length,
+            hidden=_HIDDEN_THOUGHT if hidden else 0,
+        )
+        return await conversation.reply()
 
     def agree(self, root: str) -> None:
         """Refuse a model trained with other words, where its folder can be read here.
@@ -140,7 +157,7 @@ class LLM:
             trained = Trained.load(root)
         except SetupError as error:
             raise PolicyError(str(error)) from error
-        if trained and (wrong := trained.mismatch(self.template, self.form)):
+        if trained and (wrong := trained.mismatch(self.config.template, self.config.form)):
             raise PolicyError(
                 f"{wrong}; start this program again while the model is served, or in Python: "
                 f"policy({self.name!r}, **Trained.load({root!r}).asking())"

@@ -18,7 +18,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from rearank_agent.errors import InputError, SetupError
+from rearank_agent.errors import InputError, SetupError, install_line
 from rearank_agent.llm.budget import answer_tokens
 from rearank_agent.llm.checkpoint import Trained
 
@@ -67,7 +67,7 @@ def vllm_command(given: str = "") -> str:
         raise SetupError(
             f"there is no program {given}"
             if given
-            else "vLLM is not installed here: pip install 'rearank-agent[serve]' on a machine with "
+            else f"vLLM is not installed here: {install_line('serve')} on a machine with "
             "a GPU, or name the program of another environment: --vllm PATH/bin/vllm"
         )
     return found

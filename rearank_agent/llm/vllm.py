@@ -30,7 +30,7 @@ from pydantic_ai.profiles import ModelProfile
 from pydantic_ai.settings import ModelSettings
 
 from rearank_agent.errors import SetupError
-from rearank_agent.listwise.reply import Message
+from rearank_agent.listwise.prompt import Message
 from rearank_agent.llm.chat_completions import refusal, response, turns
 from rearank_agent.redact import discreet, keep_secret
 

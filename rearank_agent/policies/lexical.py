@@ -1,4 +1,4 @@
-"""The judges that need no model: BM25 over the candidates, and the order as it came."""
+"""BM25 over the candidates, and the BM25 index that search and first stages share."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ import bm25s
 import numpy as np
 from numpy.typing import NDArray
 
-from rearank_agent.policies.registry import best_first, no_instruction
+from rearank_agent.policies.protocol import best_first, no_instruction
 from rearank_agent.text import Terms, Tokenizer, content, sentences, words
 from rearank_agent.types import Passage, Quote, Rationale, Reply, Task, Usage, Window
 
-__all__ = ["FirstStage", "Lexical", "best", "bm25"]
+__all__ = ["Lexical", "bm25_index", "bm25_search"]
 
 
-def bm25(texts: list[list[str]]) -> bm25s.BM25:
+def bm25_index(texts: list[list[str]]) -> bm25s.BM25:
     """A BM25 index over texts cut into tokens: Lucene's form, k1 0.9, b 0.4 as in TREC runs."""
     index = bm25s.BM25(method="lucene", k1=0.9, b=0.4)
     index.index(texts, show_progress=False)
     return index
 
 
-def best(
+def bm25_search(
     index: bm25s.BM25, tokens: Sequence[str], depth: int, wanted: NDArray[np.bool_] | None = None
 ) -> list[tuple[int, float]]:
     """Positions and BM25 scores, best first, equal ones in order; only scores above 0.
@@ -102,7 +102,9 @@ class Lexical:
         tokens = tuple(tuple(content(p.content, self.tokenizer)) for p in task.candidates)
         known = set().union(*tokens)
         asked = [token for token in terms.tokens if token in known]
-        scores = bm25([*map(list, tokens)]).get_scores(asked) if asked else np.zeros(len(tokens))
+        scores = (
+            bm25_index([*map(list, tokens)]).get_scores(asked) if asked else np.zeros(len(tokens))
+        )
         return _Scored(terms, tokens, tuple(float(score) for score in scores))
 
     def _rationale(self, passage: Passage, terms: Terms, tokens: Sequence[str]) -> Rationale:
@@ -113,21 +115,3 @@ class Lexical:
         spans = sentences(passage.text)
         best = max(spans, key=found, default=None)
         return terms.rationale(tokens, (best,) if best and found(best) else ())
-
-
-@dataclass(frozen=True)
-class FirstStage:
-    """Keeps the order it was given: the baseline of every measurement."""
-
-    name = "first-stage"
-    fingerprint = "first-stage"
-    scores = True
-    scale = 1.0
-    blend = 0.0
-    window = None
-
-    async def judge(self, task: Task, window: Window) -> Reply:
-        """Order the window as it stands in the task."""
-        n = len(task.candidates)
-        scores = tuple(1 - position / n for position in window)
-        return Reply(best_first(scores), scores, faults=no_instruction(task, self.name))

@@ -1,138 +1,22 @@
-"""Policies that wrap a policy: what was said before, and what several readings agree on."""
+"""A window judged in several orders, and what the replies agree on."""
 
 from __future__ import annotations
 
 import asyncio
-import json
 import random
 from collections.abc import Sequence
 from dataclasses import replace
-from hashlib import sha256
 from statistics import fmean
 
-from rearank_agent.errors import InputError, PolicyError, SetupError
-from rearank_agent.policies.registry import Policy
-from rearank_agent.store import Store
-from rearank_agent.types import Fault, Rationale, Reply, Task, Usage, Window
+from rearank_agent.errors import InputError
+from rearank_agent.policies.protocol import Policy
+from rearank_agent.policies.wrapper import WindowWrapper, answered
+from rearank_agent.types import Fault, Ranking, Rationale, Reply, Task, Usage, Window
 
-__all__ = ["Cached", "Votes"]
-
-
-class _Wrapped:
-    """A policy that judges through another one."""
-
-    def __init__(self, policy: Policy) -> None:
-        if policy.window is None:
-            raise InputError(
-                f"the policy {policy.name} judges by the whole request, "
-                "so its windows can neither be kept nor shuffled"
-            )
-        self.policy = policy
-
-    @property
-    def name(self) -> str:
-        """The wrapped policy's name."""
-        return self.policy.name
-
-    @property
-    def scores(self) -> bool:
-        """Whether the wrapped policy's scores compare across windows."""
-        return self.policy.scores
-
-    @property
-    def scale(self) -> float | None:
-        """The wrapped policy's scale."""
-        return self.policy.scale
-
-    @property
-    def blend(self) -> float:
-        """The wrapped policy's own blend."""
-        return self.policy.blend
-
-    @property
-    def window(self) -> int | None:
-        """The wrapped policy's window."""
-        return self.policy.window
+__all__ = ["Votes", "voted"]
 
 
-def _answered(reply: Reply) -> bool:
-    return all(fault.kind != "unreadable" for fault in reply.faults)
-
-
-class Cached(_Wrapped):
-    """Replies are kept, and given again for the same window of the same question.
-
-    What is the same: the policy's fingerprint, the query, the instruction, and titles and texts
-    of the window in their order. Ids do not count. Errors and replies without an answer are not
-    kept.
-
-    Attributes:
-        policy: who judges what is not kept yet; a policy with a window.
-        store: where replies are kept.
-        replay: whether only kept replies are given; others are a PolicyError.
-    """
-
-    def __init__(self, policy: Policy, store: Store, *, replay: bool = False) -> None:
-        super().__init__(policy)
-        self.store = store
-        self.replay = replay
-
-    @property
-    def fingerprint(self) -> str:
-        """The wrapped policy's: the replies are its own."""
-        return self.policy.fingerprint
-
-    async def judge(self, task: Task, window: Window) -> Reply:
-        """The kept reply with `usage.hits` 1, else the policy's.
-
-        A store that cannot be used is the fault `cache`, not an error.
-
-        Raises:
-            PolicyError: as the policy raises it; or when replaying, the reply is not kept.
-        """
-        key, ids = self._key(task, window), task.ids(window)
-        fault: tuple[Fault, ...] = ()
-        try:
-            kept = await asyncio.to_thread(self.store.get, key)
-            if kept is not None:
-                return _named(Reply.from_json(kept), ids)
-        except (SetupError, InputError) as error:
-            fault = (Fault("cache", (), str(error)),)
-        if self.replay:
-            why = fault[0].detail if fault else f"no reply is kept in {self.store.path}"
-            raise PolicyError(f"replaying, and {why}")
-        reply = await self.policy.judge(task, window)
-        if _answered(reply):  # another may be, next time
-            try:
-                await asyncio.to_thread(self.store.put, key, _numbered(reply, ids).to_json())
-            except SetupError as error:
-                fault = (Fault("cache", (), str(error)),)
-        return replace(reply, faults=(*reply.faults, *fault)) if fault else reply
-
-    def _key(self, task: Task, window: Window) -> str:
-        shown = [[task.candidates[p].title, task.candidates[p].text] for p in window]
-        parts = [self.fingerprint, task.query, task.instruction, shown]
-        return sha256(json.dumps(parts, ensure_ascii=False).encode()).hexdigest()
-
-
-def _numbered(reply: Reply, ids: Sequence[str]) -> Reply:
-    """The reply with places in the window for ids, as it is kept."""
-    places = {id_: str(place) for place, id_ in enumerate(ids)}
-    return _renamed(reply, places)
-
-
-def _named(reply: Reply, ids: Sequence[str]) -> Reply:
-    """A kept reply with this window's ids, and at no cost."""
-    kept = _renamed(reply, {str(place): id_ for place, id_ in enumerate(ids)})
-    return replace(kept, usage=Usage(hits=1))
-
-
-def _renamed(reply: Reply, names: dict[str, str]) -> Reply:
-    faults = (replace(f, ids=tuple(names.get(i, i) for i in f.ids)) for f in reply.faults)
-    return replace(reply, faults=tuple(faults))
-
-
-class Votes(_Wrapped):
+class Votes(WindowWrapper):
     """The same window in k orders at once, merged by mean rank.
 
     The first vote sees the window as it stands, the others in seeded shuffles, so that what a
@@ -174,7 +58,7 @@ class Votes(_Wrapped):
                 raise reply
         if not replies:
             raise errors[0]
-        votes = [reply for reply in replies if _answered(reply)]
+        votes = [reply for reply in replies if answered(reply)]
         merged = _merged(votes or replies[:1], replies)
         if len(votes) == self.k:
             return merged
@@ -240,3 +124,8 @@ def _agreement(order: Sequence[int], ranks: Sequence[dict[int, int]]) -> tuple[f
         return fmean(same) if same else 1.0
 
     return tuple(share(passage) for passage in range(len(order)))
+
+
+def voted(ranking: Ranking) -> bool:
+    """Whether windows were judged in several orders: the numbers in a reply then name nobody."""
+    return any(part.startswith("votes=") for part in ranking.policy.split())

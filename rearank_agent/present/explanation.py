@@ -8,8 +8,9 @@ from dataclasses import asdict, dataclass
 
 from rearank_agent.errors import InputError
 from rearank_agent.policies.blend import own_scores
+from rearank_agent.policies.votes import voted
 from rearank_agent.present.answer import tokens
-from rearank_agent.present.truncate import short, shuffled
+from rearank_agent.text import short
 from rearank_agent.types import Fault, Ranked, Ranking, Step
 
 __all__ = ["Explanation", "explained", "explanation"]
@@ -179,7 +180,7 @@ def _window(
     if step.reply.reasoning:
         shown = (f"[{local}] is {names[at]}" for local, at in enumerate(step.window, 1))
         unknown = "each vote has an order, and so numbers, of its own"
-        yield f"in the words below, {unknown if shuffled(ranking) else ', '.join(shown)}"
+        yield f"in the words below, {unknown if voted(ranking) else ', '.join(shown)}"
         yield step.reply.reasoning
     elif position is None and 1 < size < len(names):
         order = [names[step.window[local]] for local in step.reply.order]

@@ -9,11 +9,12 @@ from functools import cache
 from urllib.parse import urlsplit
 
 from rearank_agent import __version__
+from rearank_agent.policies.votes import voted
 from rearank_agent.present.bump_chart import TOP, WIDTH, bump
 from rearank_agent.present.excerpt import Piece, excerpt, fair, weight
 from rearank_agent.present.markup import template
 from rearank_agent.present.replay import replay
-from rearank_agent.present.truncate import short, shuffled
+from rearank_agent.text import short
 from rearank_agent.types import Fault, Quote, Ranked, Ranking, Step
 
 __all__ = ["page"]
@@ -172,7 +173,7 @@ def _numbers(ranking: Ranking) -> list[tuple[int, ...]]:
     Votes see a window in other orders than it is recorded in: whom their numbers mean is unknown.
     """
     rank = {ranked.was - 1: ranked.rank for ranked in ranking.passages}
-    known = not shuffled(ranking)
+    known = not voted(ranking)
     return [*(tuple(rank[at] for at in step.window if known) for step in ranking.steps), ()]
 
 

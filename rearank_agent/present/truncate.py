@@ -10,11 +10,13 @@ from typing import Any, TypeVar
 
 from rearank_agent.errors import InputError
 from rearank_agent.present.answer import Hit, Line, RerankAnswer, SearchAnswer, as_text, tokens
-from rearank_agent.types import Fault, Ranked, Ranking
+from rearank_agent.present.faults import noted
+from rearank_agent.text import short
+from rearank_agent.types import Ranked, Ranking
 
 __all__ = [
-    "LEAST_TOKENS", "check_budget", "noted", "printable",
-    "rerank_answer", "search_answer", "short", "shuffled", "unjudged",
+    "LEAST_TOKENS", "check_budget",
+    "rerank_answer", "search_answer",
 ]  # fmt: skip
 
 LEAST_TOKENS = 500
@@ -25,7 +27,6 @@ _REASONS = (280, 140, 60, 0)
 _SNIPPETS = (320, 200, 120, 40)
 _PLACES = (400, 300, 200, 60)
 _NOTES = ((8, 200), (8, 120), (4, 100), (1, 60))
-_IDS = 3
 _ECHO = 0.8  # a quote of more than this part of a passage would give the passage back
 
 A = TypeVar("A", RerankAnswer, SearchAnswer)
@@ -118,13 +119,6 @@ def _head(ranking: Ranking, notes: int, length: int) -> dict[str, Any]:
     }
 
 
-def noted(fault: Fault, length: int = 200) -> str:
-    """A fault in one line of so many characters at most."""
-    ids = ", ".join(fault.ids[:_IDS])
-    more = f" and {len(fault.ids) - _IDS} more" if len(fault.ids) > _IDS else ""
-    return short(f"{fault.kind}: {fault.detail}{f' [{ids}{more}]' if ids else ''}", length)
-
-
 def _reason(ranked: Ranked, most: int, quote: bool) -> str:
     """The judge's words; from a judge without words, evidence and what is lacking."""
     why = ranked.rationale
@@ -156,29 +150,5 @@ def _snippet(ranked: Ranked, most: int) -> str:
     return short(text[start if space < 0 else space + 1 :], most)
 
 
-def printable(text: str) -> str:
-    """The text on one line, without what a terminal or a model might obey."""
-    return "".join(c for c in " ".join(text.split()) if c.isprintable())
-
-
-def short(text: str, most: int) -> str:
-    """The text on one line of so many characters at most."""
-    line = printable(text)
-    return line if len(line) <= most else line[: most - 1].rstrip() + "…"
-
-
 def _end(place: str, most: int) -> str:
     return place if len(place) <= most else "…" + place[1 - most :]
-
-
-def unjudged(ranking: Ranking) -> str:
-    """Why no judge said anything, so that the order is the one given; "" if one did."""
-    nothing = {"failed", "unreadable"}
-    if any(nothing.isdisjoint(f.kind for f in step.reply.faults) for step in ranking.steps):
-        return ""
-    return "; ".join(noted(fault) for fault in ranking.faults[:2]) or "nobody judged"
-
-
-def shuffled(ranking: Ranking) -> bool:
-    """Whether the judge saw each window in other orders too, so that nobody knows its numbers."""
-    return any(part.startswith("votes=") for part in ranking.policy.split())

@@ -11,6 +11,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from rearank_agent.errors import install_line
 from rearank_agent.search.chunk import Page, Piece, cut, headings
 from rearank_agent.search.html import web_page
 
@@ -143,7 +144,7 @@ def _row(line: str, number: int) -> Piece | Note:
 
 def _converted(data: bytes, suffix: str) -> str:
     """A PDF or Office file as Markdown."""
-    missing = _UnreadError("extra", "needs: pip install 'rearank-agent[docs]'", lasting=False)
+    missing = _UnreadError("extra", f"needs: {install_line('docs')}", lasting=False)
     try:
         from markitdown import MissingDependencyException, StreamInfo, converters
     except ImportError:

@@ -16,7 +16,7 @@ from typing import Any
 import bm25s
 import numpy as np
 
-from rearank_agent.policies.lexical import best, bm25
+from rearank_agent.policies.lexical import bm25_index, bm25_search
 from rearank_agent.search.extract import Note
 from rearank_agent.search.folder import File
 
@@ -59,7 +59,7 @@ class Shelf:
         """The shelf of these files; the index is made if it is not given."""
         if index is None:
             tokens = [words.decode().split() for one in held for words in one.words]
-            index = bm25(tokens) if any(tokens) else None
+            index = bm25_index(tokens) if any(tokens) else None
         lines = tuple(line for one in held for line in one.lines)
         return cls(tuple(held), index, lines, list(accumulate(len(one.lines) for one in held)))
 
@@ -74,7 +74,7 @@ class Shelf:
         if self.index is None:
             return []
         here = np.repeat([wanted(one.file) for one in self.held], [len(o.lines) for o in self.held])
-        return best(self.index, tokens, depth, here)
+        return bm25_search(self.index, tokens, depth, here)
 
     @classmethod
     def load(cls, path: Path) -> tuple[Shelf, list[Note]]:
@@ -101,7 +101,7 @@ class Shelf:
             held.append(Held(File(*file), tuple(lines[part]), tuple(words[part]), noted))
         vocabulary = kept["vocabulary"].tobytes().decode().split("\n")
         # made of a word, so that what the index is stands in one place
-        index = bm25([["word"]]) if len(kept["data"]) else None
+        index = bm25_index([["word"]]) if len(kept["data"]) else None
         if index:
             index.vocab_dict = {token: number for number, token in enumerate(vocabulary)}
             index.unique_token_ids_set = set(index.vocab_dict.values())

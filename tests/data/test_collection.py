@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from helpers.small import CORPUS, QRELS, QUERIES, beir, lines
 from rearank_agent import Passage
-from rearank_agent.data.collection import read_folder
+from rearank_agent.data.beir import read_folder
 from rearank_agent.data.trec import qrels_text, read_qrels, read_run, run_text
 from rearank_agent.errors import InputError
 

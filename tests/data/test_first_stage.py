@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from helpers.small import CORPUS, QUERIES, beir
-from rearank_agent.data.collection import read_folder
+from rearank_agent.data.beir import read_folder
 from rearank_agent.data.first_stage import bm25, first_stage
 from rearank_agent.data.names import chosen, collections, remarks
 from rearank_agent.errors import InputError

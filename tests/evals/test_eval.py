@@ -11,7 +11,7 @@ from starlette.responses import JSONResponse
 
 from helpers.small import QRELS, QUERIES, beir
 from helpers.stub import backwards
-from rearank_agent.data.collection import read_folder
+from rearank_agent.data.beir import read_folder
 
 HARBOUR = str(Path(__file__).parents[2] / "examples/harbour")
 
@@ -371,7 +371,7 @@ def test_compare_says_where_candidates_differ(run, tmp_path, monkeypatch):
 
 
 def test_without_the_extra_it_names_the_line_that_installs_it(run, monkeypatch):
-    monkeypatch.setattr("rearank_evals.cli.evaluate.find_spec", lambda name: None)
+    monkeypatch.setattr("rearank_agent.errors.find_spec", lambda name: None)
     code, _, err = run("eval", HARBOUR)
     assert (code, "pip install 'rearank-agent[eval]'" in err) == (1, True)
 

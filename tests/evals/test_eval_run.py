@@ -15,7 +15,7 @@ import pytest
 from helpers.policies import Judge
 from helpers.small import QUERIES, beir
 from rearank_agent import Reranker
-from rearank_agent.data.collection import read_folder
+from rearank_agent.data.beir import read_folder
 from rearank_agent.data.first_stage import first_stage
 from rearank_agent.errors import InputError, PolicyError, SetupError
 from rearank_agent.policies.registry import policy

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rearank_agent import Passage, Quote, Ranked, Ranking, Rationale, Reply, Reranker, Step
-from rearank_agent.listwise.reply import read
+from rearank_agent.listwise import read
 from rearank_evals.measures.rationale import RationaleMeasures, rationale_measures
 
 QUERY = "how long do fleas live without a host"

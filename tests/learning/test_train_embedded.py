@@ -23,9 +23,10 @@ from rearank_training.embedded.export import FROZEN, export_top, packaged
 from rearank_training.embedded.finish import finish
 from rearank_training.embedded.settings import Recipe
 from rearank_training.embedded.towers import Towers
-from rearank_training.embedded.trainer import LAST, LOG, Trainer
+from rearank_training.embedded.trainer import LAST, Trainer
 from rearank_training.embedded.trunk import Trunk
 from rearank_training.embedded.windows import Draw
+from rearank_training.log import LOG
 from rearank_training.rows.augment import Augmentation, augment
 from rearank_training.rows.heldout import macro
 from rearank_training.rows.rows import write_rows
@@ -334,7 +335,7 @@ def test_the_command_refuses_to_choose_by_what_it_learns(command, capsys):
 
 
 def test_the_command_without_torch(command, tmp_path, capsys, monkeypatch):
-    monkeypatch.setitem(sys.modules, "rearank_training.embedded.trainer", None)
+    monkeypatch.setattr("rearank_agent.errors.find_spec", lambda name: None)
     assert command(beir(tmp_path / "dev")) == 1
     assert "pip install 'rearank-agent[train]'" in capsys.readouterr().err
 

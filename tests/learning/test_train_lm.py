@@ -13,13 +13,13 @@ from rearank_agent.cli import lm_run
 from rearank_agent.data.first_stage import first_stage
 from rearank_agent.data.names import collections
 from rearank_agent.errors import InputError, SetupError
-from rearank_agent.listwise.reply import read, say
+from rearank_agent.listwise import read, say
 from rearank_agent.llm.checkpoint import Trained
 from rearank_agent.policies.registry import policy
 from rearank_agent.schedules import sliding
 from rearank_agent.types import Fault, Ranked, Ranking, Rationale, Reply, Step, Task
 from rearank_training.lm import grpo as grpo_module
-from rearank_training.lm.callbacks import LOG, Dev
+from rearank_training.lm.callbacks import Dev
 from rearank_training.lm.demonstrations import of_policy, of_rankings
 from rearank_training.lm.grpo import Rewarding, grpo
 from rearank_training.lm.model import device, load, quiet, write_model
@@ -32,6 +32,7 @@ from rearank_training.lm.settings import Grpo, Sft, Words, named
 from rearank_training.lm.sft import sft
 from rearank_training.lm.vllm_sampler import VllmVoice
 from rearank_training.lm.whole_list import WholeList
+from rearank_training.log import LOG
 from rearank_training.rows.augment import Augmentation, augment
 from rearank_training.rows.heldout import held_out
 from rearank_training.rows.rewards import REWARDS, Rearank, relative_ndcg

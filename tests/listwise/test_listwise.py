@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rearank_agent import Passage, SetupError
-from rearank_agent.listwise.reply import ask, read, say
+from rearank_agent.listwise import ask, read, say
 from rearank_agent.listwise.sanitize import neutral
 from rearank_agent.listwise.template import Template
 from rearank_agent.types import Fault

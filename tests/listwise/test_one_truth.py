@@ -13,7 +13,7 @@ import pytest
 from helpers.stub import completion
 from rearank_agent.cli import main
 from rearank_agent.data.names import collections
-from rearank_agent.listwise.reply import read
+from rearank_agent.listwise import read
 from rearank_agent.llm.checkpoint import Trained
 from rearank_agent.types import Passage
 from rearank_training.lm.nano import nano_words

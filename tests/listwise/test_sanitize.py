@@ -18,7 +18,9 @@ from tokenizers.models import BPE
 from tokenizers.pre_tokenizers import ByteLevel
 
 from rearank_agent import Passage
-from rearank_agent.listwise.reply import Message, ask, ask_again, begin_answer, glue, read
+from rearank_agent.listwise import ask, read
+from rearank_agent.listwise.answer_format import begin_answer, glue
+from rearank_agent.listwise.prompt import Message, ask_again
 from rearank_agent.listwise.sanitize import neutral
 from rearank_agent.listwise.template import Template
 

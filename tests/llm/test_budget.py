@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rearank_agent import Passage, PolicyError
-from rearank_agent.listwise.reply import ask
+from rearank_agent.listwise import ask
 from rearank_agent.llm.budget import answer_tokens, fitted, guessed_tokens
 from rearank_agent.reranker import run_sync
 

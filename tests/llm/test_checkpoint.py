@@ -66,7 +66,7 @@ def test_what_is_kept_is_the_whole(tmp_path):
 def test_our_own_settings_are_those_of_a_policy(stub, monkeypatch):
     monkeypatch.setenv("VLLM_BASE_URL", stub.url)
     judge = policy("vllm:m")
-    assert Trained() == Trained(**{name: getattr(judge, name) for name in Trained().asking()})
+    assert Trained() == judge.config
 
 
 @pytest.mark.parametrize("folder", ["", "org/model", "/", "no\0folder", "x" * 5000])

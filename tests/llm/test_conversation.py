@@ -15,7 +15,8 @@ from pydantic_ai.profiles import ModelProfile
 from pydantic_ai.usage import RequestUsage
 
 from rearank_agent import Fault, InputError, Passage, PolicyError, Reranker, SetupError, policy
-from rearank_agent.listwise.reply import ask, ask_again
+from rearank_agent.listwise import ask
+from rearank_agent.listwise.prompt import ask_again
 from rearank_agent.listwise.template import Template
 from rearank_agent.llm.policy import LLM
 from rearank_agent.types import Rationale, Task, Usage

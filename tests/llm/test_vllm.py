@@ -9,7 +9,8 @@ from starlette.responses import Response
 
 from helpers.stub import Stub, backwards, completion, endless, half
 from rearank_agent import Fault, Passage, PolicyError, Reranker, SetupError
-from rearank_agent.listwise.reply import ask, begin_answer, identifiers
+from rearank_agent.listwise import ask
+from rearank_agent.listwise.answer_format import begin_answer, identifiers
 from rearank_agent.llm.limits import Cap, process_cap
 from rearank_agent.llm.policy import LLM
 from rearank_agent.llm.vllm import Endpoint

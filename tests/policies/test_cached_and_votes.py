@@ -21,7 +21,8 @@ from rearank_agent import (
     SetupError,
     policy,
 )
-from rearank_agent.policies.votes import Cached, Votes
+from rearank_agent.policies.cached import Cached
+from rearank_agent.policies.votes import Votes
 from rearank_agent.store import Store
 from rearank_agent.types import Rationale, Task, Usage
 

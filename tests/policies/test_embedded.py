@@ -23,7 +23,8 @@ from rearank_agent import (
 from rearank_agent.policies.embedded.policy import DEFAULT, WEIGHTS, Embedded, shipped
 from rearank_agent.policies.embedded.similarity import Look, likeness
 from rearank_agent.policies.lexical import Lexical
-from rearank_agent.policies.registry import policy, share
+from rearank_agent.policies.protocol import share
+from rearank_agent.policies.registry import policy
 from rearank_agent.text import bigrams
 
 JUMP = "A flea stores energy in a pad of elastic protein. It can leap a hundred times its length."

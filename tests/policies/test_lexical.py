@@ -5,7 +5,7 @@ import pytest
 
 from rearank_agent import Fault, Passage, Policy, Quote, Rationale, Reranker, policy
 from rearank_agent.policies.lexical import Lexical
-from rearank_agent.policies.registry import share
+from rearank_agent.policies.protocol import share
 from rearank_agent.text import Terms, bigrams, content, sentences, words
 
 FLEAS = [

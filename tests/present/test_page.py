@@ -22,8 +22,8 @@ from rearank_agent.present.explanation import explained
 from rearank_agent.present.page import page
 from rearank_agent.present.replay import Replay, Stage, replay
 from rearank_agent.schedules import Schedule, schedule, tournament
+from rearank_agent.store import runs
 from rearank_agent.types import Step
-from rearank_mcp.service import runs
 
 ROOT = Path(__file__).parents[2]
 FLEAS = str(ROOT / "examples/fleas.jsonl")

@@ -227,7 +227,9 @@ def test_html_headings_are_titles(file):
 def test_without_the_extra_the_pip_line_is_named(file, monkeypatch, name):
     monkeypatch.setitem(sys.modules, "markitdown", None)
     assert file(name, b"%PDF") == Reading(
-        (), (Note("extra", "needs: pip install 'rearank-agent[docs]'"),), lasting=False
+        (),
+        (Note("extra", f"needs: {sys.executable} -m pip install 'rearank-agent[docs]'"),),
+        lasting=False,
     )
 
 

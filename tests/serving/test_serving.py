@@ -10,7 +10,8 @@ from pathlib import Path
 
 from helpers.terminal import PROGRAM
 from rearank_agent import Passage, Reranker, policy
-from rearank_agent.listwise.reply import ask, begin_answer, identifiers
+from rearank_agent.listwise import ask
+from rearank_agent.listwise.answer_format import begin_answer, identifiers
 from rearank_agent.llm.vllm import Endpoint
 from rearank_agent.policies.votes import Votes
 from rearank_agent.types import Task

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rearank_agent.errors import InputError
-from rearank_agent.listwise.reply import say
+from rearank_agent.listwise import say
 from rearank_training.rows.rewards import (
     REWARDS,
     Ndcg,

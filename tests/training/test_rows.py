@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from helpers.small import CORPUS, beir, lines
 from rearank_agent import Passage
-from rearank_agent.data.collection import read_folder
+from rearank_agent.data.beir import read_folder
 from rearank_agent.errors import InputError, SetupError
 from rearank_training.rows.augment import Augmentation, augment, left_out
 from rearank_training.rows.rows import Query, Row, read_rows, write_rows

@@ -11,7 +11,7 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from rearank_agent.errors import SetupError
-from rearank_training.embedded.trainer import LOG
+from rearank_training.log import LOG
 
 __all__ = ["plot", "plot_lm"]
 

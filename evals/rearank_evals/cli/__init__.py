@@ -1,1 +1,5 @@
 """The command `eval`."""
+
+from rearank_evals.cli.evaluate import app
+
+__all__ = ["app"]

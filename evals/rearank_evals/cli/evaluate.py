@@ -7,16 +7,14 @@ import shlex
 import sys
 from collections.abc import Sequence
 from hashlib import sha256
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
-from rearank_agent.cli import app
 from rearank_agent.cli.options import with_options
-from rearank_agent.errors import InputError, SetupError
+from rearank_agent.errors import InputError, require
 from rearank_agent.redact import discreet
 from rearank_evals.cli.options import FIRST, Choosing, Measuring
 
@@ -36,9 +34,12 @@ class _CollectionFirst(TyperGroup):
         return super().parse_args(ctx, args)
 
 
-group = typer.Typer(cls=_CollectionFirst, rich_markup_mode="rich", add_help_option=False)
-app.add_typer(
-    group, name="eval", help="Measure policies on collections, with statistics and a report."
+app = typer.Typer(
+    cls=_CollectionFirst,
+    help="Measure policies on collections, with statistics and a report.",
+    add_completion=False,
+    add_help_option=False,
+    rich_markup_mode="rich",
 )
 
 
@@ -55,7 +56,7 @@ Baseline = Annotated[str, typer.Option(help="The system the others are compared 
 Json = Annotated[bool, typer.Option("--json", help="Give report.json on stdout.")]
 
 
-@group.command("run", no_args_is_help=True)
+@app.command("run", no_args_is_help=True)
 @with_options
 def run(
     collection: Annotated[
@@ -168,7 +169,7 @@ def _report(
     print(f"report: {folder / 'report.html'}", file=sys.stderr)
 
 
-@group.command()
+@app.command()
 def compare(
     folders: Annotated[
         list[Path], typer.Argument(metavar="DIR...", help="What eval left.", show_default=False)
@@ -199,7 +200,7 @@ def compare(
     _report(out, entries(folders), measures(measure or DEFAULT), baseline, as_json)
 
 
-@group.command()
+@app.command()
 def verify(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="What eval left.")],
 ) -> None:
@@ -217,9 +218,7 @@ def verify(
 
 def _ready() -> None:
     """Raise SetupError if a package is missing that measuring needs."""
-    for package in ("ir_measures", "scipy", "matplotlib"):
-        if find_spec(package) is None:
-            raise SetupError(f"eval needs {package}: pip install 'rearank-agent[eval]'")
+    require("eval", "eval", "ir_measures", "scipy", "matplotlib")
 
 
 def _command() -> str:

@@ -17,7 +17,7 @@ from rearank_agent.errors import InputError
 if TYPE_CHECKING:
     from rearank_agent.data.collection import Collection
     from rearank_agent.data.first_stage import FirstStage
-    from rearank_agent.policies.registry import Policy
+    from rearank_agent.policies.protocol import Policy
     from rearank_evals.runs.run import System
 
 __all__ = ["FIRST", "Choosing", "Measuring"]

@@ -9,7 +9,7 @@ from typing import Any
 
 from rearank_agent.data.trec import Qrels
 from rearank_agent.policies.blend import own_scores
-from rearank_agent.policies.registry import best_first
+from rearank_agent.policies.protocol import best_first
 from rearank_agent.types import Fault, Ranking, Usage
 from rearank_evals.measures.rationale import rationale_measures
 

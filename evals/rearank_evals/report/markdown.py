@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from rearank_agent.present.truncate import printable, short
+from rearank_agent.text import printable, short
 from rearank_evals.report import tables
 from rearank_evals.report.numbers import signed
 from rearank_evals.report.published import NOTE

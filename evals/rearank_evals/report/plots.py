@@ -22,7 +22,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 
-from rearank_agent.present.truncate import printable
+from rearank_agent.text import printable
 from rearank_evals.report.numbers import amount, brief, hundred, span
 from rearank_evals.report.tables import Details, Report, about, systems
 

@@ -13,13 +13,13 @@ from importlib.metadata import version
 from itertools import takewhile
 from typing import Any
 
-from rearank_agent.data.first_stage import FirstStage
-from rearank_evals.runs.run_folder import Entry, Saved
 from rearank_agent.data.collection import Collection
+from rearank_agent.data.first_stage import FirstStage
 from rearank_agent.errors import PolicyError, RearankError
-from rearank_agent.types import Fault, Passage, Ranking
+from rearank_agent.policies.cached import Cached
 from rearank_agent.reranker import Reranker
-from rearank_agent.policies.votes import Cached
+from rearank_agent.types import Fault, Passage, Ranking
+from rearank_evals.runs.run_folder import Entry, Saved
 
 __all__ = ["System", "Trial", "run"]
 

@@ -19,11 +19,11 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from rearank_evals.runs.json_files import claim
+from rearank_agent.data.trec import read_run, run_text
 from rearank_agent.errors import InputError
 from rearank_agent.files import unwritable, write
 from rearank_agent.types import Ranking
-from rearank_agent.data.trec import read_run, run_text
+from rearank_evals.runs.json_files import claim
 
 try:
     import fcntl

@@ -9,16 +9,16 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from rearank_agent.data.names import remarks
-from rearank_evals.runs.json_files import claim, read_json
-from rearank_agent.data.first_stage import FirstStage as Candidates
-from rearank_evals.runs.run import System, Trial
-from rearank_evals.runs.run_folder import Entry, Saved, named
 from rearank_agent.data.collection import Collection
+from rearank_agent.data.first_stage import FirstStage as Candidates
+from rearank_agent.data.names import remarks
+from rearank_agent.data.trec import qrels_text
 from rearank_agent.errors import InputError
 from rearank_agent.files import digest, write
-from rearank_agent.policies.lexical import FirstStage
-from rearank_agent.data.trec import qrels_text
+from rearank_agent.policies.first_stage import FirstStage
+from rearank_evals.runs.json_files import claim, read_json
+from rearank_evals.runs.run import System, Trial
+from rearank_evals.runs.run_folder import Entry, Saved, named
 
 __all__ = ["entries", "entries_of", "trials"]
 

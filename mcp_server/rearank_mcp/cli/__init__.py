@@ -1,1 +1,5 @@
-"""The command `mcp`."""
+"""The command `mcp`, with `mcp install` and `mcp proxy`."""
+
+from rearank_mcp.cli.serve import app
+
+__all__ = ["app"]

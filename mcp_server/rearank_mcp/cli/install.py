@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, cast
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from rearank_agent.errors import InputError
-from rearank_mcp.cli.serve import Root, group
+from rearank_mcp.cli.serve import Root
 from rearank_mcp.install.hosts import Client
 
 if TYPE_CHECKING:
     from rearank_mcp.install.hosts import Change
 
+app = typer.Typer(add_completion=False, rich_markup_mode="rich")
 
-@group.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": False})
+
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": False})
 def install(
     context: typer.Context,
     client: Annotated[
@@ -82,9 +84,9 @@ def install(
 
 def _parsed(name: str, args: list[str]) -> None:
     """Refuse options that the server would refuse when the host starts it."""
-    command = typer.main.get_command(group)
-    if name:
-        command = cast("Any", command).commands[name]
+    from rearank_mcp.cli import proxy, serve
+
+    command = typer.main.get_command(proxy.app if name else serve.app)
     command.make_context(f"rearank-agent mcp {name}".strip(), args)
 
 

@@ -11,10 +11,12 @@ import typer
 from rearank_agent.cli.options import with_options
 from rearank_agent.cli.policy_options import Judging
 from rearank_agent.present.truncate import LEAST_TOKENS
-from rearank_mcp.cli.serve import desk, group, wires_to_host
+from rearank_mcp.cli.serve import desk, wires_to_host
+
+app = typer.Typer(add_completion=False, rich_markup_mode="rich")
 
 
-@group.command()
+@app.command()
 @with_options
 def proxy(
     command: Annotated[

@@ -9,16 +9,32 @@ from typing import TYPE_CHECKING, Annotated, BinaryIO
 
 import typer
 
-from rearank_agent.cli import app
+from rearank_agent.cli.lazy import Command, lazy_group
 from rearank_agent.cli.options import with_options
 from rearank_agent.cli.policy_options import Judging
+from rearank_agent.errors import require
 from rearank_agent.present.truncate import LEAST_TOKENS
 
 if TYPE_CHECKING:
     from rearank_mcp.service import Desk
 
-group = typer.Typer(invoke_without_command=True)
-app.add_typer(group, name="mcp")
+COMMANDS = {
+    "install": Command(
+        "rearank_mcp.cli.install",
+        "Add the server to a host's configuration, or rerank one that is there.",
+    ),
+    "proxy": Command(
+        "rearank_mcp.cli.proxy",
+        "Stand between a host and another MCP server, and rerank what it finds.",
+    ),
+}
+
+app = typer.Typer(
+    cls=lazy_group(COMMANDS),
+    invoke_without_command=True,
+    add_completion=False,
+    rich_markup_mode="rich",
+)
 
 _HTTP = "Over HTTP"
 
@@ -31,7 +47,7 @@ Root = Annotated[
 ]
 
 
-@group.callback()
+@app.callback()
 @with_options
 def mcp(
     context: typer.Context,
@@ -79,6 +95,7 @@ def mcp(
     """
     if context.invoked_subcommand:
         return
+    require("mcp", "mcp", "mcp", "starlette", "uvicorn")
     if http:
         _over_http(judging, root, max_tokens, http, allow_host or (), allow_origin or ())
     else:
@@ -150,7 +167,8 @@ def _over_http(
 def desk(judging: Judging, roots: Sequence[Path], max_tokens: int) -> Desk:
     """What stands behind the tools, as these options want it; raises as `Judging.reranker`."""
     from rearank_agent.search.folder import as_roots
-    from rearank_mcp.service import Desk, runs
+    from rearank_agent.store import runs
+    from rearank_mcp.service import Desk
 
     if roots:
         as_roots(roots)  # one that is not there is an error now, not at the first search

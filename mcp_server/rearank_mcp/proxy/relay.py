@@ -15,7 +15,7 @@ from time import perf_counter
 from typing import Any
 
 from rearank_agent.errors import RearankError
-from rearank_agent.present.truncate import short
+from rearank_agent.text import short
 from rearank_mcp.pipes import Lines
 from rearank_mcp.proxy.child import Wrapped
 from rearank_mcp.proxy.messages import (

@@ -10,9 +10,11 @@ from typing import Any
 
 from rearank_agent.errors import InputError, PolicyError, RearankError
 from rearank_agent.present.answer import RerankAnswer, tokens
-from rearank_agent.present.truncate import LEAST_TOKENS, rerank_answer, short, unjudged
+from rearank_agent.present.faults import unjudged
+from rearank_agent.present.truncate import LEAST_TOKENS, rerank_answer
 from rearank_agent.redact import discreet
 from rearank_agent.search.find import Told
+from rearank_agent.text import short
 from rearank_agent.tool_results.lists import Listlike, few, listlike
 from rearank_agent.types import Passage, Ranking
 from rearank_mcp.service import Desk

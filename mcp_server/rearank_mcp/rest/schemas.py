@@ -9,8 +9,9 @@ from typing import Annotated, Any
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, model_validator
 from pydantic_core import PydanticCustomError
 
-from rearank_agent.policies.registry import Policy, share
-from rearank_agent.present.truncate import noted, short
+from rearank_agent.policies.protocol import Policy, share
+from rearank_agent.present.faults import noted
+from rearank_agent.text import short
 from rearank_agent.types import Passage, Ranked, Ranking
 
 __all__ = ["MODEL", "Refusal", "RerankRequest", "RerankResponse", "response"]

@@ -18,7 +18,7 @@ import numpy as np
 from rearank_agent.errors import InputError
 from rearank_agent.policies.embedded.encoder import Encoded, Encoder, Vector, unit
 from rearank_agent.policies.embedded.similarity import Look, likeness
-from rearank_agent.policies.registry import Policy, best_first, no_instruction, share
+from rearank_agent.policies.protocol import Policy, best_first, no_instruction, share
 from rearank_agent.text import Terms, bigrams, content, sentences
 from rearank_agent.types import Fault, Passage, Quote, Rationale, Reply, Task, Usage, Window
 

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from rearank_agent.cli.options import with_options
-from rearank_agent.errors import InputError, SetupError
-from rearank_training.cli.rows import group, with_lists
+from rearank_agent.errors import InputError, require
+from rearank_training.cli.inputs import with_lists
 from rearank_training.embedded.settings import Recipe
 
 if TYPE_CHECKING:
@@ -31,8 +31,10 @@ Start = Annotated[
     ),
 ]
 
+app = typer.Typer(add_completion=False, rich_markup_mode="rich")
 
-@group.command(no_args_is_help=True)
+
+@app.command(no_args_is_help=True)
 @with_options
 def embedded(
     rows: Annotated[Path, typer.Argument(help="The folder that train rows wrote.")],
@@ -96,19 +98,15 @@ def _trainer(
     rows: Path, dev: list[str], out: Path, begin: tuple[Path | None, Path | None], recipe: Recipe
 ) -> Trainer:
     base, start = begin
-    try:
-        from rearank_training.embedded.checkpoints import fill, load
-        from rearank_training.embedded.export import FROZEN, packaged
-        from rearank_training.embedded.towers import Towers
-        from rearank_training.embedded.trainer import Trainer
-        from rearank_training.embedded.trunk import Trunk
-    except ImportError as error:
-        raise SetupError(
-            f"training needs {error.name}: pip install 'rearank-agent[train]'"
-        ) from None
+    require("training", "train", "torch", "transformers", "onnx")
     from rearank_agent.cli.output import waiting
     from rearank_agent.policies.embedded.encoder import Encoder
     from rearank_agent.policies.embedded.policy import WEIGHTS
+    from rearank_training.embedded.checkpoints import fill, load
+    from rearank_training.embedded.export import FROZEN, packaged
+    from rearank_training.embedded.towers import Towers
+    from rearank_training.embedded.trainer import Trainer
+    from rearank_training.embedded.trunk import Trunk
     from rearank_training.embedded.windows import Draw
     from rearank_training.rows.rows import better, read_rows
 

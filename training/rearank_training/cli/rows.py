@@ -1,27 +1,20 @@
-"""`train`: what policies learn from."""
+"""`train rows`: what policies learn from."""
 
 from __future__ import annotations
 
 import json
 import sys
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from rearank_agent.cli import app
 from rearank_agent.cli.options import with_options
+from rearank_training.cli.inputs import with_lists
 
 if TYPE_CHECKING:
     from rearank_agent.data.collection import Collection
-
-group = typer.Typer(rich_markup_mode="rich", no_args_is_help=True)
-app.add_typer(group, name="train", help="Make policies from judged queries.")
-
-
-@group.callback()
-def _train() -> None: ...
 
 
 @dataclass(frozen=True)
@@ -45,7 +38,10 @@ class Drawing:
     seed: Annotated[int, typer.Option(help="Of the sets, and of the sample of queries.")] = 0
 
 
-@group.command(no_args_is_help=True)
+app = typer.Typer(add_completion=False, rich_markup_mode="rich")
+
+
+@app.command(no_args_is_help=True)
 @with_options
 def rows(
     collection: Annotated[
@@ -107,21 +103,6 @@ def _collections(
     with waiting("reading the collections"):
         found, held = collections(names), collections(dev)
     return with_lists(found, depth), held
-
-
-def with_lists(found: list[Collection], depth: int) -> list[Collection]:
-    """The collections, those without a first stage with BM25's."""
-    from rearank_agent.cli.output import waiting
-    from rearank_agent.data.first_stage import first_stage
-
-    listed = []
-    for one in found:
-        if one.lists is None:
-            with waiting(f"the first stage of {one.name}"):
-                first = first_stage(one, depth)
-            one = replace(one, lists=first.lists, listed=first.name)
-        listed.append(one)
-    return listed
 
 
 def _show(about: dict[str, Any]) -> None:

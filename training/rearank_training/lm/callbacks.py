@@ -15,14 +15,14 @@ from rearank_agent.errors import InputError
 from rearank_agent.files import write
 from rearank_agent.llm.checkpoint import Trained
 from rearank_agent.schedules import halfway
-from rearank_training.embedded.checkpoints import append
 from rearank_training.lm.prompts import Shown
 from rearank_training.lm.rollout import Game, Say, play
+from rearank_training.log import LOG, append
 from rearank_training.rows.heldout import Judged, macro
 
-__all__ = ["LOG", "POLICY", "Dev", "Looks", "Watch", "list_of"]
+__all__ = ["POLICY", "Dev", "Looks", "Watch", "list_of"]
 
-LOG, POLICY = "log.jsonl", "policy"
+POLICY = "policy"
 
 Watch = Callable[[dict[str, Any]], None]
 

@@ -13,8 +13,8 @@ from pathlib import Path
 from random import Random
 
 from rearank_agent.errors import InputError
-from rearank_agent.listwise.reply import say
-from rearank_agent.policies.registry import Policy
+from rearank_agent.listwise import say
+from rearank_agent.policies.protocol import Policy
 from rearank_agent.reranker import run_sync
 from rearank_agent.types import Passage, Ranking, Rationale, Reply, Step, Task, Window
 from rearank_training.lm.prompts import Shown

@@ -18,7 +18,7 @@ from trl.trainer.grpo_config import GRPOConfig
 from trl.trainer.grpo_trainer import GRPOTrainer
 
 from rearank_agent.errors import InputError, SetupError
-from rearank_agent.listwise.reply import read
+from rearank_agent.listwise import read
 from rearank_agent.schedules import halfway
 from rearank_training.lm.callbacks import Dev, Looks, Watch
 from rearank_training.lm.model import Loaded

@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from rearank_agent.errors import InputError
-from rearank_agent.listwise.reply import Asked, Message, ask
+from rearank_agent.listwise import ask
+from rearank_agent.listwise.prompt import Asked, Message
 from rearank_agent.llm.checkpoint import Trained
 from rearank_agent.types import Passage
 from rearank_training.rows.rows import Passages, Row

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from rearank_agent.listwise.reply import Message, read
+from rearank_agent.listwise import read
+from rearank_agent.listwise.prompt import Message
 from rearank_agent.llm.checkpoint import Trained
 from rearank_agent.schedules import Schedule
 from rearank_agent.types import Reply, Window

@@ -25,9 +25,10 @@ from transformers import PrinterCallback
 
 from rearank_agent.errors import InputError, RearankError, SetupError
 from rearank_agent.files import write
-from rearank_training.lm.callbacks import LOG, Looks
+from rearank_training.lm.callbacks import Looks
 from rearank_training.lm.model import Loaded, write_model
 from rearank_training.lm.rollout import Say
+from rearank_training.log import LOG
 
 __all__ = ["begin", "calm", "claim", "first", "run"]
 

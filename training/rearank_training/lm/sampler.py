@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from transformers import GenerationConfig
 
-from rearank_agent.listwise.reply import Message
+from rearank_agent.listwise.prompt import Message
 from rearank_agent.llm.checkpoint import Trained
 
 __all__ = ["Voice", "chat_options"]

@@ -13,7 +13,7 @@ from itertools import groupby
 from random import Random
 from typing import Any
 
-from rearank_agent.listwise.reply import Message
+from rearank_agent.listwise.prompt import Message
 from rearank_agent.llm.checkpoint import Trained
 from rearank_agent.schedules import Schedule, cost
 from rearank_training.lm.prompts import Shown, asked

@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from rearank_agent.errors import InputError
-from rearank_agent.listwise.reply import read
+from rearank_agent.listwise import read
 from rearank_agent.metrics import ndcg, rbo, recall
 
 __all__ = [

@@ -8,14 +8,13 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from rearank_agent.cli.output import running, waiting
-from rearank_agent.errors import InputError, SetupError
-from rearank_training.cli.rows import with_lists
+from rearank_agent.errors import InputError, require
+from rearank_training.cli.inputs import with_lists
 from rearank_training.lm.settings import Grpo, Sft, Words
 
 if TYPE_CHECKING:
@@ -27,9 +26,7 @@ if TYPE_CHECKING:
 
 def ready() -> None:
     """Raise SetupError unless what trains language models is installed."""
-    for name in ("torch", "transformers", "trl", "datasets"):
-        if not find_spec(name):
-            raise SetupError(f"training needs {name}: pip install 'rearank-agent[train]'")
+    require("training", "train", "torch", "transformers", "trl", "datasets")
 
 
 @dataclass(frozen=True)

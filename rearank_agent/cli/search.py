@@ -1,0 +1,65 @@
+"""`search`: the parts of files that answer a query."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from rearank_agent.cli.options import Html, Instruction, Json, Query, Top, with_options
+from rearank_agent.cli.policy_options import Judging
+from rearank_agent.errors import InputError
+
+app = typer.Typer(add_completion=False, rich_markup_mode="rich")
+
+
+@app.command()
+@with_options
+def search(
+    query: Query,
+    paths: Annotated[
+        list[Path] | None,
+        typer.Argument(help="Folders or files.  \\[the current folder]", show_default=False),
+    ] = None,
+    *,
+    instruction: Instruction = "",
+    depth: Annotated[int, typer.Option(min=1, help="Passages BM25 hands to the policy.")] = 50,
+    blend: Annotated[
+        float | None,
+        typer.Option(min=0, help="How much BM25's order counts.  \\[as the policy recommends]"),
+    ] = None,
+    top: Top = None,
+    as_json: Json = False,
+    html: Html = None,
+    judging: Judging,
+) -> None:
+    """Search the files under folders, and put what is found in order.
+
+    Text, Markdown, code, HTML and JSON Lines; PDF and Office files with
+    the extra: pip install 'rearank-agent[docs]'. Honours .gitignore.
+
+        rearank-agent search 'where is the timeout set' src docs
+    """
+    from rearank_agent.cli.output import give, notes, waiting
+    from rearank_agent.search.library import Library
+
+    if not query.strip():
+        raise InputError("the query is empty")
+    reranker = judging.reranker()
+    library = Library(paths or [Path()])
+    with waiting("reading files") as show:
+        found = library.search(query, depth, progress=show)
+    if not found.passages:
+        notes(found.faults)
+        raise InputError(f"no file holds a word of the query {query!r:.80}")
+    with waiting(f"ranking {len(found.passages)} passages") as show:
+        ranking = reranker.rerank_sync(
+            query,
+            found.passages,
+            instruction=instruction,
+            blend=reranker.policy.blend if blend is None else blend,
+            progress=show,
+        )
+    give(replace(ranking, faults=(*found.faults, *ranking.faults)), top, as_json, html)

@@ -1,0 +1,84 @@
+"""The protocol every policy follows, and the few functions that policies share."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol, runtime_checkable
+
+from rearank_agent.types import Fault, Reply, Task, Window
+
+__all__ = ["Policy", "best_first", "no_instruction", "share"]
+
+
+@runtime_checkable
+class Policy(Protocol):
+    """A judge of windows.
+
+    It sees the whole task, so that what belongs to the request (an idf, an encoding) is
+    worked out once. `judge` never blocks the event loop and can be cancelled.
+    """
+
+    @property
+    def name(self) -> str:
+        """What a person asks for it by."""
+        ...
+
+    @property
+    def fingerprint(self) -> str:
+        """Name and all that its answers depend on: weights, template, format, sampling."""
+        ...
+
+    @property
+    def scores(self) -> bool:
+        """Whether its scores can be compared across windows of one task."""
+        ...
+
+    @property
+    def scale(self) -> float | None:
+        """The upper bound of its scores; None if they have none."""
+        ...
+
+    @property
+    def blend(self) -> float:
+        """The weight of the first-stage rank it is best mixed with; 0 for none."""
+        ...
+
+    @property
+    def window(self) -> int | None:
+        """The most passages it is shown at once; None for a judge of whole requests.
+
+        A policy with a window judges by what stands in it alone. One without may look at all
+        candidates of the task, and takes any number of them.
+        """
+        ...
+
+    async def judge(self, task: Task, window: Window) -> Reply:
+        """Order the passages at these positions of `task.candidates`.
+
+        Raises:
+            PolicyError: the judge failed; the message says what it said.
+        """
+        ...
+
+
+def best_first(scores: Sequence[float]) -> tuple[int, ...]:
+    """The positions of the scores from high to low; equal scores keep their order."""
+    return tuple(sorted(range(len(scores)), key=lambda position: -scores[position]))
+
+
+def share(score: float, scale: float | None) -> float:
+    """A policy's score from 0 to 1: the part of its scale, or s / (1 + s) where it has none.
+
+    The map is fixed, so that a threshold means the same in every request: what stands beside a
+    passage does not move it, as the least and the highest score of a request would. A score
+    below 0 counts as 0.
+    """
+    score = max(0.0, score)
+    return score / (1 + score) if scale is None else min(1.0, score / scale)
+
+
+def no_instruction(task: Task, policy: str) -> tuple[Fault, ...]:
+    """The fault of a policy that cannot use the task's instruction, if there is one."""
+    if not task.instruction:
+        return ()
+    return (Fault("instruction", detail=f"the policy {policy} cannot follow an instruction"),)

@@ -1,0 +1,24 @@
+"""What several commands read: collections with first-stage lists."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from rearank_agent.cli.output import waiting
+from rearank_agent.data.collection import Collection
+
+__all__ = ["with_lists"]
+
+
+def with_lists(found: list[Collection], depth: int) -> list[Collection]:
+    """The collections, those without a first stage with BM25's."""
+    from rearank_agent.data.first_stage import first_stage
+
+    listed = []
+    for one in found:
+        if one.lists is None:
+            with waiting(f"the first stage of {one.name}"):
+                first = first_stage(one, depth)
+            one = replace(one, lists=first.lists, listed=first.name)
+        listed.append(one)
+    return listed

@@ -1,0 +1,48 @@
+"""The options that the commands for language models share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from rearank_training.lm.settings import named
+
+__all__ = ["Dev", "Device", "Model", "Out", "Processes", "Recipe", "Resume", "Rows"]
+
+
+def _recipe(context: typer.Context, name: str) -> str:
+    """Let a recipe give what is not said otherwise."""
+    if name:
+        context.default_map = named(name, str(context.info_name))
+    return name
+
+
+Recipe = Annotated[
+    str,
+    typer.Option(
+        callback=_recipe,
+        is_eager=True,
+        metavar="NAME",
+        help="Settings by name: nano, rearank-7b, or a FILE.toml; options win over it.",
+        show_default=False,
+    ),
+]
+Model = Annotated[
+    str, typer.Argument(help="A folder, or the name of a repository.", show_default=False)
+]
+Rows = Annotated[Path, typer.Argument(help="The folder that train rows wrote.", show_default=False)]
+Dev = Annotated[
+    list[str], typer.Option("--dev", metavar="COLLECTION", help="What is chosen by; repeatable.")
+]
+Out = Annotated[Path, typer.Option(metavar="DIR", help="Where the run goes.")]
+Resume = Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint in --out.")]
+Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
+Processes = Annotated[
+    int,
+    typer.Option(
+        min=1,
+        help="More than one: write what starts them (accelerate.yaml, launch.sh), and end.",
+    ),
+]
