@@ -67,7 +67,7 @@ $(FOREIGN_PYTHON)/made: tests/foreign/requirements.txt
 .venv/core: pyproject.toml
 	$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11) and 'Python 3.11 or newer is needed: make PYTHON=python3.12 $(MAKECMDGOALS)')"
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install -q --disable-pip-version-check -e .
+	$(BIN)/pip install -q --disable-pip-version-check -e ".[mcp]"
 	@touch $@
 
 .venv/dev: .venv/core

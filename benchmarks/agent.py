@@ -20,7 +20,7 @@ from tokenizers import Tokenizer
 import rearank_agent
 from benchmarks.questions import IN_OTHER_WORDS, QUESTIONS, checkout
 from rearank_agent import Reranker
-from rearank_agent.agents.toolset import Reranked, rerank_toolset
+from rearank_agent.agents import Reranked, rerank_toolset
 from rearank_agent.search.library import Library
 
 TOKENIZER = Path(rearank_agent.__file__).parent / "weights" / "tokenizer.json"

@@ -1,8 +1,4 @@
-"""The reranker inside pydantic-ai agents: a toolset, a capability, and a wrapper of other tools.
-
-agent = Agent("openai:gpt-5", capabilities=[Rerank(Reranker(), Library([Path("docs")]))])
-agent = Agent("openai:gpt-5", toolsets=[Reranked(their_search, tool="search", query_arg="query")])
-"""
+"""The tools `rerank` and `search` for pydantic-ai agents, as a toolset and as a capability."""
 
 from __future__ import annotations
 
@@ -16,7 +12,7 @@ from pydantic import Field
 from pydantic_ai import FunctionToolset, ModelRetry, RunContext, ToolReturn
 from pydantic_ai.capabilities import AbstractCapability
 
-from rearank_agent.agents.wrapper import Reranked, spend
+from rearank_agent.agents.wrapper import spend
 from rearank_agent.errors import BusyError, InputError
 from rearank_agent.present.answer import RerankAnswer, SearchAnswer
 from rearank_agent.present.truncate import check_budget, rerank_answer, search_answer
@@ -24,7 +20,7 @@ from rearank_agent.reranker import Reranker
 from rearank_agent.search.find import find
 from rearank_agent.search.library import EmptyError, Library
 
-__all__ = ["Rerank", "Reranked", "rerank_toolset"]
+__all__ = ["Rerank", "rerank_toolset"]
 
 _INSTRUCTIONS = "When you hold many candidate passages, rerank them and read the best ones first."
 _SEARCHING = "To find out what is in the files, search them; the result is already ranked."

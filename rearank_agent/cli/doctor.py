@@ -23,7 +23,9 @@ if TYPE_CHECKING:
     from rearank_agent.policies.protocol import Policy
 
 _PARTS = {
-    "core": ("onnxruntime", "tokenizers", "numpy", "bm25s", "pydantic-ai-slim", "mcp"),
+    "": ("onnxruntime", "tokenizers", "numpy", "bm25s"),
+    "llm": ("pydantic-ai-slim",),
+    "mcp": ("mcp",),
     "docs": ("markitdown",),
 }
 _QUERY = "how long do fleas live"
@@ -64,8 +66,11 @@ def doctor(
         "rearank-agent": version("rearank-agent"),
         "python": f"{platform.python_version()} on {platform.system()} {platform.machine()}",
         "cores": os.cpu_count(),
-        **{name: _version(name) for name in _PARTS["core"]},
-        **{f"{name} (extra: docs)": _version(name) for name in _PARTS["docs"]},
+        **{
+            f"{name} (extra: {extra})" if extra else name: _version(name)
+            for extra, names in _PARTS.items()
+            for name in names
+        },
         **_policy(policy, template),
     }
     if as_json:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from rearank_agent.errors import InputError
+from rearank_agent.errors import InputError, require
 from rearank_agent.policies.protocol import Policy
 
 __all__ = ["DEFAULT", "NAMES", "policy"]
@@ -61,6 +61,7 @@ def policy(name: str = DEFAULT, **asking: Any) -> Policy:
     """
     provider, _, rest = name.partition(":")
     if provider and rest and provider not in NAMES:
+        require(f"the policy {name}", "llm", "pydantic_ai", "httpx2")
         from rearank_agent.llm.policy import LLM  # pydantic-ai takes most of a second to import
 
         return LLM(name, **asking)

@@ -22,7 +22,7 @@ from pydantic_ai.models.function import DeltaToolCall, FunctionModel
 import rearank_agent.llm.limits
 from helpers.policies import Down, Judge
 from rearank_agent import Ranking, Reranker
-from rearank_agent.agents.toolset import Rerank, Reranked, rerank_toolset
+from rearank_agent.agents import Rerank, Reranked, rerank_toolset
 from rearank_agent.errors import InputError, SetupError
 from rearank_agent.llm.limits import Cap
 from rearank_agent.present.answer import RerankAnswer, SearchAnswer

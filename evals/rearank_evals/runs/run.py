@@ -6,10 +6,11 @@ import asyncio
 import platform
 import random
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from hashlib import sha256
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from itertools import takewhile
 from typing import Any
 
@@ -69,7 +70,7 @@ class Trial:
     def manifest(self) -> dict[str, Any]:
         """All that the records depend on. Words and sampling stand in the policy's fingerprint."""
         reranker, queries = self.system.reranker, "\n".join(self.collection.queries)
-        packages = {name: version(name) for name in _PACKAGES}
+        packages = dict(_installed(_PACKAGES))
         return {
             "version": 1,
             "collection": {
@@ -193,6 +194,13 @@ def _in_a_row(barren: Sequence[bool], place: int) -> int:
     after = sum(1 for _ in takewhile(bool, barren[place:]))
     before = sum(1 for _ in takewhile(bool, reversed(barren[:place])))
     return before + after if after else 0
+
+
+def _installed(packages: Iterable[str]) -> Iterator[tuple[str, str]]:
+    """Those of the packages that are installed, with their versions."""
+    for package in packages:
+        with suppress(PackageNotFoundError):
+            yield package, version(package)
 
 
 async def _close(policy: Any) -> None:
