@@ -29,9 +29,9 @@ from time import perf_counter
 
 from benchmarks.registry import registry
 from rearank_agent.errors import PolicyError
-from rearank_agent.files import write
+from rearank_agent.files import write_text
 from rearank_agent.types import Ranking
-from rearank_evals.measures.stats import against
+from rearank_evals.measures.stats import compare
 
 PROGRAM = [sys.executable, "-m", "rearank_agent"]
 DEPTH = 20
@@ -215,7 +215,7 @@ def _over_seeds(runs: Sequence[Values]) -> Values:
 def _gain(means: Mapping[str, Values], name: str, base: str) -> str:
     if name in (base, FIRST):
         return ""
-    one = against({base: means[base], name: means[name]}, base)[name]
+    one = compare({base: means[base], name: means[name]}, base)[name]
     low, high = one.interval
     return f"{100 * one.difference:+.1f} ({100 * low:+.1f} to {100 * high:+.1f})"
 
@@ -236,7 +236,7 @@ def main() -> None:
         for name, model in models.items():
             found.setdefault(name, []).append(study.measure(name, seed, model))
     text = table(study.teacher(), found)
-    write(told.folder / "table.md", f"{text}\n")
+    write_text(told.folder / "table.md", f"{text}\n")
     print(text)
 
 

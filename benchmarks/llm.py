@@ -139,7 +139,9 @@ class LockStep:
         """One window of one query; it ends before `end`."""
         start = max(0, end - WINDOW)
         window = order[start:end]
-        answer = (await self.post(listwise.ask(query, window).messages)).rpartition("<answer>")[2]
+        answer = (await self.post(listwise.build_prompt(query, window).messages)).rpartition(
+            "<answer>"
+        )[2]
         said = dict.fromkeys(int(number) - 1 for number in re.findall(r"\[(\d+)\]", answer))
         best = [i for i in said if 0 <= i < len(window)]
         rest = [i for i in range(len(window)) if i not in said]
@@ -253,7 +255,7 @@ class Clock:
         return awaited if asyncio.iscoroutinefunction(function) else called
 
 
-PARTS = {"ask": listwise.ask, "read": listwise.read, "model_request": model_request}
+PARTS = {"ask": listwise.build_prompt, "read": listwise.parse_reply, "model_request": model_request}
 
 
 @contextmanager

@@ -24,18 +24,18 @@ from matplotlib.figure import Figure
 from benchmarks.made import harbour
 from rearank_agent.data.collection import Collection
 from rearank_agent.data.first_stage import first_stage
-from rearank_agent.data.names import collections
-from rearank_agent.files import write
+from rearank_agent.data.load import load_collections
+from rearank_agent.files import write_text
 from rearank_agent.policies.embedded.encoder import Encoder
 from rearank_agent.policies.embedded.policy import WEIGHTS
 from rearank_evals.measures import stats
 from rearank_training.embedded.dev import Dev
 from rearank_training.embedded.export import FROZEN, packaged
-from rearank_training.embedded.settings import Recipe
+from rearank_training.embedded.settings import EmbeddedSettings
 from rearank_training.embedded.towers import Towers
 from rearank_training.embedded.trainer import LAST, Trainer
 from rearank_training.embedded.trunk import Trunk
-from rearank_training.embedded.windows import Draw
+from rearank_training.embedded.windows import WindowSampler
 from rearank_training.rows.augment import Augmentation, augment
 from rearank_training.rows.heldout import macro
 
@@ -70,7 +70,7 @@ class Arm:
             return replace(how, depth=how.size)
         return replace(how, filtered=self.without != "filter")
 
-    def recipe(self, recipe: Recipe, seed: int) -> Recipe:
+    def recipe(self, recipe: EmbeddedSettings, seed: int) -> EmbeddedSettings:
         """Its settings; a supervised step sees as many passages as a reinforced one."""
         recipe = replace(recipe, seed=seed, every=recipe.steps)
         if self.method == "supervised":
@@ -95,7 +95,7 @@ class Study:
     sizes: Sequence[int | None]
     ablated: int
     seeds: Sequence[int]
-    recipe: Recipe
+    recipe: EmbeddedSettings
     dev_queries: int
     depth: int
 
@@ -112,15 +112,17 @@ class Study:
 
 def real(train: Sequence[str], dev: Sequence[str]) -> Study:
     """The study on collections."""
-    recipe = Recipe(steps=40, windows=4, rate=4e-5, warm_rate=4e-5, tokens=64, moved=1.0, threads=1)
+    recipe = EmbeddedSettings(
+        steps=40, windows=4, rate=4e-5, warm_rate=4e-5, tokens=64, moved=1.0, threads=1
+    )
     sizes = (45, 179, None)
-    listed = [[_listed(one) for one in collections(list(names))] for names in (train, dev)]
+    listed = [[_listed(one) for one in load_collections(list(names))] for names in (train, dev)]
     return Study(*listed, sizes, 179, (0, 1, 2), recipe, dev_queries=200, depth=30)
 
 
 def small() -> Study:
     """The study on a made collection: whether everything works, and learns, at all."""
-    recipe = Recipe(
+    recipe = EmbeddedSettings(
         steps=12, windows=2, samples=16, rate=1e-4, warm_rate=1e-4, tokens=40, moved=1.0
     )
     boats = {"train": slice(24), "east": slice(24, 28), "west": slice(28, 32)}
@@ -151,7 +153,7 @@ class Lab:
             values = self.dev.values(towers, self.trunk, BLENDS)
             found = dict(zip(map(str, BLENDS), values, strict=True))
             kept.parent.mkdir(parents=True, exist_ok=True)
-            write(kept, [json.dumps(found)])
+            write_text(kept, [json.dumps(found)])
         told: Values = json.loads(kept.read_bytes())
         means = ", ".join(f"b={b} {100 * macro(one):.2f}" for b, one in told.items())
         print(f"{name:<60} {means}", file=sys.stderr, flush=True)
@@ -164,7 +166,10 @@ class Lab:
         study, recipe = self.study, arm.recipe(self.study.recipe, seed)
         made = augment(study.train, arm.augmentation(seed), study.dev)
         some = [row for row in made.rows if row.initial < 1 or arm.without == "filter"]
-        draws = Draw(made.rows, made.passages, seed), Draw(some, made.passages, seed)
+        draws = (
+            WindowSampler(made.rows, made.passages, seed),
+            WindowSampler(some, made.passages, seed),
+        )
         glance = Dev(study.dev, 1, 10)  # the trainer wants to look at something; nothing is chosen
         towers = self._untrained()
         out.mkdir(parents=True, exist_ok=True)
@@ -258,8 +263,8 @@ def main() -> None:
         parser.error("--train and --dev go together; without both a made collection is used")
     study = real(told.train, told.dev) if told.train else small()
     found = gathered(Lab(study, told.out))
-    write(told.out / "figures.json", [json.dumps(found, indent=1)])
-    write(told.out / "table.md", [table(found)])
+    write_text(told.out / "figures.json", [json.dumps(found, indent=1)])
+    write_text(told.out / "table.md", [table(found)])
     plot(found).savefig(told.out / "plot.svg", metadata={"Date": None})
     print(table(found))
 

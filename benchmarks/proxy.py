@@ -11,7 +11,7 @@ from statistics import median
 from time import perf_counter
 
 from benchmarks.mcp import PROGRAM, QUERY, Wire, passages
-from rearank_agent.present.answer import tokens
+from rearank_agent.present.answer import estimate_tokens
 
 ITEMS, CALLS, ROUNDS = 50, 100, 3
 # A server in plain Python that finds the same rows whatever is asked.
@@ -54,7 +54,7 @@ def measured(command: list[str]) -> tuple[float, float, float, int]:
     search = [timed(wire, "search") for _ in range(CALLS // 10)]
     wire.end()
     texts = [part["text"] for part in search[-1][1]["content"]]
-    return start, median(other), median(of for of, _ in search), sum(map(tokens, texts))
+    return start, median(other), median(of for of, _ in search), sum(map(estimate_tokens, texts))
 
 
 def timed(wire: Wire, tool: str) -> tuple[float, dict]:

@@ -17,7 +17,7 @@ from itertools import product
 from pathlib import Path
 from random import Random
 
-from rearank_agent.files import write
+from rearank_agent.files import write_text
 
 __all__ = ["BOATS", "registry"]
 
@@ -81,8 +81,8 @@ def registry(folder: Path, boats: slice) -> None:
             qrels.append(f"{query}\t{query}-{number}\t{grade}")
     Random(len(corpus)).shuffle(corpus)
     for name, lines in (("corpus.jsonl", corpus), ("queries.jsonl", queries)):
-        write(folder / name, (f"{json.dumps(line)}\n" for line in lines))
-    write(folder / "qrels.tsv", "\n".join(qrels) + "\n")
+        write_text(folder / name, (f"{json.dumps(line)}\n" for line in lines))
+    write_text(folder / "qrels.tsv", "\n".join(qrels) + "\n")
 
 
 def _told(boat: str, key: str, random: Random) -> Iterator[tuple[int, str]]:

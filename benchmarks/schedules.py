@@ -30,7 +30,7 @@ from typing import NamedTuple
 
 from rearank_agent.data.beir import read_folder
 from rearank_agent.metrics import ndcg
-from rearank_agent.policies.blend import ordered
+from rearank_agent.policies.blend import blended_order
 from rearank_agent.policies.protocol import best_first
 from rearank_agent.schedules import Schedule, Turn, Turns, schedule, tournament
 from rearank_agent.types import Reply, Window
@@ -130,7 +130,7 @@ def blended(made: Schedule, blend: float) -> Schedule:
                     for position, score in zip(window, reply.scores, strict=True):
                         scores[position] = score
         except StopIteration as done:
-            return ordered(done.value, scores if made.comparable else None, blend)[0]
+            return blended_order(done.value, scores if made.comparable else None, blend)[0]
 
     return Schedule(f"{made.name} b={blend}", turns)
 

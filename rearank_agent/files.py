@@ -11,10 +11,10 @@ from typing import IO
 
 from rearank_agent.errors import SetupError
 
-__all__ = ["digest", "digest_of", "swapped", "unwritable", "write"]
+__all__ = ["atomic_write", "digest", "digest_of", "write_error", "write_text"]
 
 
-def write(path: Path, text: str | Iterable[str]) -> str:
+def write_text(path: Path, text: str | Iterable[str]) -> str:
     """Write a file beside its place, then swap it in; gives its hash, as `digest` would.
 
     Args:
@@ -25,7 +25,7 @@ def write(path: Path, text: str | Iterable[str]) -> str:
         SetupError: it cannot be written.
     """
     hashed = sha256()
-    with swapped(path) as file:
+    with atomic_write(path) as file:
         for part in [text] if isinstance(text, str) else text:
             file.write(data := part.encode())
             hashed.update(data)
@@ -33,7 +33,7 @@ def write(path: Path, text: str | Iterable[str]) -> str:
 
 
 @contextmanager
-def swapped(path: Path) -> Iterator[IO[bytes]]:
+def atomic_write(path: Path) -> Iterator[IO[bytes]]:
     """A new file beside its place, to write to; it takes the place when all went well.
 
     Raises:
@@ -48,10 +48,10 @@ def swapped(path: Path) -> Iterator[IO[bytes]]:
     except OSError as error:
         with suppress(OSError):
             new.unlink()
-        raise unwritable(path, error) from None
+        raise write_error(path, error) from None
 
 
-def unwritable(path: Path, error: OSError) -> SetupError:
+def write_error(path: Path, error: OSError) -> SetupError:
     """The error of a file that cannot be written."""
     return SetupError(f"{path} cannot be written: {error.strerror or error}")
 

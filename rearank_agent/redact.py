@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 
-__all__ = ["discreet", "keep_secret"]
+__all__ = ["add_secret", "redact"]
 
 _NAMES = re.compile(r"(KEY|TOKEN|SECRET|PASSWORD)$")
 _LOGIN = re.compile(r"(?<=://)[^/@\s]+@")
@@ -16,15 +16,15 @@ _SHORTEST = 4
 _told: set[str] = set()
 
 
-def keep_secret(value: str) -> None:
+def add_secret(value: str) -> None:
     """Strike this value out of all texts from now on."""
     _told.add(value)
 
 
-def discreet(text: str) -> str:
+def redact(text: str) -> str:
     """The text without logins in URLs, keys in queries, and the values of secret variables.
 
-    Secret is what `keep_secret` was told, and every environment variable whose name ends in
+    Secret is what `add_secret` was told, and every environment variable whose name ends in
     KEY, TOKEN, SECRET or PASSWORD.
     """
     secret = {value for name, value in os.environ.items() if _NAMES.search(name)} | _told

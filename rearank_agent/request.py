@@ -12,10 +12,10 @@ from statistics import median
 from time import perf_counter
 from typing import TypeVar
 
-from rearank_agent.llm.limits import UNTIL
-from rearank_agent.policies.blend import ordered, own_scores
+from rearank_agent.llm.limits import DEADLINE
+from rearank_agent.policies.blend import blended_order, policy_scores
 from rearank_agent.policies.protocol import Policy
-from rearank_agent.redact import discreet
+from rearank_agent.redact import redact
 from rearank_agent.schedules import Schedule, Turn, cost
 from rearank_agent.tracing import span
 from rearank_agent.types import Fault, Ranked, Ranking, Reply, Step, Task, Usage, Window
@@ -90,7 +90,7 @@ class Request:
         begun = perf_counter()
         context = copy_context()
         limit = self.task.deadline
-        context.run(UNTIL.set, None if limit is None else self.start + limit)
+        context.run(DEADLINE.set, None if limit is None else self.start + limit)
         judging = [
             asyncio.create_task(self._judge(window), context=context) for window in turn.windows
         ]
@@ -133,7 +133,7 @@ class Request:
             except (Exception, asyncio.CancelledError) as error:  # none may lose a passage
                 if _ended_from_outside(error):
                     raise
-                said = discreet(f"{type(error).__name__}: {error}")
+                said = redact(f"{type(error).__name__}: {error}")
                 fault = Fault("failed", ids, said[:_SAID])
                 spent = getattr(error, "usage", None) or Usage()
                 reply = Reply(tuple(range(len(window))), faults=(fault,), usage=spent)
@@ -142,8 +142,8 @@ class Request:
 
     def ranking(self, blend: float) -> Ranking:
         """What it has come to."""
-        scores = own_scores(self.steps, len(self.order)) if self.policy.scores else None
-        order, values = ordered(self.order, scores, blend)
+        scores = policy_scores(self.steps, len(self.order)) if self.policy.scores else None
+        order, values = blended_order(self.order, scores, blend)
         rationales = self._latest(lambda reply: reply.rationales)
         confidence = self._latest(lambda reply: reply.confidence)
         faults = _merged([*self.faults, *(f for step in self.steps for f in step.reply.faults)])

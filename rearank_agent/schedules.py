@@ -22,9 +22,8 @@ from rearank_agent.errors import InputError
 from rearank_agent.types import Fault, Reply, Usage, Window
 
 __all__ = [
-    "NAMES",
-    "Schedule", "Turn", "batches", "cost", "groups", "halfway", "rehearse", "schedule", "sliding",
-    "topdown", "tournament", "whole",
+    "SCHEDULES", "Schedule", "Turn", "batches", "cost", "dry_run", "groups", "half_sliding",
+    "schedule", "sliding", "topdown", "tournament", "whole",
 ]  # fmt: skip
 
 
@@ -97,7 +96,7 @@ def sliding(window: int = 20, stride: int = 10) -> Schedule:
     return Schedule(f"sliding:{window}:{stride}", turns)
 
 
-def halfway(window: int) -> Schedule:
+def half_sliding(window: int) -> Schedule:
     """The paper's schedule at any size of window: sliding, by half a window each time."""
     return sliding(window, window // 2)
 
@@ -217,7 +216,7 @@ def batches(window: int = 100) -> Schedule:
     return Schedule(f"batches:{window}", turns, comparable=True)
 
 
-NAMES: dict[str, Callable[..., Schedule]] = {
+SCHEDULES: dict[str, Callable[..., Schedule]] = {
     made.__name__: made for made in (whole, sliding, tournament, topdown, groups, batches)
 }
 
@@ -229,17 +228,17 @@ def schedule(name: str) -> Schedule:
         InputError: no such schedule, or numbers it cannot use.
     """
     kind, *numbers = name.split(":")
-    if kind not in NAMES:
-        raise InputError(f"no schedule is called {name!r}; there are: {', '.join(NAMES)}, auto")
+    if kind not in SCHEDULES:
+        raise InputError(f"no schedule is called {name!r}; there are: {', '.join(SCHEDULES)}, auto")
     try:
-        return NAMES[kind](*map(int, numbers))
+        return SCHEDULES[kind](*map(int, numbers))
     except InputError:
         raise
     except (TypeError, ValueError):
         raise InputError(f"{name!r}: {kind} cannot take these numbers") from None
 
 
-def rehearse(schedule: Schedule, n: int) -> list[tuple[Window, ...]]:
+def dry_run(schedule: Schedule, n: int) -> list[tuple[Window, ...]]:
     """The windows of every turn of ranking n passages when the first stage is right.
 
     Schedules that partition (topdown) need more when it is not.
@@ -256,8 +255,8 @@ def rehearse(schedule: Schedule, n: int) -> list[tuple[Window, ...]]:
 
 
 def cost(schedule: Schedule, n: int) -> Usage:
-    """The calls and turns of `rehearse`."""
-    turns = rehearse(schedule, n)
+    """The calls and turns of `dry_run`."""
+    turns = dry_run(schedule, n)
     return Usage(calls=sum(map(len, turns)), turns=len(turns))
 
 

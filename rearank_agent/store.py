@@ -15,7 +15,7 @@ from weakref import finalize
 
 from rearank_agent.errors import SetupError
 
-__all__ = ["Store", "replies", "runs"]
+__all__ = ["Store", "reply_store", "run_store"]
 
 _BUSY = 10.0  # seconds to wait while another process writes
 _TABLE = """CREATE TABLE IF NOT EXISTS kept (
@@ -101,7 +101,7 @@ def _used(file: sqlite3.Connection) -> int:
     return int(size * (pages - free))
 
 
-def runs() -> Store:
+def run_store() -> Store:
     """The rankings of this user's agents, by run: what `explain` looks through.
 
     Raises:
@@ -110,7 +110,7 @@ def runs() -> Store:
     return _in_cache("runs.sqlite", 64 * 1024 * 1024)
 
 
-def replies() -> Store:
+def reply_store() -> Store:
     """The kept replies of language models.
 
     Raises:

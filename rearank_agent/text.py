@@ -14,8 +14,8 @@ from functools import cache
 from rearank_agent.types import Quote, Rationale
 
 __all__ = [
-    "UNSPACED", "Terms", "Tokenizer", "bigrams", "content", "printable", "sentences", "short",
-    "words",
+    "UNSPACED_SCRIPTS", "QueryTerms", "Tokenizer", "bigrams", "content_tokens", "printable",
+    "sentences", "shorten", "words",
 ]  # fmt: skip
 
 Tokenizer = Callable[[str], list[str]]
@@ -26,9 +26,9 @@ _STOP = frozenset(
     the their them then there these they this those to up us was we were what when where which who
     whom whose why will with would you your""".split()  # noqa: SIM905 - a list of quotes would fill a page
 )
-UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff"
-_WORD = re.compile(rf"[{UNSPACED}]+|[^\W_{UNSPACED}]+(?:'[a-z]\b)?")
-_FIRST_UNSPACED = re.compile(f"[{UNSPACED}]")
+UNSPACED_SCRIPTS = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff"
+_WORD = re.compile(rf"[{UNSPACED_SCRIPTS}]+|[^\W_{UNSPACED_SCRIPTS}]+(?:'[a-z]\b)?")
+_FIRST_UNSPACED = re.compile(f"[{UNSPACED_SCRIPTS}]")
 _SENTENCE_END = re.compile(
     r"(?=\s)(?:(?<=[.!?…])|(?<=[.!?…][\"'”’)\]]))"
     r"(?<!\b[A-Z]\.)(?<!\b(?:Dr|Mr|Ms|St|vs|No)\.)(?<!\b(?:Mrs|etc|e\.g|i\.e)\.)\s+(?=[^\sa-z])"
@@ -80,20 +80,20 @@ def _stem(word: str) -> str:
     return stem
 
 
-def content(text: str, tokenizer: Tokenizer = words) -> list[str]:
+def content_tokens(text: str, tokenizer: Tokenizer = words) -> list[str]:
     """The tokens that BM25 counts: words without function words, stemmed."""
     return stems([word for word in tokenizer(text) if word not in _STOP])
 
 
 @dataclass(frozen=True)
-class Terms:
+class QueryTerms:
     """The content words of a query: as written, and as BM25 counts them."""
 
     written: tuple[str, ...]
     tokens: tuple[str, ...]
 
     @classmethod
-    def of(cls, query: str, tokenizer: Tokenizer = words) -> Terms:
+    def of(cls, query: str, tokenizer: Tokenizer = words) -> QueryTerms:
         """The query's terms, each once; of a query of function words alone, all its words."""
         every = tokenizer(query)
         chosen = [word for word in every if word not in _STOP] or every
@@ -132,7 +132,7 @@ def printable(text: str) -> str:
     return "".join(c for c in " ".join(text.split()) if c.isprintable())
 
 
-def short(text: str, most: int) -> str:
+def shorten(text: str, most: int) -> str:
     """The text on one line of so many characters at most."""
     line = printable(text)
     return line if len(line) <= most else line[: most - 1].rstrip() + "…"

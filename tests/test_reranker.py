@@ -85,7 +85,7 @@ def test_an_order_alone_gives_scores_by_rank():
 
 @settings(max_examples=60, deadline=None)
 @given(st.lists(st.text(max_size=9), min_size=1, max_size=130), st.sampled_from(
-    ["auto", *schedules.NAMES]), st.floats(0, 2))  # fmt: skip
+    ["auto", *schedules.SCHEDULES]), st.floats(0, 2))  # fmt: skip
 def test_every_passage_comes_back_once(texts, schedule, blend):
     clean = [text.encode(errors="ignore").decode() for text in texts]
     ranking = Reranker(ByLength(), schedule=schedule).rerank_sync("q", clean, blend=blend)

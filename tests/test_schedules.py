@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rearank_agent import Fault, InputError, Reply, schedules
-from rearank_agent.schedules import cost, rehearse, schedule, tournament
+from rearank_agent.schedules import cost, dry_run, schedule, tournament
 
 EVERY = ["whole", "sliding", "sliding:10:5", "sliding:7:7", "tournament", "tournament:5",
          "topdown", "topdown:4", "topdown:7", "groups", "groups:7", "batches", "batches:30"]  # fmt: skip
@@ -71,7 +71,7 @@ def test_sliding_goes_from_the_tail_to_the_head():
 
 
 def test_the_cost_of_a_hundred():
-    costs = {name: cost(schedule(name), 100) for name in schedules.NAMES}
+    costs = {name: cost(schedule(name), 100) for name in schedules.SCHEDULES}
     assert {name: (c.calls, c.turns) for name, c in costs.items()} == {
         "whole": (1, 1), "sliding": (9, 9), "tournament": (11, 4), "topdown": (6, 2),
         "groups": (5, 1), "batches": (1, 1),
@@ -164,5 +164,5 @@ def test_a_tournament_never_takes_more_turns_than_there_are(turns, n):
 
 
 def test_a_rehearsal_shows_every_window():
-    assert rehearse(schedule("sliding:20:10"), 30) == [(tuple(range(10, 30)),), (tuple(range(20)),)]
+    assert dry_run(schedule("sliding:20:10"), 30) == [(tuple(range(10, 30)),), (tuple(range(20)),)]
     assert cost(schedule("tournament"), 100) == cost(tournament(20), 100)

@@ -16,12 +16,12 @@ from rearank_agent.files import digest
 from rearank_evals.measures.official import means, per_query
 from rearank_evals.measures.outcome import Outcome, case, outcome
 from rearank_evals.measures.robustness import robustness
-from rearank_evals.measures.stats import against, interval, macro
+from rearank_evals.measures.stats import compare, interval, macro
 from rearank_evals.report.published import published
 from rearank_evals.runs.json_files import read_json
-from rearank_evals.runs.run_folder import Entry
+from rearank_evals.runs.run_folder import ReportEntry
 
-__all__ = ["Report", "evaluate", "seen_from"]
+__all__ = ["Report", "evaluate", "relative_path"]
 
 CASES = 10
 Report = dict[str, dict[str, dict[str, float]]]
@@ -29,14 +29,18 @@ Report = dict[str, dict[str, dict[str, float]]]
 
 @dataclass
 class _Measured:
-    entry: Entry
+    entry: ReportEntry
     qrels: Qrels
     values: dict[str, dict[str, float]]
     outcome: Outcome
 
 
 def evaluate(
-    folder: Path, entries: Sequence[Entry], measures: Sequence[Any], baseline: str, command: str
+    folder: Path,
+    entries: Sequence[ReportEntry],
+    measures: Sequence[Any],
+    baseline: str,
+    command: str,
 ) -> tuple[Report, dict[str, Any]]:
     """The report and its details, of the shape docs/evaluation.md describes.
 
@@ -52,13 +56,7 @@ def evaluate(
             judgements; the baseline is none of them; a file is damaged.
     """
     names = [str(measure) for measure in measures]
-    by_collection: dict[str, dict[str, _Measured]] = {}
-    judged = {path: read_qrels(path) for path in {entry.qrels for entry in entries}}
-    for entry in entries:
-        systems = by_collection.setdefault(entry.collection, {})
-        if entry.system in systems:
-            raise InputError(f"{entry.collection} has two systems called {entry.system}")
-        systems[entry.system] = _measured(entry, judged[entry.qrels], measures)
+    by_collection = _by_collection(entries, measures)
     for name, systems in by_collection.items():
         _check(name, systems, baseline)
     report = {
@@ -89,7 +87,21 @@ def evaluate(
     return report, details
 
 
-def _measured(entry: Entry, qrels: Qrels, measures: Sequence[Any]) -> _Measured:
+def _by_collection(
+    entries: Sequence[ReportEntry], measures: Sequence[Any]
+) -> dict[str, dict[str, _Measured]]:
+    """The systems of every collection, measured."""
+    found: dict[str, dict[str, _Measured]] = {}
+    judged = {path: read_qrels(path) for path in {entry.qrels for entry in entries}}
+    for entry in entries:
+        systems = found.setdefault(entry.collection, {})
+        if entry.system in systems:
+            raise InputError(f"{entry.collection} has two systems called {entry.system}")
+        systems[entry.system] = _measured(entry, judged[entry.qrels], measures)
+    return found
+
+
+def _measured(entry: ReportEntry, qrels: Qrels, measures: Sequence[Any]) -> _Measured:
     values = per_query(measures, qrels, entry.saved.read_run())
     return _Measured(entry, qrels, values, outcome(entry.saved.rankings()))
 
@@ -116,14 +128,14 @@ def _collection(
         [str(measure) for measure in measures],
     )
     compared = {
-        measure: against({s: one.values[measure] for s, one in systems.items()}, baseline)
+        measure: compare({s: one.values[measure] for s, one in systems.items()}, baseline)
         for measure in names
     }
     rows = {}
     for system, one in systems.items():
         beside = None if system == baseline else systems[baseline]
         rows[system] = {
-            "saved": seen_from(folder, one.entry.saved.folder),
+            "saved": relative_path(folder, one.entry.saved.folder),
             **_row(one, measures),
             "against": beside and {measure: asdict(compared[measure][system]) for measure in names},
             **_cases(one, beside, names[0]),
@@ -221,7 +233,7 @@ def _macro(
     return {system: asdict(one) for system, one in macro(everywhere, baseline).items()}
 
 
-def _files(folder: Path, entries: Sequence[Entry]) -> dict[str, str]:
+def _files(folder: Path, entries: Sequence[ReportEntry]) -> dict[str, str]:
     """The hash of every file the report rests on."""
     paths = dict.fromkeys(
         path
@@ -229,9 +241,9 @@ def _files(folder: Path, entries: Sequence[Entry]) -> dict[str, str]:
         for path in (entry.qrels, entry.collection_file, *sorted(entry.saved.folder.rglob("*")))
         if path.is_file()
     )
-    return {seen_from(folder, path): digest(path) for path in paths}
+    return {relative_path(folder, path): digest(path) for path in paths}
 
 
-def seen_from(folder: Path, path: Path) -> str:
+def relative_path(folder: Path, path: Path) -> str:
     """The path as seen from the folder, with slashes on every system."""
     return Path(os.path.relpath(path, folder)).as_posix()

@@ -14,10 +14,10 @@ from rearank_agent.files import digest
 from rearank_agent.metrics import ndcg
 from rearank_evals.evaluate import evaluate
 from rearank_evals.measures.official import means, measures, per_query
-from rearank_evals.report.markdown import markdown
-from rearank_evals.report.page import page
+from rearank_evals.report.markdown import markdown_report
+from rearank_evals.report.page import html_report
 from rearank_evals.runs.json_files import read_json
-from rearank_evals.runs.run_folder import Entry
+from rearank_evals.runs.run_folder import ReportEntry
 from rearank_evals.runs.trials import entries_of
 
 __all__ = ["Check", "verify"]
@@ -53,7 +53,7 @@ def verify(folder: Path) -> Iterator[Check]:
 
 
 def _again(
-    folder: Path, entries: list[Entry], report: Any, details: dict[str, Any]
+    folder: Path, entries: list[ReportEntry], report: Any, details: dict[str, Any]
 ) -> Iterator[Check]:
     """Whether the report that can be made now is the one that is there."""
     wanted = measures(details["measures"])
@@ -68,7 +68,7 @@ def _again(
     odd = [name for name in now if not _alike(now[name], details.get(name))]
     differs = f", but {', '.join(odd)}" if odd else ""
     yield Check(not odd, f"details.json comes out again{differs}")
-    for name, text in (("report.md", markdown(*made)), ("report.html", page(*made))):
+    for name, text in (("report.md", markdown_report(*made)), ("report.html", html_report(*made))):
         written = (folder / name).read_text(encoding="utf-8")
         same = _PICTURE.sub("", written) == _PICTURE.sub("", text)
         yield Check(same, f"{name} comes out again")
@@ -100,7 +100,7 @@ def _hashes(folder: Path, files: Mapping[str, str]) -> Iterator[Check]:
     )
 
 
-def _values(entry: Entry, reported: Mapping[str, float]) -> Iterator[Check]:
+def _values(entry: ReportEntry, reported: Mapping[str, float]) -> Iterator[Check]:
     what = f"{entry.collection}, {entry.system}"
     try:
         qrels, run = read_qrels(entry.qrels), entry.saved.read_run()

@@ -5,17 +5,17 @@ from __future__ import annotations
 from pydantic import ValidationError
 
 from rearank_agent.errors import RearankError
-from rearank_agent.redact import discreet
+from rearank_agent.redact import redact
 
-__all__ = ["failed", "wrong"]
+__all__ = ["error_message", "validation_message"]
 
 
-def failed(error: RearankError) -> str:
+def error_message(error: RearankError) -> str:
     """What an error of ours says, without secrets."""
-    return f"{discreet(str(error)):.600}"
+    return f"{redact(str(error)):.600}"
 
 
-def wrong(error: ValidationError) -> str:
+def validation_message(error: ValidationError) -> str:
     """Which fields are wrong, and how."""
     said = [f"{'.'.join(map(str, one['loc']))}: {one['msg'].lower()}" for one in error.errors()[:5]]
     return "; ".join(said)

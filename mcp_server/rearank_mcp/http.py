@@ -20,15 +20,15 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 import rearank_agent
 from rearank_agent.errors import InputError, SetupError
-from rearank_mcp.rest.api import MOST_BODY, refused, rest
-from rearank_mcp.server import server
-from rearank_mcp.service import Desk
+from rearank_mcp.rest.api import MAX_BODY, error_response, rest_app
+from rearank_mcp.server import make_server
+from rearank_mcp.service import Service
 
 __all__ = ["Address", "app", "listen", "serve"]
 
-MOST_REQUESTS = 256
-MOST_SESSIONS = 1_000
-MOST_BYTES = 64 * 1024 * 1024  # of all bodies at once
+MAX_REQUESTS = 256
+MAX_SESSIONS = 1_000
+MAX_BODY_BYTES = 64 * 1024 * 1024  # of all bodies at once
 BODY_SECONDS = 10.0
 IDLE = 600.0  # seconds until a session that nobody uses is forgotten
 
@@ -88,7 +88,7 @@ def listen(address: Address, token: str | None) -> socket.socket:
 
 
 def app(
-    desk: Desk,
+    desk: Service,
     address: Address,
     token: str | None = None,
     hosts: Sequence[str] = (),
@@ -101,14 +101,16 @@ def app(
         hosts: names by which it may be called, besides loopback, the address's and the machine's.
         origins: web pages that may call it, besides those of this machine.
     """
-    inner = server(desk).streamable_http_app(
+    inner = make_server(desk).streamable_http_app(
         host=address.host,
         transport_security=TransportSecuritySettings(enable_dns_rebinding_protection=False),
-        max_request_body_size=MOST_BODY,
-        max_sessions=MOST_SESSIONS,
+        max_request_body_size=MAX_BODY,
+        max_sessions=MAX_SESSIONS,
         session_idle_timeout=IDLE,
     )
-    inner.router.default = rest(desk)  # a mount would take /mcp/ from those that are sent to /mcp
+    inner.router.default = rest_app(
+        desk
+    )  # a mount would take /mcp/ from those that are sent to /mcp
     open_to_pages = CORSMiddleware(
         inner,
         allow_origins=origins,
@@ -118,7 +120,7 @@ def app(
         expose_headers=("Mcp-Session-Id",),
     )
     names = {*_LOOPBACK, address.named, socket.gethostname(), *hosts}
-    return _Door(open_to_pages, token, {name.lower() for name in names}, set(origins))
+    return _AccessControl(open_to_pages, token, {name.lower() for name in names}, set(origins))
 
 
 def serve(app: ASGIApp, listening: socket.socket) -> None:
@@ -135,7 +137,7 @@ def serve(app: ASGIApp, listening: socket.socket) -> None:
     uvicorn.Server(config).run(sockets=[listening])
 
 
-class _Door:
+class _AccessControl:
     """Lets in who may speak to the server, and not too much at once.
 
     Host, Origin and token are looked at here, before anything is counted: the SDK's own lists come
@@ -180,21 +182,21 @@ class _Door:
 
     async def _count(self, scope: Scope, receive: Receive, send: Send) -> None:
         told = Headers(scope=scope).get("content-length", "")
-        size = int(told) if _DIGITS.fullmatch(told) else MOST_BODY
-        if self._inside >= MOST_REQUESTS or self._bytes + min(size, MOST_BODY) > MOST_BYTES:
+        size = int(told) if _DIGITS.fullmatch(told) else MAX_BODY
+        if self._inside >= MAX_REQUESTS or self._bytes + min(size, MAX_BODY) > MAX_BODY_BYTES:
             busy = "too many requests are being answered; ask again in a moment"
             await _refused(503, busy, {"Retry-After": "1"})(scope, receive, send)
             return
         self._inside += 1
-        self._bytes += min(size, MOST_BODY)
+        self._bytes += min(size, MAX_BODY)
         try:
-            await self.app(scope, _patient(receive), send)
+            await self.app(scope, _with_body_timeout(receive), send)
         finally:
             self._inside -= 1
-            self._bytes -= min(size, MOST_BODY)
+            self._bytes -= min(size, MAX_BODY)
 
 
-def _patient(receive: Receive) -> Receive:
+def _with_body_timeout(receive: Receive) -> Receive:
     """The body within some seconds, or the client counts as gone."""
     end = asyncio.get_running_loop().time() + BODY_SECONDS
     whole = False
@@ -217,4 +219,4 @@ def _patient(receive: Receive) -> Receive:
 
 def _refused(status: int, message: str, headers: Mapping[str, str] | None = None) -> JSONResponse:
     """A refusal for either kind of client."""
-    return refused(status, message, headers, jsonrpc="2.0", id=None)
+    return error_response(status, message, headers, jsonrpc="2.0", id=None)

@@ -12,13 +12,13 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import Any, BinaryIO
 
-__all__ = ["MOST_LINE", "Lines", "end", "take_wires", "until_signal"]
+__all__ = ["MAX_LINE", "Lines", "exit_now", "take_stdio", "until_signal"]
 
-MOST_LINE = 32 * 1024 * 1024
+MAX_LINE = 32 * 1024 * 1024
 """Bytes of a message; who writes a longer one is not listened to any more."""
 
 
-def take_wires() -> tuple[BinaryIO, BinaryIO]:
+def take_stdio() -> tuple[BinaryIO, BinaryIO]:
     """Keep stdin and stdout for the protocol: whatever prints from now on prints to stderr.
 
     The SDK's own guard begins later, and gives stdout back before the buffers of what was printed
@@ -36,7 +36,7 @@ def take_wires() -> tuple[BinaryIO, BinaryIO]:
     return incoming, outgoing
 
 
-def end() -> None:
+def exit_now() -> None:
     """End the process now: threads may still be reading files that nobody asks for any more."""
     sys.stderr.flush()
     os._exit(0)
@@ -87,9 +87,9 @@ class Lines:
         self._writer.submit(self._outgoing.close)
 
     def _read(self) -> bytes:
-        line = self._incoming.readline(MOST_LINE)
-        if len(line) == MOST_LINE and not line.endswith(b"\n"):
-            raise OSError(errno.EMSGSIZE, f"a message has more than {MOST_LINE:,} bytes")
+        line = self._incoming.readline(MAX_LINE)
+        if len(line) == MAX_LINE and not line.endswith(b"\n"):
+            raise OSError(errno.EMSGSIZE, f"a message has more than {MAX_LINE:,} bytes")
         return line
 
     def _write(self, line: bytes) -> None:

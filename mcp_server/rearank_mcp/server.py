@@ -18,11 +18,11 @@ import rearank_agent
 from rearank_agent.errors import RearankError
 from rearank_agent.present.answer import RerankAnswer, SearchAnswer, as_text
 from rearank_agent.present.explanation import Explanation
-from rearank_agent.search.find import Told
-from rearank_mcp.error_text import failed, wrong
-from rearank_mcp.service import Desk
+from rearank_agent.search.find import Progress
+from rearank_mcp.error_text import error_message, validation_message
+from rearank_mcp.service import Service
 
-__all__ = ["Server", "server"]
+__all__ = ["Server", "make_server"]
 
 _INSTRUCTIONS = """\
 Ranks text by how well it answers a question, with reasons.
@@ -41,7 +41,7 @@ Rationale = Annotated[bool, Field(description="Whether to say why.")]
 Caller = Context[Any, Any]
 
 
-def server(desk: Desk) -> Server:
+def make_server(desk: Service) -> Server:
     """An MCP server with the tools rerank, search and explain."""
     mcp = Server(
         "rearank-agent",
@@ -62,7 +62,7 @@ def server(desk: Desk) -> Server:
 class _Tools:
     """Names, docstrings and parameters are what a model is shown."""
 
-    desk: Desk
+    desk: Service
 
     async def rerank(
         self,
@@ -77,7 +77,7 @@ class _Tools:
 
         Gives lines `rank. [number] score reason`; number is the place in your list, from 1.
         """
-        async with _telling(ctx) as told:
+        async with _reporting_progress(ctx) as told:
             answer = await self.desk.rerank(query, passages, instruction, top_k, rationale, told)
         return _result(as_text(answer), answer)
 
@@ -94,7 +94,7 @@ class _Tools:
 
         Gives `rank. path:lines score` and a snippet; read the file there for more.
         """
-        async with _telling(ctx) as told:
+        async with _reporting_progress(ctx) as told:
             answer = await self.desk.search(query, path, instruction, top_k, rationale, told)
         return _result(as_text(answer), answer)
 
@@ -143,9 +143,9 @@ class Server(MCPServer[Any]):
             return await super().call_tool(name, arguments, context)
         except ToolError as error:
             if isinstance(error.__cause__, RearankError):
-                raise ToolError(failed(error.__cause__)) from None
+                raise ToolError(error_message(error.__cause__)) from None
             if isinstance(error.__cause__, ValidationError):
-                raise ToolError(f"{name}: {wrong(error.__cause__)}") from None
+                raise ToolError(f"{name}: {validation_message(error.__cause__)}") from None
             raise
 
 
@@ -175,7 +175,7 @@ def _lean(schema: Any, defs: Any = None) -> Any:
 
 
 @asynccontextmanager
-async def _telling(ctx: Caller) -> AsyncIterator[Told]:
+async def _reporting_progress(ctx: Caller) -> AsyncIterator[Progress]:
     """Gives what to call with progress; it reaches the client in order, and only rising."""
     steps: asyncio.Queue[tuple[str, int, int] | None] = asyncio.Queue()
 

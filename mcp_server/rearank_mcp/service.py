@@ -15,27 +15,27 @@ from typing import TYPE_CHECKING, TypeVar
 
 from rearank_agent.errors import BusyError, InputError, SetupError
 from rearank_agent.present.answer import RerankAnswer, SearchAnswer
-from rearank_agent.present.explanation import Explanation, explanation
-from rearank_agent.present.faults import noted
+from rearank_agent.present.explanation import Explanation, explain_part
+from rearank_agent.present.faults import fault_line
 from rearank_agent.present.truncate import check_budget, rerank_answer, search_answer
 from rearank_agent.reranker import Reranker
-from rearank_agent.search.find import Told, find
+from rearank_agent.search.find import Progress, find
 from rearank_agent.store import Store
 from rearank_agent.types import Fault, Passage, Ranking, as_passages
 
 if TYPE_CHECKING:
     from rearank_agent.search.library import Library
 
-__all__ = ["DEADLINE", "MOST_BYTES", "MOST_PASSAGES", "Desk"]
+__all__ = ["DEADLINE", "MAX_BYTES", "MAX_PASSAGES", "Service"]
 
 DEADLINE = 50.0
 """Seconds for a request, unless told otherwise: hosts commonly give up after 60."""
 
-MOST_PASSAGES = 1_000
-MOST_BYTES = 4 * 1024 * 1024
-MOST_QUERY = 20_000  # characters
-MOST_LINES = 1_000
-AT_ONCE = 8  # requests at work; the others wait, so that some end in time rather than none
+MAX_PASSAGES = 1_000
+MAX_BYTES = 4 * 1024 * 1024
+MAX_QUERY = 20_000  # characters
+MAX_LINES = 1_000
+MAX_CONCURRENT = 8  # requests at work; the others wait, so that some end in time rather than none
 _LEAST = 0.5  # seconds in which something can still be judged
 
 T = TypeVar("T")
@@ -44,7 +44,7 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass
-class Desk:
+class Service:
     """Answers requests, each within its deadline.
 
     Attributes:
@@ -60,7 +60,7 @@ class Desk:
     max_tokens: int = 4_000
     _library: Library | None = None
     _keeper: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1, "runs"))
-    _places: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(AT_ONCE))
+    _places: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(MAX_CONCURRENT))
 
     def __post_init__(self) -> None:
         check_budget(self.max_tokens)
@@ -75,7 +75,7 @@ class Desk:
         query: str,
         passages: Sequence[Passage | str],
         instruction: str,
-        progress: Told | None = None,
+        progress: Progress | None = None,
         *,
         blend: float = 0.0,
         spent: float = 0.0,
@@ -113,7 +113,7 @@ class Desk:
         instruction: str,
         top_k: int,
         rationale: bool,
-        progress: Told | None = None,
+        progress: Progress | None = None,
     ) -> RerankAnswer:
         """What an agent is told of the passages in order.
 
@@ -132,7 +132,7 @@ class Desk:
         instruction: str,
         top_k: int,
         rationale: bool,
-        progress: Told | None = None,
+        progress: Progress | None = None,
     ) -> SearchAnswer:
         """The parts of files that answer a query, in order.
 
@@ -171,7 +171,7 @@ class Desk:
         text = self.kept.get(run)
         if text is None:
             raise InputError(f"no run {run!r:.40} is kept (any more); rank again")
-        return explanation(Ranking.from_json(text), passage, part, self.max_tokens)
+        return explain_part(Ranking.from_json(text), passage, part, self.max_tokens)
 
     def _files(self) -> Library:
         if not self.roots:
@@ -204,7 +204,7 @@ class Desk:
         Clients may not show what went wrong; the log does.
         """
         if ranking.partial:
-            ended = (noted(f) for f in ranking.faults if f.kind in ("deadline", "failed"))
+            ended = (fault_line(f) for f in ranking.faults if f.kind in ("deadline", "failed"))
             _log.warning("run %s is partial: %s", ranking.run, "; ".join(ended))
         try:
             await self._aside(1.0, lambda: self.kept.put(ranking.run, ranking.to_json()))
@@ -225,17 +225,17 @@ class Desk:
 
 def _check(query: str, instruction: str, passages: Sequence[Passage] = ()) -> None:
     for name, text in (("query", query), ("instruction", instruction)):
-        if len(text) > MOST_QUERY:
-            raise InputError(f"the {name} has {len(text):,} characters; {MOST_QUERY:,} at most")
-    if len(passages) > MOST_PASSAGES:
+        if len(text) > MAX_QUERY:
+            raise InputError(f"the {name} has {len(text):,} characters; {MAX_QUERY:,} at most")
+    if len(passages) > MAX_PASSAGES:
         raise InputError(
             f"{len(passages):,} passages are too many for one request: give the best "
-            f"{MOST_PASSAGES:,} of a first stage, or use search over files"
+            f"{MAX_PASSAGES:,} of a first stage, or use search over files"
         )
-    if (size := sum(len(passage.content.encode()) for passage in passages)) > MOST_BYTES:
-        raise InputError(f"the passages have {size:,} bytes; {MOST_BYTES:,} at most")
+    if (size := sum(len(passage.content.encode()) for passage in passages)) > MAX_BYTES:
+        raise InputError(f"the passages have {size:,} bytes; {MAX_BYTES:,} at most")
 
 
 def _check_lines(top_k: int) -> None:
-    if not 1 <= top_k <= MOST_LINES:
-        raise InputError(f"top_k must be from 1 to {MOST_LINES:,}, not {top_k}")
+    if not 1 <= top_k <= MAX_LINES:
+        raise InputError(f"top_k must be from 1 to {MAX_LINES:,}, not {top_k}")

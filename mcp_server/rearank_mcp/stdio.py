@@ -11,13 +11,13 @@ from typing import BinaryIO
 import anyio
 from mcp.server.stdio import stdio_server
 
-from rearank_mcp.pipes import end, until_signal
+from rearank_mcp.pipes import exit_now, until_signal
 from rearank_mcp.server import Server
 
-__all__ = ["speak"]
+__all__ = ["serve_stdio"]
 
 
-def speak(server: Server, wires: tuple[BinaryIO, BinaryIO]) -> None:
+def serve_stdio(server: Server, wires: tuple[BinaryIO, BinaryIO]) -> None:
     """Serve until stdin ends, or a signal ends it."""
     asyncio.run(_speak(server, *wires))
 
@@ -49,4 +49,4 @@ async def _speak(server: Server, reading: BinaryIO, writing: BinaryIO) -> None:
     stdout = anyio.wrap_file(TextIOWrapper(writing, encoding="utf-8"))
     async with stdio_server(stdin, stdout) as (incoming, outgoing):
         if await until_signal(server.serve(incoming, outgoing)):
-            end()  # the thread that waits for stdin cannot be interrupted
+            exit_now()  # the thread that waits for stdin cannot be interrupted

@@ -12,7 +12,7 @@ from pydantic import Field
 from pydantic_ai import FunctionToolset, ModelRetry, RunContext, ToolReturn
 from pydantic_ai.capabilities import AbstractCapability
 
-from rearank_agent.agents.wrapper import spend
+from rearank_agent.agents.wrapper import add_usage
 from rearank_agent.errors import BusyError, InputError
 from rearank_agent.present.answer import RerankAnswer, SearchAnswer
 from rearank_agent.present.truncate import check_budget, rerank_answer, search_answer
@@ -79,9 +79,9 @@ class _Tools:
             instruction: One sentence on what relevant means here.
             top_k: How many to give back, best first.
         """
-        with _mendable():
+        with _retried_by_the_model():
             ranking = await self.reranker.rerank(query, passages, instruction=instruction)
-        spend(ctx, ranking.usage)
+        add_usage(ctx, ranking.usage)
         answer = rerank_answer(ranking, top_k, True, self.max_tokens)
         return ToolReturn(answer, metadata=ranking)
 
@@ -105,11 +105,11 @@ class _Tools:
         assert self.library is not None  # noqa: S101 - it is offered only where there is one
         ask = partial(find, self.reranker, self.library, query, within=path)
         try:
-            with _mendable():
+            with _retried_by_the_model():
                 ranking = await ask(instruction=instruction, deadline=self.reranker.deadline)
         except (BusyError, EmptyError) as error:
             return ToolReturn(_NOTHING_YET(notes=(str(error),)))
-        spend(ctx, ranking.usage)
+        add_usage(ctx, ranking.usage)
         answer = search_answer(ranking, top_k, True, self.max_tokens)
         return ToolReturn(answer, metadata=ranking)
 
@@ -132,7 +132,7 @@ class Rerank(AbstractCapability[Any]):
 
 
 @contextmanager
-def _mendable() -> Iterator[None]:
+def _retried_by_the_model() -> Iterator[None]:
     """What is wrong with the model's arguments, it is asked to mend."""
     try:
         yield

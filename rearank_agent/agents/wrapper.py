@@ -13,12 +13,12 @@ from pydantic_ai.toolsets import ToolsetTool, WrapperToolset
 from pydantic_ai.usage import RunUsage
 
 from rearank_agent.errors import InputError, RearankError, SetupError
-from rearank_agent.present.faults import noted, unjudged
+from rearank_agent.present.faults import fault_line, why_unranked
 from rearank_agent.reranker import Reranker
-from rearank_agent.tool_results.lists import few, listlike
+from rearank_agent.tool_results.lists import find_list, too_few
 from rearank_agent.types import Ranking, Usage
 
-__all__ = ["Reranked", "spend"]
+__all__ = ["Reranked", "add_usage"]
 
 
 @dataclass
@@ -82,8 +82,8 @@ class Reranked(WrapperToolset[AgentDepsT]):
             return result
         whole = result if isinstance(result, ToolReturn) else ToolReturn(result)
         query = tool_args.get(self.query_arg)
-        items = listlike(whole.return_value)
-        if items is None and few(whole.return_value):
+        items = find_list(whole.return_value)
+        if items is None and too_few(whole.return_value):
             return result
         if items is None or not isinstance(query, str) or not query.strip():
             why = "it holds no list" if items is None else f"{self.query_arg} is empty"
@@ -97,8 +97,8 @@ class Reranked(WrapperToolset[AgentDepsT]):
             )
         except RearankError as error:
             return self._told(whole, f"{name}'s result is as it came, not reranked: {error}", error)
-        spend(ctx, ranking.usage)
-        if why := unjudged(ranking):
+        add_usage(ctx, ranking.usage)
+        if why := why_unranked(ranking):
             return self._told(whole, f"{name}'s result is as it came, not reranked: {why}", ranking)
         best = [one.was - 1 for one in ranking.passages[: self.top_k]]
         whole = replace(whole, return_value=items.arranged(best))
@@ -110,7 +110,7 @@ class Reranked(WrapperToolset[AgentDepsT]):
         if n > self.top_k:
             notes.append(f"the best {self.top_k} of {n} results of {name} by {self.query_arg}")
         if ranking.partial:
-            notes += [noted(fault) for fault in ranking.faults[:2]]
+            notes += [fault_line(fault) for fault in ranking.faults[:2]]
         return "; ".join(notes)
 
     def _told(self, whole: ToolReturn[Any], note: str, about: object) -> ToolReturn[Any]:
@@ -125,7 +125,7 @@ class Reranked(WrapperToolset[AgentDepsT]):
         return replace(whole, content=said, metadata={**(kept or {}), "rerank": about})
 
 
-def spend(ctx: RunContext[Any], usage: Usage) -> None:
+def add_usage(ctx: RunContext[Any], usage: Usage) -> None:
     """Add a reranking's cost to the run's; a policy without tokens makes no requests."""
     output = usage.thought_tokens + usage.answer_tokens
     ctx.usage.incr(

@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.table import Table
 
 from rearank_agent.cli.complete import policies
-from rearank_agent.cli.policy_options import Asking
+from rearank_agent.cli.policy_options import PolicyOptions
 from rearank_agent.errors import RearankError
 
 if TYPE_CHECKING:
@@ -101,7 +101,7 @@ def _policy(wanted: str | None, words: Path | None) -> dict[str, Any]:
         name = wanted or settings().policy
         why = "REARANK_POLICY" if os.environ.get("REARANK_POLICY") else "the default"
         found["policy"] = f"{name} ({'--policy' if wanted else why})"
-        judge = Asking(template=words).asked(name)
+        judge = PolicyOptions(template=words).asked(name)
         found["fingerprint"] = judge.fingerprint
         return found | _server(judge) | _trial(judge)
     except RearankError as error:
@@ -115,7 +115,7 @@ def _server(judge: Policy) -> dict[str, Any]:
     """What a vLLM server says of the model, and how it was trained."""
     if judge.window is None:
         return {}
-    from rearank_agent.llm.checkpoint import Trained, hint, told
+    from rearank_agent.llm.checkpoint import PromptConfig, describe, template_hint
     from rearank_agent.llm.policy import LLM
     from rearank_agent.reranker import run_sync
 
@@ -124,9 +124,9 @@ def _server(judge: Policy) -> dict[str, Any]:
     if serving is None:
         return {}
     found = {"model": serving.root, "takes": f"{serving.length} tokens"}
-    if trained := Trained.load(serving.root):
-        found["trained with"] = told(trained.asking())
-    elif note := hint(judge.name, serving.root, judge.config.template):
+    if trained := PromptConfig.load(serving.root):
+        found["trained with"] = describe(trained.asking())
+    elif note := template_hint(judge.name, serving.root, judge.config.template):
         found["note: words"] = note
     return found
 

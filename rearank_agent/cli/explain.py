@@ -41,11 +41,11 @@ def explain(
         rearank-agent explain run.json --html why.html
     """
     from rearank_agent.cli.output import write_page
-    from rearank_agent.present.explanation import explained
+    from rearank_agent.present.explanation import explain_text
 
     ranking = _ranking(run)
     if html is None:
-        print("\n".join(map(_plain, explained(ranking, passage).splitlines())))
+        print("\n".join(map(_plain, explain_text(ranking, passage).splitlines())))
     elif passage:
         raise InputError("the page shows the whole run: leave out PASSAGE, or --html")
     else:
@@ -61,8 +61,8 @@ def _plain(line: str) -> str:
 
 def _ranking(run: str) -> Ranking:
     """The ranking in a file, or the kept one of a run."""
-    from rearank_agent.store import runs
-    from rearank_agent.text import short
+    from rearank_agent.store import run_store
+    from rearank_agent.text import shorten
     from rearank_agent.types import Ranking
 
     file = Path(run)
@@ -70,7 +70,7 @@ def _ranking(run: str) -> Ranking:
         if run == "-":
             text: str | bytes | None = sys.stdin.buffer.read()
         else:
-            text = file.read_bytes() if file.is_file() else runs().get(run)
+            text = file.read_bytes() if file.is_file() else run_store().get(run)
     except OSError as error:
         raise InputError(f"{run} cannot be read: {error.strerror}") from None
     if text is None:
@@ -82,7 +82,7 @@ def _ranking(run: str) -> Ranking:
         ranking = Ranking.from_json(text)
         _check(ranking)
     except (InputError, RecursionError) as error:
-        raise InputError(f"{run}: {short(str(error), 200)}") from None
+        raise InputError(f"{run}: {shorten(str(error), 200)}") from None
     return ranking
 
 

@@ -15,9 +15,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from rearank_agent.policies.registry import NAMES
-from rearank_agent.present.faults import unjudged
-from rearank_agent.text import printable, short
+from rearank_agent.policies.registry import POLICIES
+from rearank_agent.present.faults import why_unranked
+from rearank_agent.text import printable, shorten
 from rearank_agent.types import Fault, Ranked, Ranking, Usage
 
 _SHOWN = 10
@@ -27,7 +27,7 @@ _SHORTEST = 8
 _PATIENCE = 1.0
 
 
-def give(ranking: Ranking, top: int | None, as_json: bool, html: Path | None) -> None:
+def print_ranking(ranking: Ranking, top: int | None, as_json: bool, html: Path | None) -> None:
     """Print the ranking as whoever reads stdout wants it; a partial one exits with 3."""
     try:
         if as_json:
@@ -40,7 +40,7 @@ def give(ranking: Ranking, top: int | None, as_json: bool, html: Path | None) ->
     finally:  # also when whoever reads stdout has had enough
         if html:
             write_page(ranking, html)
-    notes(ranking.faults)
+    print_faults(ranking.faults)
     if ranking.partial:
         raise typer.Exit(3)
 
@@ -51,21 +51,21 @@ def write_page(ranking: Ranking, path: Path) -> None:
     Raises:
         SetupError: it cannot be written.
     """
-    from rearank_agent.files import write
-    from rearank_agent.present.page import page
+    from rearank_agent.files import write_text
+    from rearank_agent.present.page import html_page
 
-    write(path, page(ranking))
+    write_text(path, html_page(ranking))
     print(f"the page is in {path}", file=sys.stderr)
 
 
-def running(told: str, lasting: bool) -> None:
+def progress_line(told: str, lasting: bool) -> None:
     """Show how far a run is: in a terminal in one place, until a line that stays."""
     terminal = sys.stderr.isatty()
     start, end = "\r" if terminal else "", "\n" if lasting or not terminal else ""
     print(f"{start}{told:<70}", end=end, file=sys.stderr, flush=True)
 
 
-def notes(faults: Iterable[Fault]) -> None:
+def print_faults(faults: Iterable[Fault]) -> None:
     """One line on stderr for every fault."""
     for fault in faults:
         ids = ", ".join(fault.ids[:_IDS])
@@ -94,7 +94,7 @@ def _line(ranked: Ranked) -> dict[str, Any]:
 
 def _show(ranking: Ranking, top: int) -> None:
     console = Console(highlight=False)
-    if why := unjudged(ranking):
+    if why := why_unranked(ranking):
         console.print(Text(f"not ranked, the order is as given: {why}", "bold red"))
     table = Table(box=None, padding=(0, 2, 0, 0), show_edge=False)
     for name in ("rank", "moved", "score"):
@@ -113,7 +113,7 @@ def _show(ranking: Ranking, top: int) -> None:
 def _name(fingerprint: str) -> str:
     first = fingerprint.split()[0]
     provider = first.split(":")[0]
-    return provider if provider in NAMES else first
+    return provider if provider in POLICIES else first
 
 
 def _cost(usage: Usage) -> str:
@@ -136,17 +136,17 @@ def _cell(ranked: Ranked) -> Text:
     head = _end(passage.place or passage.id, _WIDTH)
     room = _WIDTH - len(head) - 1
     if passage.title and room > _SHORTEST:
-        head += f" {short(passage.title, room)}"
+        head += f" {shorten(passage.title, room)}"
     cell = Text(head, "bold")
     said = ranked.evidence or passage.text
     cell.append(f"\n{_quoted(said, bool(ranked.evidence))}", "not bold")
     if ranked.rationale and ranked.rationale.lacks:
-        cell.append(f"\nlacks: {short(', '.join(ranked.rationale.lacks), 50)}", "not bold dim")
+        cell.append(f"\nlacks: {shorten(', '.join(ranked.rationale.lacks), 50)}", "not bold dim")
     return cell
 
 
 def _quoted(said: str, evidence: bool) -> str:
-    line = short(said, 150)
+    line = shorten(said, 150)
     return f"“{line}”" if evidence else line
 
 
@@ -157,7 +157,7 @@ def _end(text: str, most: int) -> str:
 
 
 @contextmanager
-def waiting(title: str) -> Iterator[Callable[[int, int], None]]:
+def progress_bar(title: str) -> Iterator[Callable[[int, int], None]]:
     """Show on stderr that work goes on, once it has taken a second; gives the bar's setter."""
     from rich import progress  # every command knows this file, and few wait
 

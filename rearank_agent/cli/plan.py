@@ -46,14 +46,14 @@ def plan(
     A call judges one window. The calls of one turn run at the same time, so
     the time a model needs is about turns x seconds a call.
     """
-    from rearank_agent.cli.read_passages import passages
+    from rearank_agent.cli.read_passages import read_passages
     from rearank_agent.policies.registry import policy as policy_of
-    from rearank_agent.schedules import NAMES
+    from rearank_agent.schedules import SCHEDULES
     from rearank_agent.types import Passage
 
-    sample = passages(file) if file else [Passage(str(i), _PASSAGE) for i in range(n)]
+    sample = read_passages(file) if file else [Passage(str(i), _PASSAGE) for i in range(n)]
     judge = policy_of(policy) if policy else None
-    made = [make() for make in NAMES.values()]
+    made = [make() for make in SCHEDULES.values()]
     rows = [_row(schedule, sample, judge) for schedule in made]
     if as_json:
         print(json.dumps(rows))
@@ -76,9 +76,9 @@ def _table(rows: list[dict[str, Any]]) -> Table:
 
 
 def _row(schedule: Schedule, sample: list[Passage], judge: Policy | None) -> dict[str, Any]:
-    from rearank_agent.schedules import rehearse
+    from rearank_agent.schedules import dry_run
 
-    turns = rehearse(schedule, len(sample))
+    turns = dry_run(schedule, len(sample))
     windows = [window for turn in turns for window in turn]
     row: dict[str, Any] = {"schedule": schedule.name, "calls": len(windows), "turns": len(turns)}
     if judge is None or judge.window is None:
@@ -95,9 +95,9 @@ def _row(schedule: Schedule, sample: list[Passage], judge: Policy | None) -> dic
 
 
 def _tokens(judge: LLM, window: list[Passage]) -> int:
-    from rearank_agent.listwise import ask
+    from rearank_agent.listwise import build_prompt
 
-    asked = ask(
+    asked = build_prompt(
         _QUERY,
         window,
         think=judge.config.think,

@@ -43,7 +43,7 @@ def _model(*names: str, help: str, **more: Any) -> Any:  # noqa: A002
 
 
 @dataclass(frozen=True)
-class Asking:
+class PolicyOptions:
     """How a policy is asked, and until when."""
 
     schedule: Annotated[
@@ -100,11 +100,11 @@ class Asking:
         """The policy of a name, asked and kept as these options want it; raises as `asked`."""
         from rearank_agent.policies.cached import Cached
         from rearank_agent.policies.votes import Votes
-        from rearank_agent.store import replies
+        from rearank_agent.store import reply_store
 
         judge = self.asked(name)
         if self.replay or (self.cache and judge.window):
-            judge = Cached(judge, replies(), replay=self.replay)
+            judge = Cached(judge, reply_store(), replay=self.replay)
         return Votes(judge, self.votes) if self.votes else judge
 
     def asked(self, name: str) -> Policy:
@@ -139,34 +139,35 @@ class Asking:
 def _words(path: Path) -> dict[str, Any]:
     """How a file says to ask: the words of a template, or all that a checkpoint says."""
     from rearank_agent.listwise.template import Template
-    from rearank_agent.llm.checkpoint import NAME, Trained
+    from rearank_agent.llm.checkpoint import CONFIG_FILE, PromptConfig
 
-    path = path / NAME if path.is_dir() else path
+    path = path / CONFIG_FILE if path.is_dir() else path
     if path.suffix == ".json":
-        return Trained.read(path).asking()
+        return PromptConfig.read(path).asking()
     return {"template": Template.load(path)}
 
 
 def _as_trained(judge: LLM, asking: dict[str, Any]) -> LLM:
     """A model asked as its checkpoint says, where that can be read here; options win."""
-    from rearank_agent.llm.checkpoint import NAME, Trained, told
+    from rearank_agent.llm.checkpoint import CONFIG_FILE, PromptConfig, describe
     from rearank_agent.llm.policy import LLM
 
     root = _root(judge)
-    if (trained := Trained.load(root)) is None:
+    if (trained := PromptConfig.load(root)) is None:
         return judge
     wrong = trained.mismatch(
         asking.get("template", trained.template), asking.get("form", trained.form)
     )
     if wrong:
         raise InputError(
-            f"{wrong}; leave out --template and --format, or serve a copy without {NAME} to try it"
+            f"{wrong}; leave out --template and --format, or serve a copy without {CONFIG_FILE} "
+            "to try it"
         )
     now = judge.config.asking()
     own = {k: v for k, v in trained.asking().items() if k not in asking and v != now[k]}
     if not own:
         return judge
-    print(f"note: {judge.name} is asked as it was trained: {told(own)}", file=sys.stderr)
+    print(f"note: {judge.name} is asked as it was trained: {describe(own)}", file=sys.stderr)
     return LLM(judge.name, **asking, **own)
 
 
@@ -187,7 +188,7 @@ def _root(judge: LLM) -> str:
 
 
 @dataclass(frozen=True)
-class Judging(Asking):
+class RerankerOptions(PolicyOptions):
     """Who judges, how it is asked, and until when."""
 
     policy: Annotated[

@@ -13,7 +13,7 @@ from rearank_agent.types import Passage
 _FIELDS = ("text", "title", "score", "place", "meta")
 
 
-def passages(file: str) -> list[Passage]:
+def read_passages(file: str) -> list[Passage]:
     """The passages of a file, or of stdin for "-".
 
     The first line that is not blank decides: if it starts with a brace, every line is JSON.

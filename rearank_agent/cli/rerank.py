@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from rearank_agent.cli.options import Html, Instruction, Json, Query, Top, with_options
-from rearank_agent.cli.policy_options import Judging
+from rearank_agent.cli.policy_options import RerankerOptions
 
 app = typer.Typer(add_completion=False, rich_markup_mode="rich")
 
@@ -27,7 +27,7 @@ def rerank(
     top: Top = None,
     as_json: Json = False,
     html: Html = None,
-    judging: Judging,
+    judging: RerankerOptions,
 ) -> None:
     """Put passages from a file or a pipe in order.
 
@@ -37,12 +37,12 @@ def rerank(
 
         grep -h flea *.txt | rearank-agent rerank 'how long do fleas live'
     """
-    from rearank_agent.cli.output import give, waiting
-    from rearank_agent.cli.read_passages import passages
+    from rearank_agent.cli.output import print_ranking, progress_bar
+    from rearank_agent.cli.read_passages import read_passages
 
-    candidates = passages(file)
-    with waiting(f"ranking {len(candidates)} passages") as show:
+    candidates = read_passages(file)
+    with progress_bar(f"ranking {len(candidates)} passages") as show:
         ranking = judging.reranker().rerank_sync(
             query, candidates, instruction=instruction, blend=blend, progress=show
         )
-    give(ranking, top, as_json, html)
+    print_ranking(ranking, top, as_json, html)

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from rearank_agent.cli.options import Html, Instruction, Json, Query, Top, with_options
-from rearank_agent.cli.policy_options import Judging
+from rearank_agent.cli.policy_options import RerankerOptions
 from rearank_agent.errors import InputError
 
 app = typer.Typer(add_completion=False, rich_markup_mode="rich")
@@ -33,7 +33,7 @@ def search(
     top: Top = None,
     as_json: Json = False,
     html: Html = None,
-    judging: Judging,
+    judging: RerankerOptions,
 ) -> None:
     """Search the files under folders, and put what is found in order.
 
@@ -42,19 +42,19 @@ def search(
 
         rearank-agent search 'where is the timeout set' src docs
     """
-    from rearank_agent.cli.output import give, notes, waiting
+    from rearank_agent.cli.output import print_faults, print_ranking, progress_bar
     from rearank_agent.search.library import Library
 
     if not query.strip():
         raise InputError("the query is empty")
     reranker = judging.reranker()
     library = Library(paths or [Path()])
-    with waiting("reading files") as show:
+    with progress_bar("reading files") as show:
         found = library.search(query, depth, progress=show)
     if not found.passages:
-        notes(found.faults)
+        print_faults(found.faults)
         raise InputError(f"no file holds a word of the query {query!r:.80}")
-    with waiting(f"ranking {len(found.passages)} passages") as show:
+    with progress_bar(f"ranking {len(found.passages)} passages") as show:
         ranking = reranker.rerank_sync(
             query,
             found.passages,
@@ -62,4 +62,4 @@ def search(
             blend=reranker.policy.blend if blend is None else blend,
             progress=show,
         )
-    give(replace(ranking, faults=(*found.faults, *ranking.faults)), top, as_json, html)
+    print_ranking(replace(ranking, faults=(*found.faults, *ranking.faults)), top, as_json, html)

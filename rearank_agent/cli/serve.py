@@ -37,7 +37,7 @@ def serve(
 
         rearank-agent serve ./my-model -- --tensor-parallel-size 2
     """
-    from rearank_agent.llm.serve import Server, shown, vllm_command
+    from rearank_agent.llm.serve import Server, shell_line, vllm_command
 
     if Path(model).is_dir():
         model = str(Path(model).absolute())  # as it can be found from every other folder
@@ -45,7 +45,7 @@ def serve(
     program = (vllm or "vllm") if only_print else vllm_command(vllm)
     server = Server(model, name, host, port, program, tuple(context.args))
     if only_print:
-        print(shown(server.command))
+        print(shell_line(server.command))
         return
 
     def ready(seconds: float) -> None:
@@ -63,11 +63,11 @@ def serve(
 def _words(name: str, model: str) -> str:
     """What is known of the words a model was trained with."""
     from rearank_agent.listwise.template import Template
-    from rearank_agent.llm.checkpoint import NAME, Trained, hint, told
+    from rearank_agent.llm.checkpoint import CONFIG_FILE, PromptConfig, describe, template_hint
 
-    if trained := Trained.load(model):
+    if trained := PromptConfig.load(model):
         return (
-            f"{name} was trained with {told(trained.asking())}, and is asked so; on another "
-            f"machine with --template {NAME}, a copy of {Path(model) / NAME}"
+            f"{name} was trained with {describe(trained.asking())}, and is asked so; on another "
+            f"machine with --template {CONFIG_FILE}, a copy of {Path(model) / CONFIG_FILE}"
         )
-    return hint(name, model, Template.default())
+    return template_hint(name, model, Template.default())

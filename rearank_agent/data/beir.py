@@ -20,7 +20,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from rearank_agent.data.collection import Collection, matched
+from rearank_agent.data.collection import Collection, make_collection
 from rearank_agent.data.trec import read_qrels, read_text
 from rearank_agent.errors import InputError
 from rearank_agent.files import digest_of
@@ -96,7 +96,7 @@ def read_folder(path: Path) -> Collection:
     told = folder / "instruction.txt"
     beside = [*([lists] if lists else []), *([told] if told.is_file() else [])]
     collection = folder.resolve().name
-    return matched(
+    return make_collection(
         name=collection if path == folder else f"{collection}/{judged.stem}",
         source=str(path),
         queries=_queries(texts),

@@ -14,7 +14,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from rearank_agent.data.collection import Collection, counted, matched
+from rearank_agent.data.collection import Collection, count_notes, make_collection
 from rearank_agent.errors import InputError, SetupError, install_line
 from rearank_agent.files import digest_of
 from rearank_agent.types import Passage
@@ -118,7 +118,7 @@ def _set(folder: Path, name: str) -> Collection:
             qrels[query] = dict.fromkeys(gold, 1)
         excluded[query] = frozenset(out) - {NONE}
     corpus = Documents(documents)
-    collection = matched(
+    collection = make_collection(
         name=f"bright/{name}",
         source=str(examples[0]),
         queries=queries,
@@ -127,7 +127,7 @@ def _set(folder: Path, name: str) -> Collection:
         hash=digest_of([*documents, *examples]),
         excluded={query: ids for query, ids in excluded.items() if ids} or None,
     )
-    repeated = counted({"documents whose id stands above, left out": corpus.repeated})
+    repeated = count_notes({"documents whose id stands above, left out": corpus.repeated})
     return replace(collection, notes=(*collection.notes, *repeated))
 
 

@@ -11,7 +11,7 @@ from rearank_agent.data.trec import Qrels, Run
 from rearank_agent.errors import InputError
 from rearank_agent.types import Passage
 
-__all__ = ["Collection", "counted", "matched"]
+__all__ = ["Collection", "count_notes", "make_collection"]
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,9 @@ class Collection:
     part: bool = False
 
 
-def matched(queries: Mapping[str, str], qrels: Qrels, corpus: Any, **rest: Any) -> Collection:
+def make_collection(
+    queries: Mapping[str, str], qrels: Qrels, corpus: Any, **rest: Any
+) -> Collection:
     """A collection of the queries that have text and judgements; what has not is noted.
 
     Raises:
@@ -61,9 +63,9 @@ def matched(queries: Mapping[str, str], qrels: Qrels, corpus: Any, **rest: Any) 
         "judged queries without text, left out": len(qrels) - len(kept),
     }
     judged = {q: qrels[q] for q in kept}
-    return Collection(queries=kept, qrels=judged, corpus=corpus, notes=counted(counts), **rest)
+    return Collection(queries=kept, qrels=judged, corpus=corpus, notes=count_notes(counts), **rest)
 
 
-def counted(counts: Mapping[str, int]) -> tuple[str, ...]:
+def count_notes(counts: Mapping[str, int]) -> tuple[str, ...]:
     """What there is any of, and how much, as notes."""
     return tuple(f"{what}: {count:,}" for what, count in counts.items() if count)

@@ -16,10 +16,10 @@ from pathlib import Path
 import bm25s
 from Stemmer import Stemmer, algorithms
 
-from rearank_agent.data.collection import Collection, counted
+from rearank_agent.data.collection import Collection, count_notes
 from rearank_agent.data.trec import Run, read_run
 from rearank_agent.errors import InputError, SetupError
-from rearank_agent.files import write
+from rearank_agent.files import write_text
 from rearank_agent.policies.lexical import bm25_index, bm25_search
 from rearank_agent.settings import cache_folder
 from rearank_agent.text import words
@@ -98,7 +98,7 @@ def first_stage(
         ),
     }
     cut = {q: tuple(ids[:depth]) for q, ids in known.items()}
-    return FirstStage(name, cut, depth, counted(counts))
+    return FirstStage(name, cut, depth, count_notes(counts))
 
 
 def _size(lists: Run) -> int:
@@ -115,7 +115,7 @@ def _kept(collection: Collection, depth: int, language: str) -> Run:
     except (OSError, ValueError):
         lists = bm25(collection, depth, language)
         with suppress(SetupError):  # it can be made again
-            write(path, json.dumps(lists))
+            write_text(path, json.dumps(lists))
     return lists
 
 

@@ -14,9 +14,9 @@ from hashlib import sha256
 from itertools import islice
 from typing import Any
 
-from rearank_agent.data.collection import Collection, counted, matched
+from rearank_agent.data.collection import Collection, count_notes, make_collection
 from rearank_agent.errors import InputError, RearankError, SetupError, install_line
-from rearank_agent.text import printable, short
+from rearank_agent.text import printable, shorten
 from rearank_agent.types import Passage
 
 __all__ = ["BEIR_MISSING", "GROUPS", "Stored", "ir_dataset"]
@@ -75,7 +75,7 @@ def ir_dataset(name: str) -> Collection:
         corpus = Stored(dataset)
         for passage in islice(corpus.values(), 1):  # what cannot be read must be said here
             corpus[passage.id]
-        collection = matched(
+        collection = make_collection(
             name=name,
             source=name,
             queries=queries,
@@ -164,7 +164,7 @@ def _judgements(
         grades = qrels.setdefault(query, {})
         changed += grades.get(passage, grade) != grade
         grades[passage] = int(grade)
-    notes = counted({"judgements that contradict one above them, the last counts": changed})
+    notes = count_notes({"judgements that contradict one above them, the last counts": changed})
     return qrels, excluded, notes
 
 
@@ -172,7 +172,7 @@ def _reason(error: Exception) -> str:
     said = f"{type(error).__name__}: {error}"
     if "ConnectionError" in said or "download sources failed" in said:
         return "its files are not here, and cannot be downloaded: there is no connection"
-    return short(said, 240)
+    return shorten(said, 240)
 
 
 def _dataset(name: str, library: Any) -> Any:

@@ -4,8 +4,8 @@ Training, serving and evaluation use these three functions, so that what is rewa
 served and what is measured (REARANK, arXiv 2505.20046, section 3).
 """
 
-from rearank_agent.listwise.answer_format import say
-from rearank_agent.listwise.prompt import ask
-from rearank_agent.listwise.reply import read
+from rearank_agent.listwise.answer_format import write_reply
+from rearank_agent.listwise.prompt import build_prompt
+from rearank_agent.listwise.reply import parse_reply
 
-__all__ = ["ask", "read", "say"]
+__all__ = ["build_prompt", "parse_reply", "write_reply"]

@@ -6,11 +6,11 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Literal
 
-from rearank_agent.listwise.sanitize import without_controls
+from rearank_agent.listwise.sanitize import sanitize_reply
 
 __all__ = [
-    "BEST_SCORE", "FORMAT_VERSION", "TAG", "Format", "begin_answer", "glue", "identifiers",
-    "plain", "say",
+    "BEST_SCORE", "FORMAT_VERSION", "TAG", "Format", "answer_prefix", "answer_regex",
+    "join_thought", "without_tags", "write_reply",
 ]  # fmt: skip
 
 FORMAT_VERSION = 1
@@ -24,7 +24,9 @@ Format = Literal["order", "scores"]
 TAG = re.compile(r"<(/?)(think|answer)\s*>", re.IGNORECASE)
 
 
-def say(order: Iterable[int], thought: str = "", scores: Sequence[float] | None = None) -> str:
+def write_reply(
+    order: Iterable[int], thought: str = "", scores: Sequence[float] | None = None
+) -> str:
     """A whole reply in the form we ask for; `read` takes it back.
 
     Args:
@@ -40,23 +42,23 @@ def say(order: Iterable[int], thought: str = "", scores: Sequence[float] | None 
     return f"{head}<answer>{answer}</answer>"
 
 
-def identifiers(n: int, form: Format = "order") -> str:
+def answer_regex(n: int, form: Format = "order") -> str:
     """A regular expression of the rest of an answer: n identifiers of the window, and its end."""
     one = rf"\[({'|'.join(str(number) for number in range(1, n + 1))})\]"
     one, between = (one, " > ") if form == "order" else (f"{one} (10|[0-9])", ", ")
     return f"{one}({between}{one}){{{n - 1}}}</answer>"
 
 
-def begin_answer(reply: str) -> str:
+def answer_prefix(reply: str) -> str:
     """The reply as a closed thought with an answer begun: what a server is to go on from.
 
     Two line ends follow the thought, as the chat templates of thinking models write it.
     """
-    thought = plain(reply)
+    thought = without_tags(reply)
     return f"<think>\n{thought}\n</think>\n\n<answer>" if thought else "<answer>"
 
 
-def glue(thought: str, answer: str, *, ended: bool = True) -> str:
+def join_thought(thought: str, answer: str, *, ended: bool = True) -> str:
     """A reply as one text, when its thought came apart from it.
 
     Args:
@@ -67,9 +69,9 @@ def glue(thought: str, answer: str, *, ended: bool = True) -> str:
     if not thought:
         return answer
     end = "\n</think>\n" if ended else ""
-    return f"<think>\n{plain(thought)}{end}{answer}"
+    return f"<think>\n{without_tags(thought)}{end}{answer}"
 
 
-def plain(said: str) -> str:
+def without_tags(said: str) -> str:
     """What a model said, without tags and control tokens: it goes into a prompt again."""
-    return without_controls(TAG.sub("", said)).strip()
+    return sanitize_reply(TAG.sub("", said)).strip()

@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, TypedDict
 
-from rearank_agent.listwise.answer_format import Format, plain
-from rearank_agent.listwise.sanitize import neutral
+from rearank_agent.listwise.answer_format import Format, without_tags
+from rearank_agent.listwise.sanitize import sanitize
 from rearank_agent.listwise.template import Template, fill
 from rearank_agent.types import Fault, Passage
 
-__all__ = ["Asked", "Message", "ask", "ask_again"]
+__all__ = ["Message", "Prompt", "build_prompt", "reask_prompt"]
 
 _OTHERWISE = "tags, control tokens or bracketed numbers were shown in other brackets"
 
@@ -25,14 +25,14 @@ class Message(TypedDict):
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class Prompt:
     """The messages of one window, and what was cut or neutralised to write them."""
 
     messages: tuple[Message, ...]
     faults: tuple[Fault, ...]
 
 
-def ask(
+def build_prompt(
     query: str,
     passages: Sequence[Passage],
     *,
@@ -41,7 +41,7 @@ def ask(
     think: bool = True,
     template: Template | None = None,
     cut: int = 1200,
-) -> Asked:
+) -> Prompt:
     """The messages that ask for the order, or the scores, of one window.
 
     Args:
@@ -54,8 +54,8 @@ def ask(
         cut: the most characters of a passage's content that are shown.
     """
     words = template or Template.default()
-    told = fill(words.instruction, instruction=neutral(instruction)) if instruction else ""
-    common = {"query": neutral(query), "n": len(passages)}
+    told = fill(words.instruction, instruction=sanitize(instruction)) if instruction else ""
+    common = {"query": sanitize(query), "n": len(passages)}
     closing = f"{words.think if think else words.direct}\n{getattr(words, form)}"
 
     turns: list[Message] = []
@@ -64,7 +64,7 @@ def ask(
     turns += _exchange(fill(words.opening, **common, instruction=told), words.opening_reply)
     contents = [passage.content.strip() for passage in passages]
     shown = [_shortened(content, cut) for content in contents]
-    safe = [neutral(text) for text in shown]
+    safe = [sanitize(text) for text in shown]
     for number, text in enumerate(safe, 1):
         turn = fill(words.passage, **common, number=number, text=text)
         turns += _exchange(turn, fill(words.passage_reply, number=number))
@@ -73,11 +73,11 @@ def ask(
     faults = []
     if short:
         faults.append(Fault("cut", short, f"only the first {cut} characters were shown"))
-    if (steering := _where(passages, shown, safe)) or neutral(
+    if (steering := _where(passages, shown, safe)) or sanitize(
         asked := query + instruction
     ) != asked:
         faults.append(Fault("neutralised", steering, _OTHERWISE))
-    return Asked(tuple(turns), tuple(faults))
+    return Prompt(tuple(turns), tuple(faults))
 
 
 def _exchange(said: str, answered: str) -> list[Message]:
@@ -98,11 +98,11 @@ def _where(
     return tuple(passage.id for passage, old, new in changes if old != new)
 
 
-def ask_again(
+def reask_prompt(
     asked: Sequence[Message], reply: str, form: Format = "order", template: Template | None = None
 ) -> tuple[Message, ...]:
     """The messages that ask once more, for the answer alone, after a reply that held none."""
     words = template or Template.default()
-    told: Message = {"role": "assistant", "content": plain(reply) or "..."}
+    told: Message = {"role": "assistant", "content": without_tags(reply) or "..."}
     last: Message = {"role": "user", "content": f"{words.again}\n{getattr(words, form)}"}
     return (*asked, told, last)

@@ -14,7 +14,7 @@ from rearank_agent.listwise.answer_format import BEST_SCORE, TAG, Format
 from rearank_agent.text import sentences
 from rearank_agent.types import Fault, Rationale
 
-__all__ = ["Reading", "read"]
+__all__ = ["ParsedReply", "parse_reply"]
 
 _IDENTIFIER = re.compile(r"\[\s*([0-9]+)\s*\]")
 _SCORED = re.compile(r"\[\s*([0-9]+)\s*\]\s*[:=]?\s*([0-9]+(?:\.[0-9]+)?)")
@@ -29,7 +29,7 @@ _SILENT = Rationale()
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class ParsedReply:
     """What a reply says of a window of n passages.
 
     Attributes:
@@ -49,7 +49,7 @@ class Reading:
     faults: tuple[Fault, ...]
 
 
-def read(text: str, n: int, form: Format = "order", ids: Sequence[str] = ()) -> Reading:
+def parse_reply(text: str, n: int, form: Format = "order", ids: Sequence[str] = ()) -> ParsedReply:
     """Read a reply; any string whatever gives a permutation.
 
     The answer is the last complete `<answer>` outside the thought or, where no tag stands at
@@ -81,14 +81,14 @@ def read(text: str, n: int, form: Format = "order", ids: Sequence[str] = ()) -> 
     if not found and n:
         detail = "no answer could be read; the window keeps its order"
         unreadable = Fault("unreadable", tuple(ids), detail)
-        return Reading(tuple(range(n)), None, False, thought, rationales, (unreadable,))
+        return ParsedReply(tuple(range(n)), None, False, thought, rationales, (unreadable,))
 
     faults = tuple(_repairs(missing, repeated, foreign, ids))
     if form == "order":
-        return Reading((*found, *missing), None, True, thought, rationales, faults)
+        return ParsedReply((*found, *missing), None, True, thought, rationales, faults)
     scores = tuple(found.get(position, 0.0) for position in range(n))
     order = sorted(range(n), key=lambda position: (position not in found, -scores[position]))
-    return Reading(tuple(order), scores, True, thought, rationales, faults)
+    return ParsedReply(tuple(order), scores, True, thought, rationales, faults)
 
 
 def _split(text: str, form: Format) -> tuple[str, str]:

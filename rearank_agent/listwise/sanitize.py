@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-__all__ = ["neutral", "without_controls"]
+__all__ = ["sanitize", "sanitize_reply"]
 
 _BRACKETS = "<[]［【"
 _TAG_LIKE = re.compile(r"<\S{1,66}\s*>")
@@ -19,7 +19,7 @@ _CONTROL = re.compile(_SHAPE % _NAMED)
 _BRACKETED = re.compile(_SHAPE % f"{_NUMBER}|{_NAMED}")
 
 
-def neutral(text: str) -> str:
+def sanitize(text: str) -> str:
     """The text with other brackets around whatever could steer the prompt.
 
     That is: chat-template control tokens and our own tags (anything like `<word>`), the
@@ -31,8 +31,8 @@ def neutral(text: str) -> str:
     return _tagless(_BRACKETED.sub(r"(\1\2\3\4)", text))
 
 
-def without_controls(text: str) -> str:
-    """The text as `neutral` gives it, but with its identifiers: for what a model said itself."""
+def sanitize_reply(text: str) -> str:
+    """The text as `sanitize` gives it, but with its identifiers: for what a model said itself."""
     return _tagless(_CONTROL.sub(r"(\1\2\3\4)", text))
 
 

@@ -6,18 +6,18 @@ from collections.abc import Awaitable, Callable, Sequence
 from itertools import count as count_up
 
 from rearank_agent.errors import PolicyError
-from rearank_agent.listwise.prompt import Asked, Message
+from rearank_agent.listwise.prompt import Message, Prompt
 
-__all__ = ["Count", "answer_tokens", "fitted", "guessed_tokens"]
+__all__ = ["CountTokens", "answer_tokens", "estimate_tokens", "fit_window"]
 
-LEAST_CUT = 40
+MIN_CUT = 40
 """Fewer characters of a passage than this are not worth a judgement."""
 
 _SECOND_TURN = 100  # what asking once more takes, without the answer
 _TURN_TOKENS = 8  # what a chat template puts around a turn, with room to spare
 _BYTES_A_TOKEN = 2.5  # fewer than usual text has, so that the guess is on the safe side
 
-Count = Callable[[Sequence[Message]], Awaitable[int | None]]
+CountTokens = Callable[[Sequence[Message]], Awaitable[int | None]]
 
 
 def answer_tokens(n: int) -> int:
@@ -25,21 +25,21 @@ def answer_tokens(n: int) -> int:
     return 24 + 8 * n
 
 
-def guessed_tokens(messages: Sequence[Message]) -> int:
+def estimate_tokens(messages: Sequence[Message]) -> int:
     """The tokens of a prompt, guessed from its bytes; rather too many than too few."""
     size = sum(len(message["content"].encode()) for message in messages)
     return int(size / _BYTES_A_TOKEN) + _TURN_TOKENS * (len(messages) + 1)
 
 
-async def fitted(
-    ask: Callable[[int], Asked],
+async def fit_window(
+    ask: Callable[[int], Prompt],
     *,
     lengths: Sequence[int],
     cut: int,
     budget: int,
     most: int,
-    count: Count,
-) -> tuple[Asked, int]:
+    count: CountTokens,
+) -> tuple[Prompt, int]:
     """The messages of a window that fit, and the tokens left for the reply.
 
     A guess that is safely within the limit saves counting.
@@ -60,18 +60,18 @@ async def fitted(
     limit = most - answer - min(budget, most // 2)
     for again in count_up():
         asked = ask(cut)
-        tokens = guessed_tokens(asked.messages)
+        tokens = estimate_tokens(asked.messages)
         if tokens > limit:
             tokens = await count(asked.messages) or tokens
         if tokens <= limit:
             return asked, min(budget, most - answer - tokens)
-        if cut <= LEAST_CUT:
+        if cut <= MIN_CUT:
             break
         size = sum(len(message["content"]) for message in asked.messages)
         shown = sum(min(length, cut) for length in lengths)
         keep = shown - 1.05 * (tokens - limit) * size / tokens
         # From the second time on at least by half: what was cut off may have been the cheap part.
-        cut = max(LEAST_CUT, min(_cut_to(lengths, cut, keep), cut // 2 if again else cut))
+        cut = max(MIN_CUT, min(_cut_to(lengths, cut, keep), cut // 2 if again else cut))
     raise PolicyError(
         f"a window of {len(lengths)} passages does not fit: the model takes {most} tokens, and "
         f"query, words and passages of {cut} characters need {tokens}; "
@@ -81,7 +81,7 @@ async def fitted(
 
 def _cut_to(lengths: Sequence[int], cut: int, keep: float) -> int:
     """The most characters a passage may have so that all together have at most `keep`."""
-    low, high = LEAST_CUT, max(LEAST_CUT, cut - 1)
+    low, high = MIN_CUT, max(MIN_CUT, cut - 1)
     while low < high:
         middle = (low + high + 1) // 2
         if sum(min(length, middle) for length in lengths) <= keep:

@@ -37,16 +37,16 @@ from pydantic_ai.settings import ModelSettings
 from pydantic_ai.usage import RequestUsage
 
 from rearank_agent.errors import PolicyError
-from rearank_agent.listwise.answer_format import glue
+from rearank_agent.listwise.answer_format import join_thought
 from rearank_agent.listwise.prompt import Message
-from rearank_agent.llm.limits import patiently, process_cap
-from rearank_agent.llm.provider import taken
-from rearank_agent.llm.vllm import Endpoint, Served
-from rearank_agent.redact import discreet
+from rearank_agent.llm.limits import process_cap, with_retries
+from rearank_agent.llm.provider import supported_settings
+from rearank_agent.llm.vllm import ModelInfo, VLLMModel
+from rearank_agent.redact import redact
 from rearank_agent.tracing import content_wanted, recording
 from rearank_agent.types import Usage
 
-__all__ = ["Chat", "Said", "policy_error"]
+__all__ = ["Chat", "ChatReply", "policy_error"]
 
 _LONGEST_PAUSE = 30.0
 _THOUGHT_TOKENS = (
@@ -55,7 +55,7 @@ _THOUGHT_TOKENS = (
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
+class ChatReply:
     """A model's reply.
 
     Attributes:
@@ -88,7 +88,7 @@ class Chat:
         self._open: dict[asyncio.AbstractEventLoop, AsyncGenerator[None, None]] = {}
         self.sample = self._make()
         self._unused = iter([self.sample])  # to make one takes 30 ms
-        self.dropped, self._settings = taken(self.sample, settings)
+        self.dropped, self._settings = supported_settings(self.sample, settings)
 
     async def model(self) -> Model:
         """The model of this event loop.
@@ -115,15 +115,15 @@ class Chat:
         self._models.pop(loop, None)
         self._open.pop(loop, None)
 
-    async def endpoint(self) -> Endpoint | None:
+    async def endpoint(self) -> VLLMModel | None:
         """The model, if it is one that can count its tokens and go on with a turn."""
         model = await self.model()
-        return model if isinstance(model, Endpoint) else None
+        return model if isinstance(model, VLLMModel) else None
 
-    async def served(self) -> Served:
+    async def served(self) -> ModelInfo:
         """What the model's server says of it, as far as it is known."""
         endpoint = await self.endpoint()
-        return await patiently(endpoint.served, _pause) if endpoint else Served()
+        return await with_retries(endpoint.served, _pause) if endpoint else ModelInfo()
 
     async def tokens(self, run: str, messages: Sequence[Message]) -> int | None:
         """The tokens of a prompt; None where nobody can count them."""
@@ -132,7 +132,7 @@ class Chat:
         async with process_cap().place(run):
             return await endpoint.tokens(messages)
 
-    async def serving(self) -> Served | None:
+    async def serving(self) -> ModelInfo | None:
         """What the model's server says of it now; None where it is not behind vLLM.
 
         Raises:
@@ -147,11 +147,11 @@ class Chat:
         if endpoint.model_name not in models:
             there = ", ".join(models) or "none"
             raise PolicyError(f"{endpoint.base_url} serves {there}, and no {endpoint.model_name!r}")
-        return Served.of(models[endpoint.model_name])
+        return ModelInfo.of(models[endpoint.model_name])
 
     async def say(
         self, run: str, messages: Sequence[Message], spent: list[Usage], **settings: Any
-    ) -> Said:
+    ) -> ChatReply:
         """The model's reply.
 
         Args:
@@ -175,7 +175,7 @@ class Chat:
                 spent.append(Usage(calls=1))
                 return await model_request(model, turns, model_settings=told, instrument=instrument)
 
-        return _said(await patiently(call, _pause))
+        return _said(await with_retries(call, _pause))
 
 
 async def _opened(
@@ -199,7 +199,7 @@ def policy_error(error: AgentRunError, usage: Usage | None = None) -> PolicyErro
         body = error.body
         told = body.get("message", body) if isinstance(body, dict) else body
         said = f"the server answered {error.status_code}: {told}"
-    return PolicyError(discreet(said)[:1000], usage)
+    return PolicyError(redact(said)[:1000], usage)
 
 
 def _turns(messages: Sequence[Message]) -> list[ModelMessage]:
@@ -217,7 +217,7 @@ def _turns(messages: Sequence[Message]) -> list[ModelMessage]:
     return turns
 
 
-def _said(response: ModelResponse) -> Said:
+def _said(response: ModelResponse) -> ChatReply:
     thought = "\n".join(p.content for p in response.parts if isinstance(p, ThinkingPart)).strip()
     answer = "".join(p.content for p in response.parts if isinstance(p, TextPart))
     whole = response.finish_reason != "length"
@@ -229,8 +229,8 @@ def _said(response: ModelResponse) -> Said:
         thought_tokens=apart,
         answer_tokens=max(0, used.output_tokens - apart),
     )
-    text = glue(thought, answer, ended=whole or bool(answer.strip()))
-    return Said(text, thought + answer, whole, usage)
+    text = join_thought(thought, answer, ended=whole or bool(answer.strip()))
+    return ChatReply(text, thought + answer, whole, usage)
 
 
 def _pause(error: Exception, failures: int) -> float | None:

@@ -31,7 +31,7 @@ from pydantic_ai.usage import RequestUsage
 
 from rearank_agent.listwise.prompt import Message
 
-__all__ = ["refusal", "response", "turns"]
+__all__ = ["to_error", "to_messages", "to_response"]
 
 _Category = type[
     ModelRequestRejectedError | ModelRateLimitError | ModelUnavailableError | ModelServerError
@@ -45,7 +45,7 @@ _CATEGORIES: dict[int, _Category] = {
 }
 
 
-def turns(messages: Sequence[ModelMessage]) -> list[Message]:
+def to_messages(messages: Sequence[ModelMessage]) -> list[Message]:
     """The messages as a chat completion takes them."""
     said: list[Message] = []
     for message in messages:
@@ -59,7 +59,7 @@ def turns(messages: Sequence[ModelMessage]) -> list[Message]:
     return said
 
 
-def refusal(name: str, answer: httpx2.Response, text: bytes) -> ModelHTTPError:
+def to_error(name: str, answer: httpx2.Response, text: bytes) -> ModelHTTPError:
     """The error of an answer with a status of 400 or more."""
     status = answer.status_code
     said = text.decode(errors="replace")
@@ -80,7 +80,7 @@ def refusal(name: str, answer: httpx2.Response, text: bytes) -> ModelHTTPError:
     )
 
 
-def response(name: str, value: Mapping[str, Any]) -> ModelResponse:
+def to_response(name: str, value: Mapping[str, Any]) -> ModelResponse:
     """The reply in a chat completion.
 
     Raises:

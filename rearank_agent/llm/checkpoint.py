@@ -14,14 +14,14 @@ from pathlib import Path
 from typing import Any, Self
 
 from rearank_agent.errors import InputError, SetupError
-from rearank_agent.files import write
+from rearank_agent.files import write_text
 from rearank_agent.listwise.answer_format import FORMAT_VERSION, Format
 from rearank_agent.listwise.template import Template
-from rearank_agent.llm.budget import LEAST_CUT
+from rearank_agent.llm.budget import MIN_CUT
 
-__all__ = ["NAME", "Trained", "hint", "told"]
+__all__ = ["CONFIG_FILE", "PromptConfig", "describe", "template_hint"]
 
-NAME = "rearank.json"
+CONFIG_FILE = "rearank.json"
 """The file's name, in the model's folder."""
 
 _KINDS = {
@@ -31,7 +31,7 @@ _KINDS = {
 
 
 @dataclass(frozen=True, slots=True)
-class Trained:
+class PromptConfig:
     """The words, the form of the answer and the sizes that a model was trained with.
 
     Attributes:
@@ -56,9 +56,9 @@ class Trained:
     def __post_init__(self) -> None:
         if self.form not in ("order", "scores"):
             raise InputError(f"the format must be order or scores, not {self.form!r}")
-        if self.window < 2 or self.budget < 1 or self.cut < LEAST_CUT:
+        if self.window < 2 or self.budget < 1 or self.cut < MIN_CUT:
             raise InputError(
-                f"a window must hold 2 passages or more, a reply 1 token, a passage {LEAST_CUT} "
+                f"a window must hold 2 passages or more, a reply 1 token, a passage {MIN_CUT} "
                 f"characters: {self.window}, {self.budget}, {self.cut}"
             )
 
@@ -71,7 +71,7 @@ class Trained:
         if (template, form) == (self.template, self.form):
             return ""
         own, other = (
-            told({"template": t, "form": f})
+            describe({"template": t, "form": f})
             for t, f in ((self.template, self.form), (template, form))
         )
         return f"the model was trained with {own}, and would be asked with {other}"
@@ -80,7 +80,7 @@ class Trained:
         """Write it into a model's folder; raises SetupError where that cannot be."""
         head = {"format": FORMAT_VERSION, "fingerprint": self.template.fingerprint}
         held = head | self.asking() | {"template": asdict(self.template)}
-        write(folder / NAME, json.dumps(held, ensure_ascii=False, indent=2) + "\n")
+        write_text(folder / CONFIG_FILE, json.dumps(held, ensure_ascii=False, indent=2) + "\n")
 
     @classmethod
     def load(cls, folder: Path | str) -> Self | None:
@@ -92,7 +92,7 @@ class Trained:
         Raises:
             SetupError: the file is damaged, or of another version.
         """
-        path = os.path.join(folder, NAME)  # noqa: PTH118 - a Path would take "" for "."
+        path = os.path.join(folder, CONFIG_FILE)  # noqa: PTH118 - a Path would take "" for "."
         there = folder and os.path.isfile(path)  # noqa: PTH113 - False for what is no path at all
         return cls.read(Path(path)) if there else None
 
@@ -134,13 +134,13 @@ class Trained:
         return cls(**{part.name: held[part.name] for part in fields(cls)} | {"template": template})
 
 
-def told(asking: Mapping[str, Any]) -> str:
+def describe(asking: Mapping[str, Any]) -> str:
     """Keywords of asking for a person to read, the template by its fingerprint."""
     shown = ((name, getattr(value, "fingerprint", value)) for name, value in asking.items())
     return ", ".join(f"{name} {value}" for name, value in shown)
 
 
-def hint(name: str, root: str, template: Template) -> str:
+def template_hint(name: str, root: str, template: Template) -> str:
     """What may be wrong with the words of a model whose own are not known; "" if nothing.
 
     Args:

@@ -19,13 +19,13 @@ from pydantic_ai.exceptions import (
 )
 
 from rearank_agent.errors import PolicyError
-from rearank_agent.listwise import ask, read
-from rearank_agent.listwise.answer_format import begin_answer, identifiers
-from rearank_agent.listwise.prompt import Asked, Message, ask_again
-from rearank_agent.listwise.reply import Reading
-from rearank_agent.llm.budget import LEAST_CUT, answer_tokens, fitted
-from rearank_agent.llm.chat import Chat, Said, policy_error
-from rearank_agent.llm.checkpoint import Trained
+from rearank_agent.listwise import build_prompt, parse_reply
+from rearank_agent.listwise.answer_format import answer_prefix, answer_regex
+from rearank_agent.listwise.prompt import Message, Prompt, reask_prompt
+from rearank_agent.listwise.reply import ParsedReply
+from rearank_agent.llm.budget import MIN_CUT, answer_tokens, fit_window
+from rearank_agent.llm.chat import Chat, ChatReply, policy_error
+from rearank_agent.llm.checkpoint import PromptConfig
 from rearank_agent.types import Fault, Reply, Task, Usage, Window
 
 __all__ = ["Conversation"]
@@ -45,7 +45,7 @@ class Conversation:
     def __init__(
         self,
         chat: Chat,
-        config: Trained,
+        config: PromptConfig,
         task: Task,
         window: Window,
         *,
@@ -90,13 +90,13 @@ class Conversation:
     def _usage(self) -> Usage:
         return sum(self.spent, Usage())
 
-    def _read(self, text: str) -> Reading:
-        return read(text, len(self.ids), self.config.form, self.ids)
+    def _read(self, text: str) -> ParsedReply:
+        return parse_reply(text, len(self.ids), self.config.form, self.ids)
 
-    async def _say(self, messages: Sequence[Message], **settings: object) -> Said:
+    async def _say(self, messages: Sequence[Message], **settings: object) -> ChatReply:
         return await self.chat.say(self.task.run, messages, self.spent, **settings)
 
-    async def _ask(self) -> tuple[Asked, Said]:
+    async def _ask(self) -> tuple[Prompt, ChatReply]:
         """Ask; a window that the server finds too long is asked again, all of it shorter."""
         cut, budget = self.config.cut, self.config.budget
         while True:
@@ -106,15 +106,15 @@ class Conversation:
             except ModelContextWindowExceededError as error:
                 longest = max(len(passage.content) for passage in self.passages)
                 cut, budget = min(cut, longest) // 2, max(1, budget // 2)
-                if cut < LEAST_CUT:
+                if cut < MIN_CUT:
                     n, said = len(self.ids), policy_error(error)
                     raise PolicyError(
                         f"a window of {n} passages is too long for the model: {said}", self._usage()
                     ) from error
 
-    async def _fitted(self, cut: int, budget: int) -> tuple[Asked, int]:
+    async def _fitted(self, cut: int, budget: int) -> tuple[Prompt, int]:
         words = partial(
-            ask,
+            build_prompt,
             self.task.query,
             self.passages,
             instruction=self.task.instruction,
@@ -124,7 +124,7 @@ class Conversation:
         )
         if self.length is None:
             return words(cut=cut), budget + self.hidden
-        return await fitted(
+        return await fit_window(
             lambda cut: words(cut=cut),
             lengths=[len(passage.content) for passage in self.passages],
             cut=cut,
@@ -133,9 +133,9 @@ class Conversation:
             count=partial(self.chat.tokens, self.task.run),
         )
 
-    async def _read_again(self, asked: Asked, said: Said) -> Reading:
+    async def _read_again(self, asked: Prompt, said: ChatReply) -> ParsedReply:
         """The reading of an answer alone; a thought already there is kept."""
-        first = self._read(begin_answer(said.text))
+        first = self._read(answer_prefix(said.text))
         try:
             second = self._read(await self._answer(asked, said))
         except AgentRunError as error:
@@ -145,16 +145,16 @@ class Conversation:
             return replace(second, thought=first.thought, rationales=first.rationales)
         return second
 
-    async def _answer(self, asked: Asked, said: Said) -> str:
+    async def _answer(self, asked: Prompt, said: ChatReply) -> str:
         """Go on from the closed thought where the server can, else ask in one more turn."""
         n, endpoint = len(self.ids), await self.chat.endpoint()
         if endpoint:
             bound = {
                 "add_generation_prompt": False,
                 "continue_final_message": True,
-                "structured_outputs": {"regex": identifiers(n, self.config.form)},
+                "structured_outputs": {"regex": answer_regex(n, self.config.form)},
             }
-            last: Message = {"role": "assistant", "content": begin_answer(said.text)}
+            last: Message = {"role": "assistant", "content": answer_prefix(said.text)}
             turns = (*asked.messages, last)
             try:
                 more = await self._say(turns, max_tokens=answer_tokens(n), extra_body=bound)
@@ -162,14 +162,14 @@ class Conversation:
                 return f"<answer>{more.bare}"
             except ModelRequestRejectedError:
                 pass  # a chat template that cannot go on with a turn; ask in words
-        again = ask_again(asked.messages, said.text, self.config.form, self.config.template)
+        again = reask_prompt(asked.messages, said.text, self.config.form, self.config.template)
         room = answer_tokens(n) if endpoint else self.config.budget
         more = await self._say(again, max_tokens=room, thinking=False)
         self.spent.append(more.usage)
         return more.text
 
 
-def _divided(said: Said, thought: str) -> Usage:
+def _divided(said: ChatReply, thought: str) -> Usage:
     """The reply's tokens; those that were not counted apart divided as the characters are."""
     usage = said.usage
     if usage.thought_tokens or not thought:

@@ -12,12 +12,12 @@ from threading import Lock
 from time import perf_counter
 from typing import TypeVar
 
-__all__ = ["RETRIES", "UNTIL", "Cap", "patiently", "process_cap", "time_left"]
+__all__ = ["DEADLINE", "RETRIES", "Cap", "process_cap", "time_left", "with_retries"]
 
 RETRIES = 3
 """How often a call is made again, after the first time."""
 
-UNTIL: ContextVar[float | None] = ContextVar("until", default=None)
+DEADLINE: ContextVar[float | None] = ContextVar("until", default=None)
 """When the current request must have ended, on `perf_counter`; None for no limit."""
 
 T = TypeVar("T")
@@ -25,7 +25,7 @@ T = TypeVar("T")
 
 def time_left() -> float | None:
     """Seconds until the current request must have ended; None for no limit."""
-    until = UNTIL.get()
+    until = DEADLINE.get()
     return None if until is None else until - perf_counter()
 
 
@@ -114,7 +114,7 @@ def process_cap() -> Cap:
         return _cap[0]
 
 
-async def patiently(
+async def with_retries(
     call: Callable[[], Awaitable[T]], pause: Callable[[Exception, int], float | None]
 ) -> T:
     """The call's result; it is made again after the pause that its failure asks for.

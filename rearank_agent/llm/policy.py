@@ -19,10 +19,10 @@ from rearank_agent.errors import InputError, PolicyError, SetupError
 from rearank_agent.listwise.answer_format import BEST_SCORE, FORMAT_VERSION, Format
 from rearank_agent.listwise.template import Template
 from rearank_agent.llm.chat import Chat, policy_error
-from rearank_agent.llm.checkpoint import Trained
+from rearank_agent.llm.checkpoint import PromptConfig
 from rearank_agent.llm.conversation import Conversation
-from rearank_agent.llm.provider import model_of
-from rearank_agent.redact import discreet
+from rearank_agent.llm.provider import model_factory
+from rearank_agent.redact import redact
 from rearank_agent.types import Reply, Task, Window
 
 __all__ = ["LLM", "Effort"]
@@ -67,7 +67,7 @@ class LLM:
         timeout: float = 120.0,
     ) -> None:
         words = template or Template.default()
-        self.config = Trained(words, form, think, window, cut, budget)
+        self.config = PromptConfig(words, form, think, window, cut, budget)
         if not timeout > 0:
             raise InputError(f"a call must have more than 0 s: {timeout}")
         if effort and not think:
@@ -80,7 +80,7 @@ class LLM:
             settings["thinking"] = False
         elif effort:
             settings["thinking"] = effort
-        self.chat = Chat(model_of(model) if isinstance(model, str) else model, settings)
+        self.chat = Chat(model_factory(model) if isinstance(model, str) else model, settings)
         self._agreed: set[str] = set()
         sample = self.chat.sample
         self.name = name or (model if isinstance(model, str) else sample.model_id)
@@ -106,7 +106,7 @@ class LLM:
         taken = [s for s in ("temperature=0", "seed=0") if s[:-2] not in self.chat.dropped]
         asked = self.config
         how = ["think" if asked.think else "direct", *([self.effort] if self.effort else [])]
-        at = discreet(self.chat.sample.base_url or "")
+        at = redact(self.chat.sample.base_url or "")
         own = json.dumps(self.chat.sample.settings or {}, sort_keys=True, default=str)
         settings = sha256(own.encode()).hexdigest()[:8] if self.chat.sample.settings else ""
         return " ".join(
@@ -154,7 +154,7 @@ class LLM:
         if root in self._agreed:
             return
         try:
-            trained = Trained.load(root)
+            trained = PromptConfig.load(root)
         except SetupError as error:
             raise PolicyError(str(error)) from error
         if trained and (wrong := trained.mismatch(self.config.template, self.config.form)):

@@ -10,14 +10,14 @@ from pydantic_ai.models import Model, infer_model
 from pydantic_ai.settings import ModelSettings
 
 from rearank_agent.errors import SetupError
-from rearank_agent.llm.vllm import Endpoint
+from rearank_agent.llm.vllm import VLLMModel
 
-__all__ = ["model_of", "taken"]
+__all__ = ["model_factory", "supported_settings"]
 
 _RECORDED = {"temperature": "temperature", "seed": "seed", "thinking": "effort"}
 
 
-def model_of(name: str) -> Callable[[], Model]:
+def model_factory(name: str) -> Callable[[], Model]:
     """What makes the model of a name, "provider:model", as pydantic-ai knows them.
 
     Raises:
@@ -27,7 +27,7 @@ def model_of(name: str) -> Callable[[], Model]:
 
     def make() -> Model:
         if provider == "vllm":
-            return Endpoint(model)
+            return VLLMModel(model)
         try:
             return infer_model(name)
         except ImportError as error:
@@ -39,7 +39,9 @@ def model_of(name: str) -> Callable[[], Model]:
     return make
 
 
-def taken(model: Model, settings: ModelSettings) -> tuple[tuple[str, ...], ModelSettings]:
+def supported_settings(
+    model: Model, settings: ModelSettings
+) -> tuple[tuple[str, ...], ModelSettings]:
     """What the model does not take, as a person calls it; and the settings without that.
 
     pydantic-ai drops it in silence or with a warning, and some providers refuse it.

@@ -20,9 +20,9 @@ from pathlib import Path
 
 from rearank_agent.errors import InputError, SetupError, install_line
 from rearank_agent.llm.budget import answer_tokens
-from rearank_agent.llm.checkpoint import Trained
+from rearank_agent.llm.checkpoint import PromptConfig
 
-__all__ = ["Server", "length_needed", "shown", "vllm_command"]
+__all__ = ["Server", "required_length", "shell_line", "vllm_command"]
 
 _QUIET = {"VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1"}
 _ENDS = (signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM))
@@ -34,7 +34,7 @@ _WORDS_TOKENS = 600  # of the other turns, with a long query
 _ROUND = 1024
 
 
-def length_needed(model: str) -> int:
+def required_length(model: str) -> int:
     """The tokens of prompt and reply a window can take; no more than the model itself takes.
 
     What the model takes, and how it was trained, are read where `model` is a folder.
@@ -42,7 +42,7 @@ def length_needed(model: str) -> int:
     Raises:
         SetupError: the file that says how it was trained is damaged, or of another version.
     """
-    asked = Trained.load(model) or Trained()
+    asked = PromptConfig.load(model) or PromptConfig()
     need = asked.window * (asked.cut // _CHARACTERS_A_TOKEN + _TURN_TOKENS) + _WORDS_TOKENS
     need += asked.budget + answer_tokens(asked.window)
     need = -(-need // _ROUND) * _ROUND
@@ -113,7 +113,7 @@ class Server:
             "--served-model-name": self.name,
             "--host": self.host,
             "--port": str(self.port),
-            "--max-model-len": str(length_needed(self.model)),
+            "--max-model-len": str(required_length(self.model)),
         }
         given = {argument.split("=")[0] for argument in self.extra}
         settings = [w for key, value in ours.items() if key not in given for w in (key, value)]
@@ -196,7 +196,7 @@ def _end(process: subprocess.Popen[bytes]) -> None:
         process.wait()
 
 
-def shown(command: Sequence[str]) -> str:
+def shell_line(command: Sequence[str]) -> str:
     """The command with the environment it runs in, as a shell takes it."""
     quiet = [f"{name}={value}" for name, value in _QUIET.items()]
     return " ".join([*quiet, shlex.join(command)])

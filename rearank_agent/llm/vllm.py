@@ -31,12 +31,12 @@ from pydantic_ai.settings import ModelSettings
 
 from rearank_agent.errors import SetupError
 from rearank_agent.listwise.prompt import Message
-from rearank_agent.llm.chat_completions import refusal, response, turns
-from rearank_agent.redact import discreet, keep_secret
+from rearank_agent.llm.chat_completions import to_error, to_messages, to_response
+from rearank_agent.redact import add_secret, redact
 
-__all__ = ["MOST_BYTES", "Endpoint", "Served"]
+__all__ = ["MAX_BYTES", "ModelInfo", "VLLMModel"]
 
-MOST_BYTES = 2 * 1024 * 1024
+MAX_BYTES = 2 * 1024 * 1024
 """The most that is read of one reply; a window's reply is some 10 KB."""
 
 _NO_LIMIT = httpx2.Timeout(None, connect=5.0)  # pydantic-ai's request_timeout is the limit
@@ -47,7 +47,7 @@ _PASSED_ON = ("max_tokens", "temperature", "seed")
 
 
 @dataclass(frozen=True, slots=True)
-class Served:
+class ModelInfo:
     """What a server says of a model.
 
     Attributes:
@@ -65,7 +65,7 @@ class Served:
         return cls(length if isinstance(length, int) else None, str(root or ""))
 
 
-class Endpoint(Model[Any]):
+class VLLMModel(Model[Any]):
     """Chat completions over HTTP, for the event loop that uses it first.
 
     Attributes:
@@ -86,7 +86,7 @@ class Endpoint(Model[Any]):
             limits=httpx2.Limits(max_connections=None, max_keepalive_connections=64),
             trust_env=urlsplit(self._base_url).hostname not in _LOOPBACK,  # no proxy goes there
         )
-        self._served: asyncio.Task[Served] | None = None
+        self._served: asyncio.Task[ModelInfo] | None = None
 
     @property
     def model_name(self) -> str:
@@ -101,7 +101,7 @@ class Endpoint(Model[Any]):
     @property
     def base_url(self) -> str:
         """Where the server answers, without a login."""
-        return discreet(self._base_url)
+        return redact(self._base_url)
 
     async def request(
         self,
@@ -117,7 +117,7 @@ class Endpoint(Model[Any]):
         """
         check_allow_model_requests()
         told: Mapping[str, Any] = cast(Mapping[str, Any], model_settings or {})
-        body: dict[str, Any] = {"model": self._name, "messages": turns(messages), **_PLAIN}
+        body: dict[str, Any] = {"model": self._name, "messages": to_messages(messages), **_PLAIN}
         body |= {name: told[name] for name in _PASSED_ON if name in told}
         thinking = told.get("thinking")
         if thinking is False:
@@ -125,9 +125,9 @@ class Endpoint(Model[Any]):
         elif isinstance(thinking, str):
             body["reasoning_effort"] = thinking
         body |= told.get("extra_body", {})
-        return response(self._name, await self._json("/chat/completions", body))
+        return to_response(self._name, await self._json("/chat/completions", body))
 
-    async def served(self) -> Served:
+    async def served(self) -> ModelInfo:
         """What the server says of the model.
 
         It is asked for once; all windows of a first turn wait for the same answer.
@@ -142,11 +142,11 @@ class Endpoint(Model[Any]):
                 self._served = None
             raise
 
-    async def _ask_served(self) -> Served:
+    async def _ask_served(self) -> ModelInfo:
         try:
-            return Served.of((await self.models()).get(self._name, {}))
+            return ModelInfo.of((await self.models()).get(self._name, {}))
         except (ModelRequestRejectedError, UnexpectedModelBehavior):
-            return Served()
+            return ModelInfo()
 
     async def models(self) -> dict[str, dict[str, Any]]:
         """What the server says of its models, by the name it serves them under."""
@@ -183,7 +183,7 @@ class Endpoint(Model[Any]):
         ):
             text = await _bounded(answer)
         if answer.status_code >= 400:
-            raise refusal(self._name, answer, text)
+            raise to_error(self._name, answer, text)
         try:
             value = json.loads(text)
         except (ValueError, RecursionError):
@@ -229,7 +229,7 @@ def _authorization(key: str) -> dict[str, str]:
         return {}
     if not key.isascii() or not key.isprintable():
         raise SetupError("the key of the vLLM server (VLLM_API_KEY) holds odd characters")
-    keep_secret(key)
+    add_secret(key)
     return {"Authorization": f"Bearer {key}"}
 
 
@@ -238,7 +238,7 @@ async def _bounded(answer: httpx2.Response) -> bytes:
     size = 0
     async for chunk in answer.aiter_raw():
         size += len(chunk)
-        if size > MOST_BYTES:
-            raise UnexpectedModelBehavior(f"the server sent more than {MOST_BYTES:,} bytes")
+        if size > MAX_BYTES:
+            raise UnexpectedModelBehavior(f"the server sent more than {MAX_BYTES:,} bytes")
         chunks.append(chunk)
     return b"".join(chunks)

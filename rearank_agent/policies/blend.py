@@ -8,10 +8,10 @@ from statistics import fmean, pstdev
 
 from rearank_agent.types import Step, Window
 
-__all__ = ["ordered", "own_scores", "z_scores"]
+__all__ = ["blended_order", "policy_scores", "z_scores"]
 
 
-def ordered(
+def blended_order(
     order: Window, scores: list[float] | None, blend: float
 ) -> tuple[Window, list[float] | None]:
     """The final order, and the value of every position it rests on, if there is one."""
@@ -27,7 +27,7 @@ def ordered(
     return tuple(sorted(order, key=lambda position: -scores[position])), scores
 
 
-def own_scores(steps: Iterable[Step], n: int) -> list[float] | None:
+def policy_scores(steps: Iterable[Step], n: int) -> list[float] | None:
     """The latest score of every one of n positions; None unless all have one."""
     scores: dict[int, float] = {}
     for step in steps:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from rearank_agent.policies.protocol import best_first, no_instruction
+from rearank_agent.policies.protocol import best_first, instruction_fault
 from rearank_agent.types import Reply, Task, Window
 
 __all__ = ["FirstStage"]
@@ -25,4 +25,4 @@ class FirstStage:
         """Order the window as it stands in the task."""
         n = len(task.candidates)
         scores = tuple(1 - position / n for position in window)
-        return Reply(best_first(scores), scores, faults=no_instruction(task, self.name))
+        return Reply(best_first(scores), scores, faults=instruction_fault(task, self.name))

@@ -11,8 +11,8 @@ import bm25s
 import numpy as np
 from numpy.typing import NDArray
 
-from rearank_agent.policies.protocol import best_first, no_instruction
-from rearank_agent.text import Terms, Tokenizer, content, sentences, words
+from rearank_agent.policies.protocol import best_first, instruction_fault
+from rearank_agent.text import QueryTerms, Tokenizer, content_tokens, sentences, words
 from rearank_agent.types import Passage, Quote, Rationale, Reply, Task, Usage, Window
 
 __all__ = ["Lexical", "bm25_index", "bm25_search"]
@@ -52,7 +52,7 @@ def bm25_search(
 class _Scored:
     """What is worked out once a request: BM25 of every candidate, and the words it rests on."""
 
-    terms: Terms
+    terms: QueryTerms
     tokens: tuple[tuple[str, ...], ...]
     scores: tuple[float, ...]
 
@@ -93,13 +93,13 @@ class Lexical:
             rationales=tuple(
                 self._rationale(task.candidates[p], known.terms, known.tokens[p]) for p in window
             ),
-            faults=no_instruction(task, self.name),
+            faults=instruction_fault(task, self.name),
             usage=Usage(calls=1),
         )
 
     def _score(self, task: Task) -> _Scored:
-        terms = Terms.of(task.query, self.tokenizer)
-        tokens = tuple(tuple(content(p.content, self.tokenizer)) for p in task.candidates)
+        terms = QueryTerms.of(task.query, self.tokenizer)
+        tokens = tuple(tuple(content_tokens(p.content, self.tokenizer)) for p in task.candidates)
         known = set().union(*tokens)
         asked = [token for token in terms.tokens if token in known]
         scores = (
@@ -107,10 +107,10 @@ class Lexical:
         )
         return _Scored(terms, tokens, tuple(float(score) for score in scores))
 
-    def _rationale(self, passage: Passage, terms: Terms, tokens: Sequence[str]) -> Rationale:
+    def _rationale(self, passage: Passage, terms: QueryTerms, tokens: Sequence[str]) -> Rationale:
         def found(quote: Quote) -> int:
             sentence = passage.text[quote.start : quote.end]
-            return len(set(terms.tokens).intersection(content(sentence, self.tokenizer)))
+            return len(set(terms.tokens).intersection(content_tokens(sentence, self.tokenizer)))
 
         spans = sentences(passage.text)
         best = max(spans, key=found, default=None)

@@ -7,7 +7,7 @@ from typing import Protocol, runtime_checkable
 
 from rearank_agent.types import Fault, Reply, Task, Window
 
-__all__ = ["Policy", "best_first", "no_instruction", "share"]
+__all__ = ["Policy", "best_first", "instruction_fault", "unit_score"]
 
 
 @runtime_checkable
@@ -66,7 +66,7 @@ def best_first(scores: Sequence[float]) -> tuple[int, ...]:
     return tuple(sorted(range(len(scores)), key=lambda position: -scores[position]))
 
 
-def share(score: float, scale: float | None) -> float:
+def unit_score(score: float, scale: float | None) -> float:
     """A policy's score from 0 to 1: the part of its scale, or s / (1 + s) where it has none.
 
     The map is fixed, so that a threshold means the same in every request: what stands beside a
@@ -77,7 +77,7 @@ def share(score: float, scale: float | None) -> float:
     return score / (1 + score) if scale is None else min(1.0, score / scale)
 
 
-def no_instruction(task: Task, policy: str) -> tuple[Fault, ...]:
+def instruction_fault(task: Task, policy: str) -> tuple[Fault, ...]:
     """The fault of a policy that cannot use the task's instruction, if there is one."""
     if not task.instruction:
         return ()

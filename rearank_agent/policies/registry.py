@@ -8,7 +8,7 @@ from typing import Any
 from rearank_agent.errors import InputError, require
 from rearank_agent.policies.protocol import Policy
 
-__all__ = ["DEFAULT", "NAMES", "policy"]
+__all__ = ["DEFAULT", "POLICIES", "policy"]
 
 DEFAULT = "embedded"
 
@@ -38,7 +38,7 @@ def _first_stage() -> Policy:
     return FirstStage()
 
 
-NAMES: dict[str, Callable[[], Policy]] = {
+POLICIES: dict[str, Callable[[], Policy]] = {
     "embedded": _embedded,
     "lexical": _lexical,
     "first-stage": _first_stage,
@@ -60,17 +60,17 @@ def policy(name: str = DEFAULT, **asking: Any) -> Policy:
         SetupError: it is known, but something it needs is missing or damaged.
     """
     provider, _, rest = name.partition(":")
-    if provider and rest and provider not in NAMES:
+    if provider and rest and provider not in POLICIES:
         require(f"the policy {name}", "llm", "pydantic_ai", "httpx2")
         from rearank_agent.llm.policy import LLM  # pydantic-ai takes most of a second to import
 
         return LLM(name, **asking)
     top = rest if provider == "embedded" else ""
-    if name not in NAMES and not top:
+    if name not in POLICIES and not top:
         raise InputError(
-            f"no policy is called {name!r}; there are: {', '.join(NAMES)}, "
+            f"no policy is called {name!r}; there are: {', '.join(POLICIES)}, "
             "and models as vllm:NAME, openai:NAME, anthropic:NAME, ..."
         )
     if asking:
         raise InputError(f"the policy {name} is not asked in words: {', '.join(asking)}")
-    return _embedded(top) if top else NAMES[name]()
+    return _embedded(top) if top else POLICIES[name]()

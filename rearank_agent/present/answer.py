@@ -9,13 +9,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-__all__ = ["Answer", "Hit", "Line", "RerankAnswer", "SearchAnswer", "as_text", "tokens"]
+__all__ = [
+    "Answer", "Hit", "RankedLine", "RerankAnswer", "SearchAnswer", "as_text", "estimate_tokens",
+]  # fmt: skip
 
 _BYTES_A_TOKEN = 3  # fewer than usual English has, so that a budget holds for other scripts too
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class RankedLine:
     """A passage in its new place.
 
     Attributes:
@@ -73,7 +75,7 @@ class Answer:
 class RerankAnswer(Answer):
     """The passages of a list in their new order, best first."""
 
-    ranking: tuple[Line, ...]
+    ranking: tuple[RankedLine, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,8 +97,8 @@ def as_text(answer: RerankAnswer | SearchAnswer) -> str:
     return "\n".join([head, *map(_line, answer.ranking), *_noted(answer.notes)])
 
 
-def _line(one: Line | Hit) -> str:
-    if isinstance(one, Line):
+def _line(one: RankedLine | Hit) -> str:
+    if isinstance(one, RankedLine):
         return f"{one.rank}. [{one.number}] {one.score:.3f} {one.reason}".rstrip()
     return "\n   ".join(
         [f"{one.rank}. {one.place} {one.score:.3f}", one.snippet, *filter(None, [one.reason])]
@@ -107,6 +109,6 @@ def _noted(notes: Sequence[str]) -> list[str]:
     return [f"note: {note}" for note in notes]
 
 
-def tokens(text: str) -> int:
+def estimate_tokens(text: str) -> int:
     """How many tokens a text may take, rather too many than too few."""
     return -(-len(text.encode()) // _BYTES_A_TOKEN)

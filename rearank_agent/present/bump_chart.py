@@ -14,7 +14,7 @@ from itertools import accumulate, pairwise
 from rearank_agent.present.replay import Replay, Stage
 from rearank_agent.types import Window
 
-__all__ = ["TOP", "WIDTH", "Bump", "bump"]
+__all__ = ["TOP", "WIDTH", "BumpChart", "bump_chart"]
 
 TOP = 10
 """Ranks that stand apart from each other; all below share what room there is."""
@@ -56,7 +56,7 @@ class Label:
 
 
 @dataclass(frozen=True, slots=True)
-class Bump:
+class BumpChart:
     """The chart.
 
     Attributes:
@@ -83,7 +83,7 @@ class Bump:
     squeezed: bool
 
 
-def bump(replay: Replay) -> Bump:
+def bump_chart(replay: Replay) -> BumpChart:
     """The chart of a ranking's orders, of n passages each."""
     stages = replay.stages
     final = stages[-1].order
@@ -95,7 +95,7 @@ def bump(replay: Replay) -> Bump:
         Line(rank, position + 1, _path(xs, [_down(of[position], n) for of in ranks]))
         for rank, position in enumerate(final, 1)
     )
-    return Bump(
+    return BumpChart(
         height=_down(n, n) + _ROW / 2,
         columns=tuple(xs),
         lines=tuple(lines),

@@ -9,13 +9,13 @@ from itertools import groupby
 
 from rearank_agent.types import Quote
 
-__all__ = ["Piece", "excerpt", "fair", "weight"]
+__all__ = ["Segment", "excerpt", "fair_share", "html_bytes"]
 
 _AROUND = 120  # characters that stay on each side of a quote
 
 
 @dataclass(frozen=True, slots=True)
-class Piece:
+class Segment:
     """A stretch of a text, or the gap in its place.
 
     Attributes:
@@ -29,7 +29,7 @@ class Piece:
     left_out: int = 0
 
 
-def excerpt(text: str, quotes: Sequence[Quote] = (), most: int | None = None) -> list[Piece]:
+def excerpt(text: str, quotes: Sequence[Quote] = (), most: int | None = None) -> list[Segment]:
     """The text in pieces, cut at its quotes; they may overlap and come in any order.
 
     Args:
@@ -37,7 +37,7 @@ def excerpt(text: str, quotes: Sequence[Quote] = (), most: int | None = None) ->
             what stands beside them, then the beginning.
     """
     kept = bytearray(b"\1" * len(text))
-    if most is not None and weight(text) > most:
+    if most is not None and html_bytes(text) > most:
         kept = _kept(text, quotes, most)
     quoted = bytearray(len(text))
     for quote in quotes:
@@ -47,17 +47,17 @@ def excerpt(text: str, quotes: Sequence[Quote] = (), most: int | None = None) ->
     for (shown, evidence), run in groupby(zip(kept, map(int.__and__, kept, quoted), strict=True)):
         size = sum(1 for _ in run)
         piece = text[at : at + size]
-        pieces.append(Piece(piece, bool(evidence)) if shown else Piece(left_out=size))
+        pieces.append(Segment(piece, bool(evidence)) if shown else Segment(left_out=size))
         at += size
     return pieces
 
 
-def weight(text: str) -> int:
+def html_bytes(text: str) -> int:
     """The bytes of a text in a page, where `<` and its like take several."""
     return len(escape(text).encode(errors="replace"))
 
 
-def fair(weights: Iterable[int], budget: int) -> int:
+def fair_share(weights: Iterable[int], budget: int) -> int:
     """The most each may have so that all fit; the short leave to the long what they do not need."""
     rising = sorted(weights)
     for number, one in enumerate(rising):
@@ -78,7 +78,7 @@ def _kept(text: str, quotes: Sequence[Quote], most: int) -> bytearray:
     ):
         for at in range(*span):
             if not kept[at]:
-                most -= weight(text[at])
+                most -= html_bytes(text[at])
                 if most < 0:
                     return kept
                 kept[at] = 1

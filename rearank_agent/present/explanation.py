@@ -7,13 +7,13 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 
 from rearank_agent.errors import InputError
-from rearank_agent.policies.blend import own_scores
+from rearank_agent.policies.blend import policy_scores
 from rearank_agent.policies.votes import voted
-from rearank_agent.present.answer import tokens
-from rearank_agent.text import short
+from rearank_agent.present.answer import estimate_tokens
+from rearank_agent.text import shorten
 from rearank_agent.types import Fault, Ranked, Ranking, Step
 
-__all__ = ["Explanation", "explained", "explanation"]
+__all__ = ["Explanation", "explain_part", "explain_text"]
 
 _TOP = 10
 _SHOWN = 200  # characters
@@ -36,7 +36,7 @@ class Explanation:
     text: str
 
 
-def explained(ranking: Ranking, passage: str) -> str:
+def explain_text(ranking: Ranking, passage: str) -> str:
     """All that is known of a run, or of a passage in it.
 
     Args:
@@ -50,8 +50,8 @@ def explained(ranking: Ranking, passage: str) -> str:
     return "\n".join(lines)
 
 
-def explanation(ranking: Ranking, passage: str, part: int, most_tokens: int) -> Explanation:
-    """One part of what `explained` tells.
+def explain_part(ranking: Ranking, passage: str, part: int, most_tokens: int) -> Explanation:
+    """One part of what `explain_text` tells.
 
     Args:
         passage: as there.
@@ -61,8 +61,8 @@ def explanation(ranking: Ranking, passage: str, part: int, most_tokens: int) -> 
     Raises:
         InputError: no such passage, or no such part.
     """
-    room = most_tokens - _size("", ranking.run) - tokens(_next(99, 99))
-    cut = _pieces(explained(ranking, passage), room)
+    room = most_tokens - _size("", ranking.run) - estimate_tokens(_next(99, 99))
+    cut = _pieces(explain_text(ranking, passage), room)
     if not 1 <= part <= len(cut):
         raise InputError(f"there is no part {part}: parts go from 1 to {len(cut)}")
     text = cut[part - 1]
@@ -77,7 +77,7 @@ def _next(part: int, parts: int) -> str:
 
 def _size(text: str, run: str) -> int:
     structured = json.dumps(asdict(Explanation(run, 99, 99, text)), ensure_ascii=False)
-    return tokens(text) + tokens(structured)
+    return estimate_tokens(text) + estimate_tokens(structured)
 
 
 def _pieces(text: str, most: int) -> list[str]:
@@ -103,7 +103,7 @@ def _find(ranking: Ranking, passage: str) -> Ranked:
     for one in ranking.passages:
         if passage in (one.passage.place, str(one.rank)):
             return one
-    known = short(", ".join(one.id for one in ranking.passages), _SHOWN)
+    known = shorten(", ".join(one.id for one in ranking.passages), _SHOWN)
     raise InputError(f"no passage {passage!r:.60} in this run; there are {known}")
 
 
@@ -153,7 +153,7 @@ def _given(ranking: Ranking, ranked: Ranked) -> str:
         return "from its rank alone"
     if not ranking.blend:
         return "as the policy gave it"
-    own = own_scores(ranking.steps, len(ranking.passages))
+    own = policy_scores(ranking.steps, len(ranking.passages))
     had = f"score {own[ranked.was - 1]:.4f}" if own else "order"
     return f"of the policy's {had} and, with weight {ranking.blend:g}, the rank as given"
 
@@ -161,7 +161,7 @@ def _given(ranking: Ranking, ranked: Ranked) -> str:
 def _line(ranked: Ranked) -> str:
     """A passage in a list of the best."""
     said = [ranked.passage.title, f"“{ranked.evidence}”" if ranked.evidence else ""]
-    about = short(": ".join(filter(None, said)), _SHOWN)
+    about = shorten(": ".join(filter(None, said)), _SHOWN)
     name = f"{ranked.rank}. {_name(ranked)}, was {ranked.was}"
     return f"{name}: {about}" if about else name
 

@@ -9,13 +9,13 @@ from typing import Any
 
 from jinja2 import Environment, StrictUndefined
 
-__all__ = ["template"]
+__all__ = ["load_template"]
 
 # Line ends, tabs and page breaks of a text stay.
 _HIDDEN = re.compile(r"[\x00-\x08\x0b\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
-def template(
+def load_template(
     package: str, name: str, filters: Mapping[str, Callable[..., Any]]
 ) -> Callable[..., str]:
     """What renders a package's template with the values it is called with.

@@ -10,14 +10,14 @@ from urllib.parse import urlsplit
 
 from rearank_agent import __version__
 from rearank_agent.policies.votes import voted
-from rearank_agent.present.bump_chart import TOP, WIDTH, bump
-from rearank_agent.present.excerpt import Piece, excerpt, fair, weight
-from rearank_agent.present.markup import template
+from rearank_agent.present.bump_chart import TOP, WIDTH, bump_chart
+from rearank_agent.present.excerpt import Segment, excerpt, fair_share, html_bytes
+from rearank_agent.present.markup import load_template
 from rearank_agent.present.replay import replay
-from rearank_agent.text import short
+from rearank_agent.text import shorten
 from rearank_agent.types import Fault, Quote, Ranked, Ranking, Step
 
-__all__ = ["page"]
+__all__ = ["html_page"]
 
 # Bytes of a page of up to a hundred passages; more passages have more, up to four times as much.
 _TEXTS = 190_000
@@ -67,7 +67,7 @@ class Card:
 
     ranked: Ranked
     name: str
-    text: list[Piece]
+    text: list[Segment]
     words: list[Word]
     spoken: int
     url: bool
@@ -95,7 +95,7 @@ class Window:
     thought: list[Word]
 
 
-def page(ranking: Ranking) -> str:
+def html_page(ranking: Ranking) -> str:
     """The whole document: the order, the reasons for it, and how it came about."""
     told = replay(ranking)
     cards, windows = _cards(ranking), _windows(ranking)
@@ -103,7 +103,7 @@ def page(ranking: Ranking) -> str:
         ranking=ranking,
         how=_HOW.get(ranking.schedule.split(":")[0], ""),
         told=told,
-        chart=bump(told) if len(cards) > 1 else None,
+        chart=bump_chart(told) if len(cards) > 1 else None,
         cards=cards,
         windows=windows,
         cuts=_cuts(cards, windows),
@@ -116,7 +116,7 @@ def page(ranking: Ranking) -> str:
 
 @cache
 def _template() -> Callable[..., str]:
-    return template(
+    return load_template(
         "rearank_agent.present", "page.html.j2", {"count": "{:,}".format, "score": _score}
     )
 
@@ -128,15 +128,15 @@ def _score(value: float) -> str:
 def _cards(ranking: Ranking) -> list[Card]:
     ranked = ranking.passages
     said = [one.rationale.text if one.rationale else "" for one in ranked]
-    most = fair((weight(one.text) for one in ranked), _budget(_TEXTS, ranking))
-    most_words = fair(map(weight, said), _budget(_WORDS, ranking))
+    most = fair_share((html_bytes(one.text) for one in ranked), _budget(_TEXTS, ranking))
+    most_words = fair_share(map(html_bytes, said), _budget(_WORDS, ranking))
     seen, numbers, faults = _seen(ranking.steps), _numbers(ranking), _faults(ranking)
     spoke = {at: number for number, step in enumerate(ranking.steps, 1)
              if step.reply.rationales for at in step.window}  # fmt: skip
     return [
         Card(
             ranked=one,
-            name=short(one.passage.title or one.passage.place or one.text, _NAME) or one.id,
+            name=shorten(one.passage.title or one.passage.place or one.text, _NAME) or one.id,
             text=excerpt(one.text, one.rationale.quotes if one.rationale else (), most),
             words=_linked(excerpt(about, most=most_words), numbers[spoke.get(one.was - 1, 0) - 1]),
             spoken=spoke.get(one.was - 1, 0),
@@ -179,8 +179,8 @@ def _numbers(ranking: Ranking) -> list[tuple[int, ...]]:
 
 def _windows(ranking: Ranking) -> list[Window]:
     rank = {ranked.was - 1: ranked.rank for ranked in ranking.passages}
-    weights = [weight(step.reply.reasoning) for step in ranking.steps]
-    most = fair(weights, _budget(_THOUGHTS, ranking))
+    weights = [html_bytes(step.reply.reasoning) for step in ranking.steps]
+    most = fair_share(weights, _budget(_THOUGHTS, ranking))
     return [
         Window(
             number=number,
@@ -200,13 +200,13 @@ def _members(step: Step, rank: Mapping[int, int]) -> Iterator[Member]:
         yield Member(rank[step.window[local]], local + 1, scores[local] if scores else None)
 
 
-def _thought(text: str, most: int) -> list[Piece]:
+def _thought(text: str, most: int) -> list[Segment]:
     """A thought; of one that is too long its end, where it comes to a conclusion, and its head."""
-    end = (Quote(len(text) - most // 3, len(text)),) if weight(text) > most else ()
+    end = (Quote(len(text) - most // 3, len(text)),) if html_bytes(text) > most else ()
     return excerpt(text, end, most)
 
 
-def _linked(pieces: Iterable[Piece], named: Sequence[int]) -> list[Word]:
+def _linked(pieces: Iterable[Segment], named: Sequence[int]) -> list[Word]:
     """The pieces with each passage known where it is first named."""
     words: list[Word] = []
     linked: set[int] = set()
@@ -227,7 +227,7 @@ def _budget(of: int, ranking: Ranking) -> int:
 
 def _cuts(cards: Sequence[Card], windows: Sequence[Window]) -> list[tuple[str, int, int]]:
     """What is not on the page: of what, of how many of them, and how many characters."""
-    every: dict[str, Sequence[Sequence[Piece | Word]]] = {
+    every: dict[str, Sequence[Sequence[Segment | Word]]] = {
         "passages' texts": [card.text for card in cards],
         "words about passages": [card.words for card in cards],
         "thoughts": [window.thought for window in windows],

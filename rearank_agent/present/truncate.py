@@ -9,17 +9,24 @@ from dataclasses import asdict, replace
 from typing import Any, TypeVar
 
 from rearank_agent.errors import InputError
-from rearank_agent.present.answer import Hit, Line, RerankAnswer, SearchAnswer, as_text, tokens
-from rearank_agent.present.faults import noted
-from rearank_agent.text import short
+from rearank_agent.present.answer import (
+    Hit,
+    RankedLine,
+    RerankAnswer,
+    SearchAnswer,
+    as_text,
+    estimate_tokens,
+)
+from rearank_agent.present.faults import fault_line
+from rearank_agent.text import shorten
 from rearank_agent.types import Ranked, Ranking
 
 __all__ = [
-    "LEAST_TOKENS", "check_budget",
+    "MIN_TOKENS", "check_budget",
     "rerank_answer", "search_answer",
 ]  # fmt: skip
 
-LEAST_TOKENS = 500
+MIN_TOKENS = 500
 """Of an answer: with fewer there would be no room for a line and a note."""
 
 # Characters of each part of an answer, and how many notes: tried one after the other.
@@ -34,8 +41,8 @@ A = TypeVar("A", RerankAnswer, SearchAnswer)
 
 def check_budget(most_tokens: int) -> None:
     """Raise InputError if an answer of so few tokens would hold nothing."""
-    if most_tokens < LEAST_TOKENS:
-        raise InputError(f"an answer needs {LEAST_TOKENS} tokens at least, not {most_tokens}")
+    if most_tokens < MIN_TOKENS:
+        raise InputError(f"an answer needs {MIN_TOKENS} tokens at least, not {most_tokens}")
 
 
 def rerank_answer(ranking: Ranking, top: int, rationale: bool, most_tokens: int) -> RerankAnswer:
@@ -51,7 +58,7 @@ def rerank_answer(ranking: Ranking, top: int, rationale: bool, most_tokens: int)
     def make(lines: int, level: int) -> RerankAnswer:
         most = _REASONS[level] if rationale else 0
         shown = tuple(
-            Line(one.rank, one.was, round(one.score, 4), _reason(one, most, quote=True))
+            RankedLine(one.rank, one.was, round(one.score, 4), _reason(one, most, quote=True))
             for one in ranking.passages[:lines]
         )
         return RerankAnswer(**_head(ranking, *_NOTES[level]), ranking=shown)
@@ -80,7 +87,9 @@ def search_answer(ranking: Ranking, top: int, rationale: bool, most_tokens: int)
 
 
 def _size(answer: RerankAnswer | SearchAnswer) -> int:
-    return tokens(as_text(answer)) + tokens(json.dumps(asdict(answer), ensure_ascii=False))
+    return estimate_tokens(as_text(answer)) + estimate_tokens(
+        json.dumps(asdict(answer), ensure_ascii=False)
+    )
 
 
 def _within(most: int, lines: int, make: Callable[[int, int], A]) -> A:
@@ -113,7 +122,7 @@ def _head(ranking: Ranking, notes: int, length: int) -> dict[str, Any]:
         "scored": all(one.scored for one in ranking.passages),
         "partial": ranking.partial,
         "notes": (
-            *(noted(fault, length) for fault in ranking.faults[:notes]),
+            *(fault_line(fault, length) for fault in ranking.faults[:notes]),
             *([f"{more} more notes; explain has them"] if more > 0 else []),
         ),
     }
@@ -125,14 +134,14 @@ def _reason(ranked: Ranked, most: int, quote: bool) -> str:
     if why is None or most == 0:
         return ""
     if why.text:
-        return short(why.text, most)
+        return shorten(why.text, most)
     parts = []
     if quote and (said := _quote(ranked)) and len(said) < _ECHO * len(ranked.text):
-        parts.append(f"“{short(said, most)}”")
+        parts.append(f"“{shorten(said, most)}”")
     elif why.has:
-        parts.append(f"has: {short(', '.join(why.has), most)}")
+        parts.append(f"has: {shorten(', '.join(why.has), most)}")
     if why.lacks:
-        parts.append(f"lacks: {short(', '.join(why.lacks), most // 2)}")
+        parts.append(f"lacks: {shorten(', '.join(why.lacks), most // 2)}")
     return "; ".join(parts)
 
 
@@ -147,7 +156,7 @@ def _snippet(ranked: Ranked, most: int) -> str:
     start = min([quote.start for quote in quotes] or [0])
     start = min(start, max(0, len(text) - most))
     space = text.find(" ", start - 1, start + 20) if start else -1
-    return short(text[start if space < 0 else space + 1 :], most)
+    return shorten(text[start if space < 0 else space + 1 :], most)
 
 
 def _end(place: str, most: int) -> str:

@@ -15,16 +15,19 @@ from dataclasses import dataclass, field
 from itertools import islice, pairwise
 from typing import Any
 
-from rearank_agent.text import UNSPACED, sentences
+from rearank_agent.text import UNSPACED_SCRIPTS, sentences
 
-__all__ = ["LEAST", "MOST", "Heading", "Page", "Piece", "cut", "headings", "size"]
+__all__ = [
+    "MAX_WORDS", "MIN_WORDS", "Chunk", "Document", "Heading", "chunk_document", "count_words",
+    "headings",
+]  # fmt: skip
 
-LEAST, MOST = 80, 200
-_ATOM = MOST - LEAST  # so that what is still too small can always take one atom more
+MIN_WORDS, MAX_WORDS = 80, 200
+_ATOM = MAX_WORDS - MIN_WORDS  # so that what is still too small can always take one atom more
 
 # Also a measure for what has no words: two letters of a script without spaces count as one,
 # a longer run of letters (a URL, minified code) or of blanks counts once every 20.
-_UNIT = re.compile(rf"[{UNSPACED}]{{1,2}}|[^\s{UNSPACED}]{{1,20}}|\s{{20}}")
+_UNIT = re.compile(rf"[{UNSPACED_SCRIPTS}]{{1,2}}|[^\s{UNSPACED_SCRIPTS}]{{1,20}}|\s{{20}}")
 _NUMBER_SIGNS = re.compile(r" {0,3}(#{1,6})\s+(\S.*)")
 _UNDERLINE = re.compile(r"(?:={3,}|-{3,}|~{3,}|\^{3,})\s*")
 _FENCE = re.compile(r" {0,3}(```+|~~~+)")
@@ -33,7 +36,7 @@ _Cutter = Callable[[str, int, int], Iterator[int]]
 
 
 @dataclass(frozen=True, slots=True)
-class Piece:
+class Chunk:
     """A passage before it has a place.
 
     Attributes:
@@ -62,7 +65,7 @@ class Heading:
 
 
 @dataclass(frozen=True, slots=True)
-class Page:
+class Document:
     """What is cut.
 
     Attributes:
@@ -78,7 +81,7 @@ class Page:
     prose: bool = True
 
 
-def size(text: str, start: int = 0, end: int | None = None) -> int:
+def count_words(text: str, start: int = 0, end: int | None = None) -> int:
     """How many words there are from `start` to `end`, in any script."""
     return sum(1 for _ in _UNIT.finditer(text, start, len(text) if end is None else end))
 
@@ -109,11 +112,11 @@ def _alone(before: str, line: str, under: str) -> bool:
     return over and any(map(str.isalnum, line)) and not _NUMBER_SIGNS.fullmatch(line)
 
 
-def cut(page: Page) -> tuple[Piece, ...]:
+def chunk_document(page: Document) -> tuple[Chunk, ...]:
     """The pieces of a page in order: 80 to 200 words each, but for the last of a short page."""
     text, lines = page.text, _lines(page.text)
     titles = _titles(page.headings)
-    pieces: list[Piece] = []
+    pieces: list[Chunk] = []
     for start, end in pairwise([0, *_ends(page)]):
         slice_ = text[start:end]
         if not (body := slice_.strip()):
@@ -127,7 +130,7 @@ def cut(page: Page) -> tuple[Piece, ...]:
         where = page.numbers[top], page.numbers[bottom]
         same = pieces and (pieces[-1].start, pieces[-1].end) == where
         part = pieces[-1].part + 1 if same else 1
-        pieces.append(Piece(verbatim, *where, part, titles(top)))
+        pieces.append(Chunk(verbatim, *where, part, titles(top)))
     return tuple(pieces)
 
 
@@ -156,35 +159,35 @@ def _titles(headings: Mapping[int, Heading]) -> Callable[[int], str]:
     return over
 
 
-def _ends(page: Page) -> Iterator[int]:
+def _ends(page: Document) -> Iterator[int]:
     """Where each piece ends: greedy, in whole paragraphs while they fit."""
     cutters = (_at_sentences, _at_lines, _at_words) if page.prose else (_at_lines, _at_words)
     ends: list[tuple[int, int]] = []
     held = end = 0
     for start, stop, body in _paragraphs(page):
-        words = size(page.text, start, stop)
-        if held + words <= MOST:
-            parts, share = iter([(stop, words)]), float(LEAST)
+        words = count_words(page.text, start, stop)
+        if held + words <= MAX_WORDS:
+            parts, share = iter([(stop, words)]), float(MIN_WORDS)
         else:
-            share = (held + words) / math.ceil((held + words) / MOST)
+            share = (held + words) / math.ceil((held + words) / MAX_WORDS)
             parts = _parts(page.text, start, stop, body, cutters)
         for after, words in parts:
-            if held + words > MOST:
+            if held + words > MAX_WORDS:
                 ends.append((end, held))
                 held = 0
             held, end = held + words, after
             if held >= share:
                 ends.append((end, held))
                 held = 0
-        if held >= LEAST:
+        if held >= MIN_WORDS:
             ends.append((end, held))
             held = 0
-    if held and ends and ends[-1][1] + held <= MOST:
+    if held and ends and ends[-1][1] + held <= MAX_WORDS:
         ends.pop()
     return iter([*(end for end, _ in ends), len(page.text)])
 
 
-def _paragraphs(page: Page) -> Iterator[tuple[int, int, int]]:
+def _paragraphs(page: Document) -> Iterator[tuple[int, int, int]]:
     """Start, end, and the first character below its headings, of each paragraph.
 
     Together they are the whole text: a paragraph includes the blank space after it. The
@@ -218,7 +221,7 @@ def _parts(
     No part ends above `body`, so that a heading stays with what follows, unless the headings
     alone are too long.
     """
-    words = size(text, start, stop)
+    words = count_words(text, start, stop)
     if words <= _ATOM or not cutters:
         yield stop, words
         return

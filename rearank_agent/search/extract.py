@@ -12,12 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rearank_agent.errors import install_line
-from rearank_agent.search.chunk import Page, Piece, cut, headings
-from rearank_agent.search.html import web_page
+from rearank_agent.search.chunk import Chunk, Document, chunk_document, headings
+from rearank_agent.search.html import html_document
 
-__all__ = ["LARGEST", "Note", "Reading", "read"]
+__all__ = ["MAX_BYTES", "Extraction", "Note", "extract"]
 
-LARGEST = 64 * 2**20
+MAX_BYTES = 64 * 2**20
 """Bytes of the largest file that is read."""
 
 _PROSE = frozenset({"", ".markdown", ".md", ".mdx", ".rst", ".text", ".txt"})
@@ -41,10 +41,10 @@ class Note:
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class Extraction:
     """What a file gave; `lasting` if it gives the same until it changes."""
 
-    pieces: tuple[Piece, ...] = ()
+    pieces: tuple[Chunk, ...] = ()
     notes: tuple[Note, ...] = ()
     lasting: bool = True
 
@@ -53,10 +53,10 @@ class _UnreadError(Exception):
     """Carries the reading of a file that gives nothing."""
 
     def __init__(self, kind: str, why: str, lasting: bool = True) -> None:
-        self.reading = Reading(notes=(Note(kind, why),), lasting=lasting)
+        self.reading = Extraction(notes=(Note(kind, why),), lasting=lasting)
 
 
-def read(path: Path) -> Reading:
+def extract(path: Path) -> Extraction:
     """The passages of a file, whatever it is: what cannot be read is noted, never raised.
 
     The lines of PDF and Office files are those of their conversion to Markdown.
@@ -65,14 +65,14 @@ def read(path: Path) -> Reading:
     try:
         data = _bytes(path, text=suffix not in _OFFICE)
         if suffix in _OFFICE:
-            return Reading(cut(_text_page(_converted(data, suffix), prose=True)))
+            return Extraction(chunk_document(_text_page(_converted(data, suffix), prose=True)))
         text = _decoded(data)
     except _UnreadError as unread:
         return unread.reading
     if suffix in _LINES:
         return _rows(text)
-    page = web_page(text) if suffix in _HTML else _text_page(text, suffix in _PROSE)
-    return Reading(cut(page))
+    page = html_document(text) if suffix in _HTML else _text_page(text, suffix in _PROSE)
+    return Extraction(chunk_document(page))
 
 
 def _bytes(path: Path, text: bool) -> bytes:
@@ -86,9 +86,9 @@ def _bytes(path: Path, text: bool) -> bytes:
                 raise _UnreadError("encoding", "is UTF-16; saved as UTF-8 it can be read")
             if text and b"\0" in start:
                 raise _UnreadError("binary", "is not text")
-            if length > LARGEST:
-                raise _UnreadError("large", f"is larger than {LARGEST // 2**20} MiB")
-            return start + file.read(LARGEST)
+            if length > MAX_BYTES:
+                raise _UnreadError("large", f"is larger than {MAX_BYTES // 2**20} MiB")
+            return start + file.read(MAX_BYTES)
     except FileNotFoundError:
         raise _UnreadError("vanished", "was gone before it was read", lasting=False) from None
     except OSError as error:
@@ -107,24 +107,24 @@ def _decoded(data: bytes) -> str:
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
-def _text_page(text: str, prose: bool) -> Page:
+def _text_page(text: str, prose: bool) -> Document:
     numbers = range(1, text.count("\n") + 2)
-    return Page(text, numbers, headings(text) if prose else {}, prose)
+    return Document(text, numbers, headings(text) if prose else {}, prose)
 
 
-def _rows(text: str) -> Reading:
+def _rows(text: str) -> Extraction:
     """One passage a line of JSON Lines; other lines are noted."""
-    pieces: list[Piece] = []
+    pieces: list[Chunk] = []
     notes: list[Note] = []
     for number, line in enumerate(text.split("\n"), 1):
         if not line.strip():
             continue
         found = _row(line, number)
-        (pieces if isinstance(found, Piece) else notes).append(found)  # type: ignore[arg-type]
-    return Reading(tuple(pieces), tuple(notes))
+        (pieces if isinstance(found, Chunk) else notes).append(found)  # type: ignore[arg-type]
+    return Extraction(tuple(pieces), tuple(notes))
 
 
-def _row(line: str, number: int) -> Piece | Note:
+def _row(line: str, number: int) -> Chunk | Note:
     try:
         row = json.loads(line)
     except (ValueError, RecursionError):
@@ -134,7 +134,7 @@ def _row(line: str, number: int) -> Piece | Note:
     title = row["title"] if isinstance(row.get("title"), str) else ""
     own = row.get("id", row.get("_id"))
     meta = {"id": own} if isinstance(own, str | int) else {}
-    piece = Piece(row["text"], number, number, title=title, meta=meta)
+    piece = Chunk(row["text"], number, number, title=title, meta=meta)
     try:
         f"{piece.text}{title}{own}".encode()
     except UnicodeEncodeError:

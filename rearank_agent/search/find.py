@@ -16,13 +16,13 @@ from rearank_agent.reranker import Reranker
 from rearank_agent.types import Fault, Ranking
 
 if TYPE_CHECKING:
-    from rearank_agent.search.library import Found, Library
+    from rearank_agent.search.library import Library, SearchResult
 
-__all__ = ["Told", "find"]
+__all__ = ["Progress", "find"]
 
 _PAUSE = 0.2  # seconds between two words about files that are read
 
-Told = Callable[[str, int, int], None]
+Progress = Callable[[str, int, int], None]
 """Called with what is being done, how much of it is done, and how much there is."""
 
 
@@ -35,7 +35,7 @@ async def find(
     instruction: str = "",
     depth: int = 50,
     deadline: float | None = None,
-    progress: Told | None = None,
+    progress: Progress | None = None,
 ) -> Ranking:
     """The passages of a library that answer the query, best first; none where no word is found.
 
@@ -75,8 +75,8 @@ async def _searched(
     depth: int,
     within: str,
     limit: float | None,
-    progress: Told | None,
-) -> Found:
+    progress: Progress | None,
+) -> SearchResult:
     """BM25's passages, found on a thread."""
     loop = asyncio.get_running_loop()
     reading, last = (0, 0), 0.0

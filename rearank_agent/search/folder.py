@@ -23,7 +23,7 @@ from rearank_agent.errors import InputError
 from rearank_agent.search.extract import Note
 from rearank_agent.types import check_text
 
-__all__ = ["File", "Root", "Walk", "as_roots", "without_lines"]
+__all__ = ["File", "Root", "Walk", "resolve_roots", "strip_lines"]
 
 
 _NEVER = frozenset({"__pycache__", "node_modules"})
@@ -70,7 +70,7 @@ class _Ignore(NamedTuple):
 _Ignores = tuple[_Ignore, ...]
 
 
-def as_roots(named: Iterable[Path]) -> tuple[Root, ...]:
+def resolve_roots(named: Iterable[Path]) -> tuple[Root, ...]:
     """The roots, each once.
 
     Raises:
@@ -89,7 +89,7 @@ def as_roots(named: Iterable[Path]) -> tuple[Root, ...]:
     return tuple(found.values())
 
 
-def without_lines(place: str) -> str:
+def strip_lines(place: str) -> str:
     """The path in a passage's place."""
     return re.sub(r":\d+(-\d+)?(#\d+)?$", "", place)
 
@@ -130,7 +130,7 @@ class Walk:
             InputError: it leads outside the roots, by whatever way, or is not among the files.
         """
         check_text(place, "the place of a file")
-        for tried in (without_lines(place), place):
+        for tried in (strip_lines(place), place):
             for base in (Path(), *(root.real for root in self.roots)):
                 try:
                     real = (base / tried).resolve()

@@ -6,9 +6,9 @@ import re
 from html import unescape
 from html.parser import HTMLParser
 
-from rearank_agent.search.chunk import Heading, Page
+from rearank_agent.search.chunk import Document, Heading
 
-__all__ = ["web_page"]
+__all__ = ["html_document"]
 
 _UNSEEN = frozenset({"script", "style", "template"})
 _BREAKS = frozenset({"br", "dd", "dt", "li", "option", "tr"})
@@ -60,10 +60,10 @@ class _Seen(HTMLParser):
                 self._number = number + more
             self._line.append(line)
 
-    def page(self) -> Page:
+    def page(self) -> Document:
         """Everything seen so far."""
         self._flush()
-        return Page("\n".join(self.lines), self.numbers or [1], self.headings)
+        return Document("\n".join(self.lines), self.numbers or [1], self.headings)
 
     def _edge(self, tag: str) -> None:
         if tag in _BLOCKS or tag in _BREAKS:
@@ -96,7 +96,7 @@ class _Seen(HTMLParser):
         self.numbers.append(number)
 
 
-def web_page(text: str) -> Page:
+def html_document(text: str) -> Document:
     """The text of an HTML document, its lines numbered as in the source."""
     # what is opened last and never closed, the parser would look through ever anew
     unclosed = text.find("<!--", text.rfind("-->") + 1)

@@ -20,7 +20,7 @@ from rearank_agent.policies.lexical import bm25_index, bm25_search
 from rearank_agent.search.extract import Note
 from rearank_agent.search.folder import File
 
-__all__ = ["Held", "Shelf"]
+__all__ = ["Index", "IndexedFile"]
 
 VERSION = 2
 """Of the form of the file, and of what is cut and counted; another one is made anew."""
@@ -29,7 +29,7 @@ _STALE = 3600  # seconds after which a file half written belongs to nobody
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
+class IndexedFile:
     """A file as it was read.
 
     Attributes:
@@ -46,16 +46,16 @@ class Held:
 
 
 @dataclass(frozen=True)
-class Shelf:
+class Index:
     """Files in order, and the index of all their passages; None without a single word."""
 
-    held: tuple[Held, ...] = ()
+    held: tuple[IndexedFile, ...] = ()
     index: bm25s.BM25 | None = None
     lines: tuple[bytes, ...] = ()
     _ends: list[int] = field(default_factory=list)
 
     @classmethod
-    def of(cls, held: Sequence[Held], index: bm25s.BM25 | None = None) -> Shelf:
+    def of(cls, held: Sequence[IndexedFile], index: bm25s.BM25 | None = None) -> Index:
         """The shelf of these files; the index is made if it is not given."""
         if index is None:
             tokens = [words.decode().split() for one in held for words in one.words]
@@ -77,7 +77,7 @@ class Shelf:
         return bm25_search(self.index, tokens, depth, here)
 
     @classmethod
-    def load(cls, path: Path) -> tuple[Shelf, list[Note]]:
+    def load(cls, path: Path) -> tuple[Index, list[Note]]:
         """What was kept there; an empty shelf, with a note if it was damaged."""
         try:
             with path.open("rb") as file, np.load(file, allow_pickle=False) as kept:
@@ -89,7 +89,7 @@ class Shelf:
             return cls(), [Note("cache", why)]
 
     @classmethod
-    def _from(cls, kept: dict[str, np.ndarray]) -> Shelf:
+    def _from(cls, kept: dict[str, np.ndarray]) -> Index:
         head = json.loads(kept["head"].tobytes())
         if head["version"] != VERSION:
             return cls()
@@ -98,7 +98,7 @@ class Shelf:
         for file, count, notes in head["files"]:
             part = slice(start, start := start + count)
             noted = tuple(Note(*note) for note in notes)
-            held.append(Held(File(*file), tuple(lines[part]), tuple(words[part]), noted))
+            held.append(IndexedFile(File(*file), tuple(lines[part]), tuple(words[part]), noted))
         vocabulary = kept["vocabulary"].tobytes().decode().split("\n")
         # made of a word, so that what the index is stands in one place
         index = bm25_index([["word"]]) if len(kept["data"]) else None

@@ -18,21 +18,21 @@ from threading import Lock
 from time import perf_counter
 
 from rearank_agent.errors import InputError
-from rearank_agent.search.chunk import Piece
-from rearank_agent.search.extract import Note, read
-from rearank_agent.search.folder import File, Walk, as_roots, without_lines
-from rearank_agent.search.index import Held, Shelf
+from rearank_agent.search.chunk import Chunk
+from rearank_agent.search.extract import Note, extract
+from rearank_agent.search.folder import File, Walk, resolve_roots, strip_lines
+from rearank_agent.search.index import Index, IndexedFile
 from rearank_agent.settings import cache_folder
-from rearank_agent.text import Terms, content
+from rearank_agent.text import QueryTerms, content_tokens
 from rearank_agent.types import Fault, Passage, check_text
 
-__all__ = ["EmptyError", "Found", "Library"]
+__all__ = ["EmptyError", "Library", "SearchResult"]
 
-Told = Callable[[int, int], None]
+Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class SearchResult:
     """What a search gives.
 
     Attributes:
@@ -63,17 +63,17 @@ class Library:
     """
 
     def __init__(self, roots: Sequence[Path], cache: Path | None = None) -> None:
-        self.roots = as_roots(roots)
+        self.roots = resolve_roots(roots)
         real = "\n".join(str(root.real) for root in self.roots)
         name = sha256(real.encode()).hexdigest()[:16]
         self._kept = (cache or cache_folder()) / "search" / f"{name}.npz"
-        self._shelf: Shelf | None = None
+        self._shelf: Index | None = None
         self._lock = Lock()
         self.worker = ThreadPoolExecutor(1, "rearank-library")
 
     def search(
-        self, query: str, depth: int = 50, within: str = "", progress: Told | None = None
-    ) -> Found:
+        self, query: str, depth: int = 50, within: str = "", progress: Progress | None = None
+    ) -> SearchResult:
         """The passages that share most with the query, by BM25.
 
         Args:
@@ -103,10 +103,10 @@ class Library:
         if within and not any(wanted(one.file) for one in shelf.held):
             raise InputError(f"{within!r:.80} holds no text that is searched")
         start = perf_counter()
-        best = shelf.best(Terms.of(query).tokens, depth, wanted)
+        best = shelf.best(QueryTerms.of(query).tokens, depth, wanted)
         passages = tuple(self._passage(*shelf.at(position), score) for position, score in best)
         seconds["search"] = perf_counter() - start
-        return Found(passages, faults, seconds)
+        return SearchResult(passages, faults, seconds)
 
     def resolve(self, place: str) -> Path:
         """The real path of a file that is searched, by its place or its path below a root.
@@ -134,7 +134,7 @@ class Library:
     def _below(self, within: str) -> set[Path]:
         """What a path, or the place of a passage, names below the roots."""
         found = set()
-        for path in (within, without_lines(within)):
+        for path in (within, strip_lines(within)):
             for base in (Path(), *(root.real for root in self.roots)):
                 try:
                     real = (base / path).resolve(strict=True)
@@ -145,30 +145,30 @@ class Library:
         return found
 
     def _refreshed(
-        self, seconds: dict[str, float], progress: Told | None
-    ) -> tuple[Shelf, list[tuple[str, Note]]]:
+        self, seconds: dict[str, float], progress: Progress | None
+    ) -> tuple[Index, list[tuple[str, Note]]]:
         """What stands below the roots now, and what was left out."""
         clock = _Clock(seconds)
         walk = Walk(self.roots)
         notes = list(walk.notes)
         clock("look")
         if self._shelf is None:
-            self._shelf, damage = Shelf.load(self._kept)
+            self._shelf, damage = Index.load(self._kept)
             notes += [(str(self._kept), note) for note in damage]
         clock("load")
         held = self._read(walk.files, self._shelf.held, progress)
         clock("read")
         lasting = tuple(one for one in held if one.lasting)
         if [one.file for one in lasting] != [one.file for one in self._shelf.held]:
-            self._shelf = Shelf.of(lasting)
+            self._shelf = Index.of(lasting)
             notes += [(str(self._kept), note) for note in self._shelf.save(self._kept)]
         clock("index")
         notes += [(self._place(one.file, note.line), note) for one in held for note in one.notes]
         return self._shelf, notes
 
     def _read(
-        self, files: Sequence[File], held: Iterable[Held], progress: Told | None
-    ) -> list[Held]:
+        self, files: Sequence[File], held: Iterable[IndexedFile], progress: Progress | None
+    ) -> list[IndexedFile]:
         """Every file as it is now; only what changed is read."""
         known = {one.file: one for one in held}
         stale = sum(file not in known for file in files)
@@ -183,14 +183,14 @@ class Library:
             every.append(one)
         return every
 
-    def _cut(self, file: File) -> Held:
-        reading = read(self.roots[file.root].real / file.path)
+    def _cut(self, file: File) -> IndexedFile:
+        reading = extract(self.roots[file.root].real / file.path)
         lines = tuple(json.dumps(list(asdict(p).values())).encode() for p in reading.pieces)
-        words = (" ".join(content(f"{p.title}\n{p.text}")).encode() for p in reading.pieces)
-        return Held(file, lines, tuple(words), reading.notes, reading.lasting)
+        words = (" ".join(content_tokens(f"{p.title}\n{p.text}")).encode() for p in reading.pieces)
+        return IndexedFile(file, lines, tuple(words), reading.notes, reading.lasting)
 
     def _passage(self, file: File, line: bytes, score: float) -> Passage:
-        piece = Piece(*json.loads(line))
+        piece = Chunk(*json.loads(line))
         place = self._place(file, piece.start, piece.end)
         part = f"#{piece.part}" if piece.part > 1 else ""
         return Passage(place + part, piece.text, piece.title, score, place, piece.meta)

@@ -22,10 +22,10 @@ from rearank_agent.tool_results.fields import (
     text_of,
     title_of,
 )
-from rearank_agent.tool_results.text_list import outline
+from rearank_agent.tool_results.text_list import find_text_list
 from rearank_agent.types import Passage, check_text
 
-__all__ = ["Listlike", "few", "listlike"]
+__all__ = ["FoundList", "find_list", "too_few"]
 
 _LISTS = (
     "results", "result", "documents", "docs", "hits", "passages", "items", "matches", "data",
@@ -35,7 +35,7 @@ _LEVELS = 2  # {"hits": {"hits": [...]}}
 
 
 @dataclass(frozen=True)
-class Listlike:
+class FoundList:
     """A list in some form.
 
     Attributes:
@@ -53,7 +53,7 @@ class Listlike:
         return self.back([self.items[position] for position in positions])
 
 
-def listlike(result: object) -> Listlike | None:
+def find_list(result: object) -> FoundList | None:
     """The list of two items or more in a result; None if there is none, or not just one.
 
     It may be a list or tuple; a mapping, model or dataclass around one; JSON or JSON Lines of
@@ -70,7 +70,7 @@ def listlike(result: object) -> Listlike | None:
     return found
 
 
-def few(value: object) -> bool:
+def too_few(value: object) -> bool:
     """Whether there is nothing to put in order: one item or none.
 
     Of a mapping that holds for the list whose name says that it is the results, else for all. A
@@ -87,13 +87,13 @@ def _is_list(value: object) -> bool:
     return isinstance(value, list | tuple)
 
 
-def _found(value: Any, levels: int = _LEVELS, named: bool = True) -> Listlike | None:
+def _found(value: Any, levels: int = _LEVELS, named: bool = True) -> FoundList | None:
     if type(value) in (list, tuple):  # what is more than these has a form that we do not know
         return _rows(value, named)
     return _held(value, levels) if levels else None
 
 
-def _rows(rows: list[Any] | tuple[Any, ...], named: bool) -> Listlike | None:
+def _rows(rows: list[Any] | tuple[Any, ...], named: bool) -> FoundList | None:
     """The list itself. Without a name we know, it must be records that have a text."""
     form: Callable[[Sequence[Any]], Any] = type(rows)
     if inner := _in_block(rows, form):
@@ -113,10 +113,10 @@ def _rows(rows: list[Any] | tuple[Any, ...], named: bool) -> Listlike | None:
         Passage(str(number), text, title=title_of(one), place=place_of(one))
         for number, (text, one) in enumerate(zip(texts, bare, strict=True), 1)
     )
-    return Listlike(tuple(passages), tuple(rows), form)
+    return FoundList(tuple(passages), tuple(rows), form)
 
 
-def _in_block(rows: Sequence[Any], form: Callable[[Sequence[Any]], Any]) -> Listlike | None:
+def _in_block(rows: Sequence[Any], form: Callable[[Sequence[Any]], Any]) -> FoundList | None:
     """The list in the one text block, or in the one that holds JSON among others."""
     if not all(map(_is_block, rows)):
         return None
@@ -131,7 +131,7 @@ def _in_block(rows: Sequence[Any], form: Callable[[Sequence[Any]], Any]) -> List
     )
 
 
-def _held(whole: object, levels: int) -> Listlike | None:
+def _held(whole: object, levels: int) -> FoundList | None:
     """The one list in a mapping or object, or the one whose name says that it is the results."""
     parts = parts_of(whole)
     each = {key: _part(key, value, levels - 1) for key, value in parts.items()}
@@ -145,7 +145,7 @@ def _held(whole: object, levels: int) -> Listlike | None:
     return replace(inner, back=lambda items: put(whole, key, inner.back(items)))
 
 
-def _part(key: Any, value: Any, levels: int) -> Listlike | None:
+def _part(key: Any, value: Any, levels: int) -> FoundList | None:
     """The list in a field; text is read only where the name says that it is the results."""
     if isinstance(value, str):
         return _written(value) if key in (*_LISTS, "content") else None
@@ -163,7 +163,7 @@ def _parallel(items: Collection[Any], other: object) -> bool:
     return len(other) == len(items) and not alone
 
 
-def _written(text: str) -> Listlike | None:
+def _written(text: str) -> FoundList | None:
     """A list in JSON, in JSON Lines of objects, or written as people write one."""
     try:
         data = json.loads(text)
@@ -191,7 +191,7 @@ def _is_json(text: str) -> bool:
     return text.lstrip().startswith(("[", "{"))
 
 
-def _lines(text: str) -> Listlike | None:
+def _lines(text: str) -> FoundList | None:
     lines = [line for line in text.split("\n") if line.strip()]
     try:
         values = [json.loads(line) for line in lines]
@@ -202,8 +202,8 @@ def _lines(text: str) -> Listlike | None:
     return inner and replace(inner, items=tuple(lines), back=lambda items: "\n".join(items) + end)
 
 
-def _outlined(text: str) -> Listlike | None:
-    if (found := outline(text)) is None:
+def _outlined(text: str) -> FoundList | None:
+    if (found := find_text_list(text)) is None:
         return None
     inner = _rows(found.entries, named=True)
     return inner and replace(inner, back=found.written)

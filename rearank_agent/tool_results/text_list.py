@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-__all__ = ["Outline", "outline"]
+__all__ = ["TextList", "find_text_list"]
 
 _NUMBER = re.compile(r" {0,3}(?:#{1,6} +)?\**(?:\[(\d{1,4})\]|\(?(\d{1,4})[.):])\**\s+\S")
 _HEADING = re.compile(r"(#{1,6}) +\S")
@@ -22,7 +22,7 @@ _RULE = re.compile(r"(?:-{3,}|\*{3,}|_{3,}|={3,})?")
 
 
 @dataclass(frozen=True)
-class Outline:
+class TextList:
     """A list in a text.
 
     Attributes:
@@ -42,7 +42,7 @@ class Outline:
         return f"{self.head}{self.between.join(entries)}{self.end}"
 
 
-def outline(text: str) -> Outline | None:
+def find_text_list(text: str) -> TextList | None:
     """The list of two entries or more in a text; None for prose.
 
     Where there are several kinds of lists, that is meant which begins first.
@@ -57,7 +57,7 @@ def outline(text: str) -> Outline | None:
     return _cut(lines, starts) if starts else None
 
 
-def _cut(lines: Sequence[str], starts: Sequence[int]) -> Outline:
+def _cut(lines: Sequence[str], starts: Sequence[int]) -> TextList:
     ends = [*starts[1:], len(lines)]
     parts = [lines[start:end] for start, end in zip(starts, ends, strict=True)]
     entries = [_without_rules(part) for part in parts]
@@ -65,7 +65,7 @@ def _cut(lines: Sequence[str], starts: Sequence[int]) -> Outline:
         "".join(part)[len(entry) :]
         for part, entry in ((parts[0], entries[0]), (parts[-1], entries[-1]))
     )
-    return Outline("".join(lines[: starts[0]]), tuple(entries), between, end)
+    return TextList("".join(lines[: starts[0]]), tuple(entries), between, end)
 
 
 def _without_rules(part: Sequence[str]) -> str:

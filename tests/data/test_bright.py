@@ -6,7 +6,7 @@ import pytest
 from pyarrow import parquet
 
 from rearank_agent.data.bright import SETS, bright, is_bright
-from rearank_agent.data.names import collections, remarks
+from rearank_agent.data.load import load_collections, remarks
 from rearank_agent.errors import InputError, SetupError
 from rearank_agent.types import Passage
 
@@ -69,7 +69,7 @@ def test_all_sets_stand_in_the_order_of_the_paper(tmp_path):
     (tmp_path / "long_documents").mkdir()
     assert [found.name for found in bright(tmp_path)] == [f"bright/{name}" for name in SETS]
     file = tmp_path / "examples/theoremqa_questions-00000-of-00001.parquet"
-    assert [found.name for found in collections([str(file)])] == ["bright/theoremqa_questions"]
+    assert [found.name for found in load_collections([str(file)])] == ["bright/theoremqa_questions"]
     with pytest.raises(InputError, match=r"another-.*\.parquet holds none of BRIGHT's"):
         bright(tmp_path / "examples/another-00000-of-00001.parquet")
 

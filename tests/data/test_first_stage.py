@@ -6,7 +6,7 @@ import pytest
 from helpers.small import CORPUS, QUERIES, beir
 from rearank_agent.data.beir import read_folder
 from rearank_agent.data.first_stage import bm25, first_stage
-from rearank_agent.data.names import chosen, collections, remarks
+from rearank_agent.data.load import load_collections, remarks, select_queries
 from rearank_agent.errors import InputError
 
 GONE = "judgements of passages that are not in the corpus, counted in the ideal: 1"
@@ -126,12 +126,12 @@ def test_collections_of_one_name_are_told_apart(tmp_path):
         beir(tmp_path / "dev/fleas"),
         beir(tmp_path / "train/fleas", corpus=CORPUS | {"x": "y"}),
     )
-    assert [c.name for c in collections([str(one), str(two)])] == ["dev/fleas", "train/fleas"]
+    assert [c.name for c in load_collections([str(one), str(two)])] == ["dev/fleas", "train/fleas"]
     for same in (one, one.parent / ".." / "dev" / "fleas"):
         with pytest.raises(InputError, match="named twice"):
-            collections([str(one), str(same)])
+            load_collections([str(one), str(same)])
     far = beir(tmp_path / "x/dev/fleas"), beir(tmp_path / "y/dev/fleas")
-    assert [c.name for c in collections(map(str, far))] == ["x/dev/fleas", "y/dev/fleas"]
+    assert [c.name for c in load_collections(map(str, far))] == ["x/dev/fleas", "y/dev/fleas"]
 
 
 def test_a_query_without_a_relevant_passage_is_remarked(tmp_path):
@@ -145,16 +145,16 @@ def test_a_query_without_a_relevant_passage_is_remarked(tmp_path):
 
 def test_a_choice_of_queries(tmp_path):
     collection = read_folder(beir(tmp_path))
-    few = chosen(collection, 2, None)
+    few = select_queries(collection, 2, None)
     assert (list(few.queries), list(few.qrels)) == (["q1", "q2"], ["q1", "q2"])
-    assert list(chosen(collection, None, ["q3", "q1"]).queries) == ["q1", "q3"]
-    assert list(chosen(collection, 1, ["q3"]).queries) == ["q3"]
-    assert chosen(collection, None, None).queries == QUERIES
+    assert list(select_queries(collection, None, ["q3", "q1"]).queries) == ["q1", "q3"]
+    assert list(select_queries(collection, 1, ["q3"]).queries) == ["q3"]
+    assert select_queries(collection, None, None).queries == QUERIES
     assert few.part
     assert few.notes[-1] == "queries chosen: 2 of 3"
     assert remarks(collection) == [GONE]
     assert remarks(few) == ["queries chosen: 2 of 3"], "what is counted is of these queries"
     with pytest.raises(InputError, match=r"no query of .* was chosen"):
-        chosen(collection, None, [])
+        select_queries(collection, None, [])
     with pytest.raises(InputError, match=r"no judged queries zz \(1 unknown in all\)"):
-        chosen(collection, None, ["q1", "zz"])
+        select_queries(collection, None, ["q1", "zz"])

@@ -11,7 +11,7 @@ from collections import namedtuple
 import pytest
 
 from rearank_agent.data.ir_datasets import BEIR_MISSING, GROUPS, Stored, ir_dataset
-from rearank_agent.data.names import remarks
+from rearank_agent.data.load import remarks
 from rearank_agent.errors import InputError, SetupError
 from rearank_agent.types import Passage
 

@@ -22,7 +22,7 @@ from rearank_agent.policies.registry import policy
 from rearank_agent.types import Ranking
 from rearank_evals.runs.json_files import claim
 from rearank_evals.runs.run import System, run
-from rearank_evals.runs.run_folder import Saved, named
+from rearank_evals.runs.run_folder import RunFolder, folder_name
 from rearank_evals.runs.trials import trials
 
 MANY = {f"q{i}": f"where do flea eggs fall in room {i}" for i in range(12)}
@@ -284,7 +284,7 @@ def test_kill_9_loses_only_what_was_in_flight(tmp_path):
     done += child.stdout.read().split()
     child.wait()
     child.stdout.close()
-    saved = Saved(tmp_path / "out/fleas/ours")
+    saved = RunFolder(tmp_path / "out/fleas/ours")
     saved.mend()
     kept = [ranking.run for ranking in saved.rankings()]
     assert set(done) <= set(kept)
@@ -312,6 +312,6 @@ async def test_two_programs_do_not_write_to_one_folder(tmp_path):
 
 def test_names_of_folders_are_one_to_one():
     names = ["vllm:org/model", "vllm_org_model", "a/b", "a%2Fb", "..", "embedded (runs)"]
-    folders = [named(name) for name in names]
+    folders = [folder_name(name) for name in names]
     assert len(set(folders)) == len(names)
     assert not any("/" in folder or folder in (".", "..") for folder in folders)

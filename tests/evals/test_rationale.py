@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rearank_agent import Passage, Quote, Ranked, Ranking, Rationale, Reply, Reranker, Step
-from rearank_agent.listwise import read
+from rearank_agent.listwise import parse_reply
 from rearank_evals.measures.rationale import RationaleMeasures, rationale_measures
 
 QUERY = "how long do fleas live without a host"
@@ -31,7 +31,7 @@ def ranking(*steps, passages=PASSAGES, query=QUERY):
 
 
 def thought(text, answer, window=(0, 1, 2, 3)):
-    reading = read(f"<think>\n{text}\n</think>\n<answer>{answer}</answer>", len(window))
+    reading = parse_reply(f"<think>\n{text}\n</think>\n<answer>{answer}</answer>", len(window))
     return window, Reply(reading.order, None, reading.rationales, (), reading.thought)
 
 

@@ -7,9 +7,15 @@ from statistics import fmean
 import matplotlib as mpl
 import pytest
 
-from rearank_evals.report.markdown import markdown
-from rearank_evals.report.numbers import amount, hundred, p_value, signed, span
-from rearank_evals.report.page import page
+from rearank_evals.report.markdown import markdown_report
+from rearank_evals.report.numbers import (
+    format_amount,
+    format_difference,
+    format_interval,
+    format_measure,
+    format_p,
+)
+from rearank_evals.report.page import html_report
 from rearank_evals.report.plots import AXES, bars, tradeoff
 
 MEASURES = ["nDCG@10", "RR@10", "R@100", "Judged@10"]
@@ -335,26 +341,26 @@ Checksums (the first places of SHA-256) and versions; `details.json` has all.
 @pytest.mark.parametrize(
     ("written", "said"),
     [
-        (hundred(0.65547), "65.55"),
-        (hundred(-0.0213, 1), "−2.1"),
-        (hundred(None), "–"),
-        (signed(0.1497), "+14.97"),
-        (signed(-0.021), "−2.10"),
-        (signed(-0.0000001), "0.00"),
-        (span((0.612, 0.694)), "61.2 to 69.4"),
-        (span((-0.02, 0.21), sign=True), "−2.0 to +21.0"),
-        (span(None), "–"),
-        (p_value(0.00099), "<.001"),
-        (p_value(0.0321), ".032"),
-        (p_value(1.0), "1.000"),
-        (p_value(None), "–"),
-        (amount(14581), "14,581"),
-        (amount(21.34), "21.3"),
-        (amount(0.48), "0.48"),
-        (amount(0.0041), "0.0041"),
-        (amount(0), "0"),
-        (amount(9, 1), "9.0"),
-        (amount(None), "–"),
+        (format_measure(0.65547), "65.55"),
+        (format_measure(-0.0213, 1), "−2.1"),
+        (format_measure(None), "–"),
+        (format_difference(0.1497), "+14.97"),
+        (format_difference(-0.021), "−2.10"),
+        (format_difference(-0.0000001), "0.00"),
+        (format_interval((0.612, 0.694)), "61.2 to 69.4"),
+        (format_interval((-0.02, 0.21), sign=True), "−2.0 to +21.0"),
+        (format_interval(None), "–"),
+        (format_p(0.00099), "<.001"),
+        (format_p(0.0321), ".032"),
+        (format_p(1.0), "1.000"),
+        (format_p(None), "–"),
+        (format_amount(14581), "14,581"),
+        (format_amount(21.34), "21.3"),
+        (format_amount(0.48), "0.48"),
+        (format_amount(0.0041), "0.0041"),
+        (format_amount(0), "0"),
+        (format_amount(9, 1), "9.0"),
+        (format_amount(None), "–"),
     ],
 )
 def test_figures(written, said):
@@ -362,7 +368,7 @@ def test_figures(written, said):
 
 
 def test_markdown_of_a_tiny_report():
-    assert markdown(*tiny()) == MARKDOWN
+    assert markdown_report(*tiny()) == MARKDOWN
 
 
 class Reader(HTMLParser):
@@ -398,7 +404,7 @@ def values(reader, *names):
 
 @pytest.fixture(scope="module")
 def html():
-    return page(*made())
+    return html_report(*made())
 
 
 def test_the_page_needs_nothing_else(html):
@@ -463,7 +469,7 @@ def hostile():
 
 
 def test_hostile_text_is_only_text(html):
-    tags, html = Reader(html).tags, page(*hostile())
+    tags, html = Reader(html).tags, html_report(*hostile())
     reader = Reader(html)
     assert reader.tags == tags
     assert all(link.startswith("#") for link in values(reader, "href", "src"))
@@ -473,7 +479,7 @@ def test_hostile_text_is_only_text(html):
 
 
 def test_hostile_text_breaks_no_line_of_markdown():
-    lines = markdown(*hostile()).splitlines()
+    lines = markdown_report(*hostile()).splitlines()
     rows = [line for line in lines if line.startswith("|")]
     cells = [re.findall(r"(?<!\\)\|", row) for row in rows]
     sizes = [len(one) for one in cells]
@@ -491,8 +497,8 @@ def test_hostile_text_breaks_no_line_of_markdown():
 
 def test_the_same_report_gives_the_same_bytes(html):
     before = dict(mpl.rcParams)
-    assert page(*made()) == html
-    assert markdown(*made()) == markdown(*made())
+    assert html_report(*made()) == html
+    assert markdown_report(*made()) == markdown_report(*made())
     assert dict(mpl.rcParams) == before
 
 
@@ -517,7 +523,7 @@ def nothing(value):
 def test_a_report_without_what_is_optional():
     report, details = made()
     for given in (bare(), (report, nothing(details))):
-        text = " ".join(Reader(page(*given)).text.split())
+        text = " ".join(Reader(html_report(*given)).text.split())
         for said in (
             "None are known",
             "None: every query",
@@ -525,7 +531,7 @@ def test_a_report_without_what_is_optional():
             "No query stands",
         ):
             assert said in text
-        assert "None: every query was answered whole." in markdown(*given)
+        assert "None: every query was answered whole." in markdown_report(*given)
         assert [tradeoff(*given, axis) for axis in AXES] == [None, None, None]
 
 

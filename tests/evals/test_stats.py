@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy.special import betainc
 
 from rearank_agent.errors import InputError
-from rearank_evals.measures.stats import ENOUGH, Comparison, Macro, against, holm, interval, macro
+from rearank_evals.measures.stats import ENOUGH, Comparison, Macro, compare, holm, interval, macro
 
 # As nDCG and RR come: many exact 0s, 1s and repeats.
 measured = st.sampled_from([0, 0, 1, 1, 0.5, 1 / 3, 0.25, 0.7]) | st.floats(0, 1, width=16)
@@ -73,7 +73,7 @@ def test_values_that_are_no_numbers_are_refused_by_name(bad):
         interval([0.5, bad])
     table = {"base": {"q": 0.5}, "a": {"q": bad}}
     with pytest.raises(InputError, match=f"a: the value of query q must be finite: {bad}"):
-        against(table, "base")
+        compare(table, "base")
     twice = {system: {"dl19": of, "dl20": of} for system, of in table.items()}
     with pytest.raises(InputError, match=f"a in dl19: the value of query q must be .* {bad}"):
         macro(twice, "base")
@@ -88,7 +88,7 @@ def test_a_comparison_in_whole():
     mean = 0.8 / 5
     t = mean / math.sqrt(sum((d - mean) ** 2 for d in differences) / 4 / 5)
     p = betainc(2, 0.5, 4 / (4 + t * t))  # both tails of Student's t with 4 degrees of freedom
-    result = against({"base": queries(base), "a": queries(ours)}, "base")
+    result = compare({"base": queries(base), "a": queries(ours)}, "base")
     assert result == {
         "a": Comparison(
             n=5,
@@ -105,7 +105,7 @@ def test_a_comparison_in_whole():
 
 
 def test_a_comparison_goes_into_json_as_it_is():
-    got = against({"base": queries([0, 1]), "a": queries([1, 1])}, "base")["a"]
+    got = compare({"base": queries([0, 1]), "a": queries([1, 1])}, "base")["a"]
     assert json.loads(json.dumps(asdict(got))) == {
         "n": 2,
         "difference": 0.5,
@@ -122,7 +122,7 @@ def test_a_comparison_goes_into_json_as_it_is():
 def test_equal_systems():
     values = queries([0.1, 0.9, 0.3])
     nearly = queries([0.1, 0.9 + 1e-12, 0.3])
-    got = against({"base": values, "a": dict(values), "b": nearly}, "base")
+    got = compare({"base": values, "a": dict(values), "b": nearly}, "base")
     assert got["a"] == Comparison(3, 0.0, (0.0, 0.0), 1.0, 1.0, 0, 3, 0, True)
     assert (got["b"].p, got["b"].ties) == (1.0, 3)
 
@@ -131,7 +131,7 @@ def test_equal_systems():
 @pytest.mark.parametrize("step", [0.1, -0.1])
 def test_where_all_differences_are_one_number_signs_are_counted(n, p, step):
     base = [0.2 + i / 20 for i in range(n)]  # steps that binary fractions do not hold exactly
-    got = against({"base": queries(base), "a": queries([v + step for v in base])}, "base")["a"]
+    got = compare({"base": queries(base), "a": queries([v + step for v in base])}, "base")["a"]
     near = pytest.approx(step)
     wins, losses = (n, 0) if step > 0 else (0, n)
     assert got == Comparison(n, near, (near, near), p, p, wins, 0, losses, True)
@@ -140,13 +140,13 @@ def test_where_all_differences_are_one_number_signs_are_counted(n, p, step):
 def test_small_is_below_enough():
     def small(n):
         base = queries([0.5] * n)
-        return against({"base": base, "a": base}, "base")["a"].small
+        return compare({"base": base, "a": base}, "base")["a"].small
 
     assert [small(ENOUGH - 1), small(ENOUGH)] == [True, False]
 
 
 def test_only_a_baseline_has_nothing_against_it():
-    assert against({"base": {"q": 1.0}}, "base") == {}
+    assert compare({"base": {"q": 1.0}}, "base") == {}
 
 
 @few
@@ -154,7 +154,7 @@ def test_only_a_baseline_has_nothing_against_it():
 def test_what_holds_of_all_comparisons(table):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        got = against(table, "base")
+        got = compare(table, "base")
     assert list(got) == ["a", "b", "c"]
     for one in got.values():
         assert one.n == one.wins + one.ties + one.losses
@@ -163,14 +163,14 @@ def test_what_holds_of_all_comparisons(table):
     by_p = sorted(got.values(), key=lambda one: one.p)
     assert [one.p_holm for one in by_p] == sorted(one.p_holm for one in by_p)
     backwards = {s: dict(reversed(of.items())) for s, of in reversed(table.items())}
-    assert against(backwards, "base") == got
+    assert compare(backwards, "base") == got
 
 
 @few
 @given(tables())
 def test_seen_from_the_other_side_wins_are_losses(table):
-    there = against({"base": table["base"], "a": table["a"]}, "base")["a"]
-    back = against({"base": table["base"], "a": table["a"]}, "a")["base"]
+    there = compare({"base": table["base"], "a": table["a"]}, "base")["a"]
+    back = compare({"base": table["base"], "a": table["a"]}, "a")["base"]
     assert (back.wins, back.ties, back.losses) == (there.losses, there.ties, there.wins)
     assert back.difference == -there.difference
     assert back.p == pytest.approx(there.p)
@@ -180,8 +180,8 @@ def test_seen_from_the_other_side_wins_are_losses(table):
 @given(tables(), st.sampled_from([-0.5, 0.25, 1, 2]))
 def test_what_all_systems_gain_alike_changes_nothing(table, gain):
     moved = {s: {q: v + gain for q, v in of.items()} for s, of in table.items()}
-    for system, one in against(table, "base").items():
-        other = asdict(against(moved, "base")[system])
+    for system, one in compare(table, "base").items():
+        other = asdict(compare(moved, "base")[system])
         for name, value in asdict(one).items():
             assert other[name] == pytest.approx(value, abs=1e-6), name
 
@@ -201,8 +201,8 @@ def test_p_is_corrected_over_the_systems():
     base = queries([0.1, 0.2, 0.3, 0.4])
     better = queries([0.6, 0.8, 0.8, 1.0])
     worse = queries([0.1, 0.1, 0.4, 0.2])
-    alone = against({"base": base, "a": better}, "base")["a"]
-    both = against({"base": base, "a": better, "b": worse}, "base")
+    alone = compare({"base": base, "a": better}, "base")["a"]
+    both = compare({"base": base, "a": better, "b": worse}, "base")
     assert (both["a"].p, both["a"].p_holm) == (alone.p, 2 * alone.p)
     assert both["b"].p_holm == both["b"].p
 
@@ -266,7 +266,7 @@ def test_other_queries_are_named():
         " evaluate both on the same"
     )
     with pytest.raises(InputError) as caught:
-        against(table, "base")
+        compare(table, "base")
     assert str(caught.value) == message
     with pytest.raises(InputError) as caught:
         macro({s: {"dl19": of, "dl20": {"q": 1.0}} for s, of in table.items()}, "base")
@@ -276,7 +276,7 @@ def test_other_queries_are_named():
 def test_of_many_other_queries_five_are_named():
     table = {"base": queries([1.0] * 9), "a": queries([1.0])}
     with pytest.raises(InputError, match="only one has q1, q2, q3, q4, q5 and 3 more;"):
-        against(table, "base")
+        compare(table, "base")
 
 
 def test_other_collections_are_named():
@@ -285,7 +285,7 @@ def test_other_collections_are_named():
         macro(table, "base")
 
 
-@pytest.mark.parametrize("compare", [against, macro])
+@pytest.mark.parametrize("compare", [compare, macro])
 def test_a_baseline_must_be_there(compare):
     with pytest.raises(InputError, match="no system is called 'x'; there are: a, b"):
         compare({"a": {}, "b": {}}, "x")
@@ -295,4 +295,4 @@ def test_nothing_has_no_mean():
     with pytest.raises(InputError, match="the values: there is no query to take a mean over"):
         interval([])
     with pytest.raises(InputError, match="base: there is no query to take a mean over"):
-        against({"base": {}, "a": {}}, "base")
+        compare({"base": {}, "a": {}}, "base")

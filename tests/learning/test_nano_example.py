@@ -5,13 +5,13 @@ from pathlib import Path
 
 from benchmarks.registry import registry
 from rearank_agent.data.first_stage import first_stage
-from rearank_agent.data.names import collections
+from rearank_agent.data.load import load_collections
 from rearank_agent.files import digest
-from rearank_agent.llm.checkpoint import Trained
+from rearank_agent.llm.checkpoint import PromptConfig
 from rearank_training.lm.callbacks import Dev
 from rearank_training.lm.model import load, quiet
 from rearank_training.lm.nano import nano_words
-from rearank_training.lm.sampler import Voice
+from rearank_training.lm.sampler import Sampler
 from rearank_training.rows.heldout import held_out
 
 NANO = Path(__file__).parents[2] / "examples" / "nano"
@@ -19,7 +19,7 @@ NANO = Path(__file__).parents[2] / "examples" / "nano"
 
 def test_it_is_the_one_of_its_card():
     assert f"`{digest(NANO / 'model.safetensors')}`" in (NANO / "README.md").read_text()
-    assert Trained.load(NANO) == nano_words()
+    assert PromptConfig.load(NANO) == nano_words()
     assert sum(path.stat().st_size for path in NANO.iterdir()) < 2_000_000
 
 
@@ -27,10 +27,12 @@ def test_it_puts_what_counts_first(tmp_path):
     """On boats it never saw; the first stage alone has 72 on them."""
     quiet(1)
     registry(tmp_path / "boats", slice(400, 404))
-    (boats,) = collections([str(tmp_path / "boats")])
+    (boats,) = load_collections([str(tmp_path / "boats")])
     boats = replace(boats, lists=first_stage(boats, 20).lists)
     judged, _ = held_out([boats], 40, 20)
     loaded = load(str(NANO), nano_words(), "cpu")
-    found = Dev(judged, nano_words()).look(Voice(loaded.model, loaded.tokenizer, loaded.words).say)
+    found = Dev(judged, nano_words()).look(
+        Sampler(loaded.model, loaded.tokenizer, loaded.words).say
+    )
     initial = sum(one.ndcg(range(len(one.passages))) for one in judged) / len(judged)
     assert found["macro"] > initial + 0.03

@@ -6,7 +6,7 @@ import pytest
 from benchmarks import paper_embedded as study
 from benchmarks.made import harbour
 from benchmarks.paper_embedded import Arm, Lab, gathered, plot, table
-from rearank_training.embedded.settings import Recipe
+from rearank_training.embedded.settings import EmbeddedSettings
 from rearank_training.rows.augment import Augmentation, augment
 
 
@@ -33,7 +33,7 @@ def test_the_arms():
 
 
 def test_what_an_arm_leaves_out():
-    recipe = Recipe(steps=7, windows=3, passages=9)
+    recipe = EmbeddedSettings(steps=7, windows=3, passages=9)
     arm = Arm(45, "reinforced")
     assert arm.augmentation(2) == Augmentation(sets=12, seed=2, limit=45)
     assert arm.recipe(recipe, 2) == replace(recipe, warm_steps=0, seed=2, every=7)
@@ -50,7 +50,7 @@ def test_what_an_arm_leaves_out():
 def tiny(base, monkeypatch):
     """Two sizes, one seed more than needed, two steps."""
     monkeypatch.setattr(study, "packaged", lambda: base)
-    recipe = Recipe(steps=2, windows=1, samples=4, tokens=16, threads=1)
+    recipe = EmbeddedSettings(steps=2, windows=1, samples=4, tokens=16, threads=1)
     return replace(study.small(), sizes=(3,), ablated=3, recipe=recipe, dev_queries=4, depth=5)
 
 

@@ -12,27 +12,27 @@ from helpers.small import beir
 from rearank_agent import Passage, Reranker
 from rearank_agent.cli import main
 from rearank_agent.data.first_stage import first_stage
-from rearank_agent.data.names import collections
+from rearank_agent.data.load import load_collections
 from rearank_agent.errors import InputError, SetupError
 from rearank_agent.policies.embedded.encoder import Encoder
 from rearank_agent.policies.embedded.policy import WEIGHTS, Embedded
-from rearank_agent.policies.embedded.similarity import Look, likeness
+from rearank_agent.policies.embedded.similarity import PooledText, similarity
 from rearank_training.embedded.checkpoints import load, save
 from rearank_training.embedded.dev import Dev
 from rearank_training.embedded.export import FROZEN, export_top, packaged
 from rearank_training.embedded.finish import finish
-from rearank_training.embedded.settings import Recipe
+from rearank_training.embedded.settings import EmbeddedSettings
 from rearank_training.embedded.towers import Towers
 from rearank_training.embedded.trainer import LAST, Trainer
 from rearank_training.embedded.trunk import Trunk
-from rearank_training.embedded.windows import Draw
+from rearank_training.embedded.windows import WindowSampler
 from rearank_training.log import LOG
 from rearank_training.rows.augment import Augmentation, augment
 from rearank_training.rows.heldout import macro
 from rearank_training.rows.rows import write_rows
 
 HARBOUR = Path(__file__).parents[2] / "examples" / "harbour"
-QUICK = Recipe(
+QUICK = EmbeddedSettings(
     warm_steps=2, warm_queries=3, steps=6, windows=2, passages=8, samples=16, tokens=32, every=4,
     rate=1e-4, threads=1,
 )  # fmt: skip
@@ -45,7 +45,7 @@ def trunk():
 
 @pytest.fixture(scope="module")
 def harbour():
-    (one,) = collections([str(HARBOUR)])
+    (one,) = load_collections([str(HARBOUR)])
     return replace(one, lists=first_stage(one, 30).lists, listed="bm25")
 
 
@@ -57,7 +57,7 @@ def rows(harbour):
 @pytest.fixture
 def trainer(base, trunk, harbour, rows, tmp_path):
     def make(recipe=QUICK, out=tmp_path / "run", some=rows.rows):
-        draws = Draw(some, rows.passages, 0), Draw(some, rows.passages, 0)
+        draws = WindowSampler(some, rows.passages, 0), WindowSampler(some, rows.passages, 0)
         dev = Dev([harbour], 2, depth=8)
         return Trainer(recipe, *draws, dev, trunk, Towers(base, FROZEN, recipe.share), out)
 
@@ -79,8 +79,8 @@ def test_what_is_trained_is_what_is_served(base, trunk, tmp_path):
     with torch.inference_mode():
         hidden = towers.encode(trunk.states(texts, 256))
         exact = towers.scores(towers.looks(hidden[:1]), towers.looks(hidden[1:]))[0]
-    looks = [Look(one.numpy()) for one in hidden]
-    ours = [likeness(looks[0], look, 0.5) for look in looks[1:]]
+    looks = [PooledText(one.numpy()) for one in hidden]
+    ours = [similarity(looks[0], look, 0.5) for look in looks[1:]]
     assert ours == pytest.approx(exact.tolist(), abs=1e-5)
     export_top(list(towers.layers), WEIGHTS, tmp_path, {"blend": 0.1, "spans": 0.5})
     policy = Embedded(str(tmp_path))

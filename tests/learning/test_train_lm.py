@@ -11,37 +11,37 @@ from benchmarks.registry import registry
 from rearank_agent import Passage, Reranker
 from rearank_agent.cli import lm_run
 from rearank_agent.data.first_stage import first_stage
-from rearank_agent.data.names import collections
+from rearank_agent.data.load import load_collections
 from rearank_agent.errors import InputError, SetupError
-from rearank_agent.listwise import read, say
-from rearank_agent.llm.checkpoint import Trained
+from rearank_agent.listwise import parse_reply, write_reply
+from rearank_agent.llm.checkpoint import PromptConfig
 from rearank_agent.policies.registry import policy
 from rearank_agent.schedules import sliding
 from rearank_agent.types import Fault, Ranked, Ranking, Rationale, Reply, Step, Task
 from rearank_training.lm import grpo as grpo_module
 from rearank_training.lm.callbacks import Dev
 from rearank_training.lm.demonstrations import of_policy, of_rankings
-from rearank_training.lm.grpo import Rewarding, grpo
+from rearank_training.lm.grpo import TRLReward, grpo
 from rearank_training.lm.model import device, load, quiet, write_model
 from rearank_training.lm.nano import make, nano_words
-from rearank_training.lm.prompts import asked, check_sizes, fits, shown
-from rearank_training.lm.rollout import Game, play
+from rearank_training.lm.prompts import check_sizes, example_of, example_prompt, fitting_examples
+from rearank_training.lm.rollout import Rollout, roll_out
 from rearank_training.lm.runs import begin, claim
-from rearank_training.lm.sampler import Voice
-from rearank_training.lm.settings import Grpo, Sft, Words, named
+from rearank_training.lm.sampler import Sampler
+from rearank_training.lm.settings import GRPOSettings, PromptOptions, SFTSettings, recipe_by_name
 from rearank_training.lm.sft import sft
-from rearank_training.lm.vllm_sampler import VllmVoice
+from rearank_training.lm.vllm_sampler import VLLMSampler
 from rearank_training.lm.whole_list import WholeList
 from rearank_training.log import LOG
 from rearank_training.rows.augment import Augmentation, augment
 from rearank_training.rows.heldout import held_out
 from rearank_training.rows.rewards import REWARDS, Rearank, relative_ndcg
-from rearank_training.rows.rows import better, read_rows, write_rows
+from rearank_training.rows.rows import read_rows, with_signal, write_rows
 
 WORDS = nano_words()
 QUICK = {"steps": 4, "every": 2, "at_once": 4, "dev_queries": 4, "dev_depth": 8, "threads": 1}
-SFT = Sft(batch=8, rate=1e-3, patience=0, **QUICK)
-GRPO = Grpo(prompts=2, rollouts=4, updates=2, rate=1e-3, **QUICK)
+SFT = SFTSettings(batch=8, rate=1e-3, patience=0, **QUICK)
+GRPO = GRPOSettings(prompts=2, rollouts=4, updates=2, rate=1e-3, **QUICK)
 PARTS = ["log.jsonl", "policy", "run.json"]
 
 
@@ -56,7 +56,7 @@ def folder(tmp_path_factory):
     root = tmp_path_factory.mktemp("lm")
     registry(root / "train", slice(0, 12))
     registry(root / "dev", slice(12, 14))
-    (one,) = collections([str(root / "train")])
+    (one,) = load_collections([str(root / "train")])
     one = replace(one, lists=first_stage(one, 12).lists)
     write_rows(root / "rows", augment([one], Augmentation(sets=4, size=5, depth=12)))
     write_rows(root / "lists", augment([one], Augmentation(sets=1, size=12, depth=12)))
@@ -66,13 +66,13 @@ def folder(tmp_path_factory):
 @pytest.fixture(scope="module")
 def windows(folder):
     rows, passages = read_rows(folder / "rows")
-    return [shown(row, passages) for row in rows]
+    return [example_of(row, passages) for row in rows]
 
 
 @pytest.fixture(scope="module")
 def lists(folder):
     rows, passages = read_rows(folder / "lists")
-    return [shown(row, passages) for row in rows]
+    return [example_of(row, passages) for row in rows]
 
 
 @pytest.fixture(scope="module")
@@ -93,13 +93,13 @@ def speaking(folder, nano, lessons):
     out = folder / "speaking"
     if not out.exists():
         dev = the_dev(folder)
-        recipe = Sft(steps=150, batch=16, at_once=16, rate=1e-2, every=150, threads=1)
+        recipe = SFTSettings(steps=150, batch=16, at_once=16, rate=1e-2, every=150, threads=1)
         sft(load(str(nano), WORDS, "cpu"), lessons, dev, recipe, out)
     return out / "policy"
 
 
 def the_dev(folder):
-    (one,) = collections([str(folder / "dev")])
+    (one,) = load_collections([str(folder / "dev")])
     one = replace(one, lists=first_stage(one, 8).lists)
     judged, _ = held_out([one], 4, 8)
     return Dev(judged, WORDS)
@@ -127,7 +127,7 @@ async def test_a_row_is_asked_word_for_word_as_it_is_served(windows, stub, monke
     judge = policy("vllm:nano", **WORDS.asking())
     await judge.judge(Task("r", one.query, one.instruction, one.passages), tuple(range(5)))
     await judge.chat.close()
-    assert stub.bodies[0]["messages"] == list(asked(WORDS, one).messages)
+    assert stub.bodies[0]["messages"] == list(example_prompt(WORDS, one).messages)
     assert stub.bodies[0]["max_tokens"] == WORDS.budget
 
 
@@ -135,17 +135,17 @@ def test_prompts_that_do_not_fit_are_left_out_and_counted(windows):
     def length(messages):
         return sum(len(m["content"].split()) for m in messages)
 
-    sizes = sorted(length(asked(WORDS, one).messages) for one in windows)
+    sizes = sorted(length(example_prompt(WORDS, one).messages) for one in windows)
     middle = sizes[len(sizes) // 2]
-    kept, counts = fits(windows, WORDS, length, middle)
+    kept, counts = fitting_examples(windows, WORDS, length, middle)
     assert [one.name for one in kept] == [
-        one.name for one in windows if length(asked(WORDS, one).messages) <= middle
+        one.name for one in windows if length(example_prompt(WORDS, one).messages) <= middle
     ]
     assert counts == {"long": len(windows) - len(kept), "cut": 0}
-    _, counts = fits(windows, replace(WORDS, cut=40), length, 999)
+    _, counts = fitting_examples(windows, replace(WORDS, cut=40), length, 999)
     assert counts["cut"] > 0
     with pytest.raises(InputError, match="have more than 3 tokens: raise --prompt-tokens"):
-        fits(windows, WORDS, length, 3)
+        fitting_examples(windows, WORDS, length, 3)
 
 
 def test_sizes_of_rows_and_goals_must_go_together(windows, lists):
@@ -159,10 +159,10 @@ def test_sizes_of_rows_and_goals_must_go_together(windows, lists):
 
 def test_rows_without_a_better_order_are_left_out(windows):
     for one in windows:
-        initial = Rearank().of_reply(say(range(5), "x"), one.grades)
+        initial = Rearank().of_reply(write_reply(range(5), "x"), one.grades)
         best = sorted(range(5), key=lambda place: -one.grades[place])
-        gained = Rearank().of_reply(say(best, "x"), one.grades)
-        assert (gained > initial) == (one in better(windows))
+        gained = Rearank().of_reply(write_reply(best, "x"), one.grades)
+        assert (gained > initial) == (one in with_signal(windows))
 
 
 # What is imitated
@@ -170,7 +170,7 @@ def test_rows_without_a_better_order_are_left_out(windows):
 
 def test_the_thought_names_the_words_of_every_passage_and_the_order_is_the_teacher_s(windows):
     (lesson,) = of_policy(windows[:1], policy("lexical"), quotes=False)
-    again = read(lesson.reply, 5)
+    again = parse_reply(lesson.reply, 5)
     assert not again.faults
     assert sorted(p.id for p in lesson.shown.passages) == sorted(p.id for p in windows[0].passages)
     assert lesson.shown.passages != windows[0].passages, "they are shuffled"
@@ -184,7 +184,7 @@ def test_the_thought_names_the_words_of_every_passage_and_the_order_is_the_teach
         windows[0].grades[windows[0].passages.index(p)] for p in lesson.shown.passages
     ]
     (quoted,) = of_policy(windows[:1], policy("embedded"), quotes=True)
-    assert f'"{read(quoted.reply, 5).rationales[0].text[5:20]}' in quoted.reply
+    assert f'"{parse_reply(quoted.reply, 5).rationales[0].text[5:20]}' in quoted.reply
 
 
 def kept(tmp_path, *steps, n=7):
@@ -205,7 +205,7 @@ def test_what_eval_kept_is_learned_where_nothing_was_mended(tmp_path):
     (lesson,) = of_rankings(path, window=3, quotes=False)
     assert [p.id for p in lesson.shown.passages] == ["p2", "p3", "p4"]
     assert (lesson.shown.query, lesson.shown.name) == ("query", "q1/1/0")
-    assert lesson.reply == say((2, 0, 1), "[3] is right.")
+    assert lesson.reply == write_reply((2, 0, 1), "[3] is right.")
 
 
 def test_a_larger_window_is_several_each_in_the_order_of_the_whole(tmp_path):
@@ -215,7 +215,7 @@ def test_a_larger_window_is_several_each_in_the_order_of_the_whole(tmp_path):
     assert [[p.id for p in one.shown.passages] for one in found] == [
         ["p0", "p2", "p4", "p6"], ["p1", "p3", "p5"],
     ]  # fmt: skip
-    assert found[1].reply == say((2, 1, 0), "[1] has w1.\n[2] has w3.\n[3] has w5.")
+    assert found[1].reply == write_reply((2, 1, 0), "[1] has w1.\n[2] has w3.\n[3] has w5.")
 
 
 def test_records_that_cannot_be_read_are_named(tmp_path):
@@ -231,7 +231,7 @@ def test_records_that_cannot_be_read_are_named(tmp_path):
 
 
 def test_a_nano_model_is_loaded_with_its_words(nano):
-    assert Trained.load(nano) == WORDS
+    assert PromptConfig.load(nano) == WORDS
     loaded = load(str(nano), WORDS, "cpu")
     assert sum(p.numel() for p in loaded.model.parameters()) < 60_000
     prompt = [{"role": "user", "content": "[1] Amber"}, {"role": "assistant", "content": "yes"},
@@ -243,7 +243,7 @@ def test_a_nano_model_is_loaded_with_its_words(nano):
         begun, tokenize=False, continue_final_message=True, add_generation_prompt=False
     )
     assert text == "<|user|>[1] Amber<|user|>b<|self|><answer>"
-    reply = say((1, 0, 2, 4, 3), "[1] has ice.\n[2] has nothing of the query.")
+    reply = write_reply((1, 0, 2, 4, 3), "[1] has ice.\n[2] has nothing of the query.")
     ids = loaded.tokenizer(reply)["input_ids"]
     assert loaded.tokenizer.decode(ids) == reply
     assert [len(loaded.tokenizer(piece)["input_ids"]) for piece in ("[1]", " > ", " cargo")] == [
@@ -271,17 +271,17 @@ def test_a_model_that_is_not_there_or_a_gpu_that_is_not(tmp_path):
 
 
 def test_words_a_model_carries_win_and_others_are_refused(nano, tmp_path):
-    assert Words().of(str(nano)) == Words(window=5, cut=120).of(str(nano)) == WORDS
+    assert PromptOptions().of(str(nano)) == PromptOptions(window=5, cut=120).of(str(nano)) == WORDS
     with pytest.raises(InputError, match="trained with other words than these: leave out --cut"):
-        Words(window=5, cut=80).of(str(nano))
-    assert Words(cut=80, think=False).of(str(tmp_path)) == Trained(cut=80, think=False)
+        PromptOptions(window=5, cut=80).of(str(nano))
+    assert PromptOptions(cut=80, think=False).of(str(tmp_path)) == PromptConfig(cut=80, think=False)
 
 
 def test_replies_do_not_depend_on_what_is_asked_beside(speaking, windows):
     loaded = load(str(speaking), WORDS, "cpu")
-    voice = Voice(loaded.model, loaded.tokenizer, WORDS, at_once=3)
-    prompts = [asked(WORDS, one).messages for one in windows[:5]]
-    alone = [Voice(loaded.model, loaded.tokenizer, WORDS).say([prompt])[0] for prompt in prompts]
+    voice = Sampler(loaded.model, loaded.tokenizer, WORDS, at_once=3)
+    prompts = [example_prompt(WORDS, one).messages for one in windows[:5]]
+    alone = [Sampler(loaded.model, loaded.tokenizer, WORDS).say([prompt])[0] for prompt in prompts]
     assert voice.say(prompts) == alone
     ids = voice.generate([voice.tokens(prompts[0])] * 4, temperature=1.0)
     assert len({tuple(one) for one in ids}) > 1
@@ -292,8 +292,8 @@ def test_a_model_s_own_penalties_do_not_count(speaking, windows):
     """Qwen2.5-7B-Instruct comes with a repetition penalty of 1.05, which training does not have."""
     plain, odd = (load(str(speaking), WORDS, "cpu") for _ in range(2))
     odd.model.generation_config.update(repetition_penalty=9.0, top_k=1, temperature=0.1)
-    prompts = [asked(WORDS, one).messages for one in windows[:3]]
-    said = [Voice(one.model, one.tokenizer, WORDS).say(prompts) for one in (plain, odd)]
+    prompts = [example_prompt(WORDS, one).messages for one in windows[:3]]
+    said = [Sampler(one.model, one.tokenizer, WORDS).say(prompts) for one in (plain, odd)]
     assert said[0] == said[1]
     assert odd.model.generation_config.repetition_penalty == 9.0, "it is kept for others"
 
@@ -319,7 +319,7 @@ def test_the_vllm_of_a_trainer_is_asked_as_the_rest(speaking):
         class state:  # noqa: N801
             global_step = 3
 
-    voice = VllmVoice(Trainer(), loaded.tokenizer, WORDS)
+    voice = VLLMSampler(Trainer(), loaded.tokenizer, WORDS)
     assert voice.generate([[1, 2]], temperature=0.0) == [[7, loaded.tokenizer.eos_token_id]]
     voice.generate([[1, 2]], temperature=1.3)
     assert said == ["synced", ([[1, 2]], None, 1, 0.0), ([[1, 2]], None, 1, 1.3)]
@@ -331,15 +331,15 @@ def test_the_vllm_of_a_trainer_is_asked_as_the_rest(speaking):
 
 def test_games_play_a_schedule_as_the_reranker_does(lists):
     """The same orders and windows as from `Reranker`, of a judge that turns every window round."""
-    backwards = say(range(4, -1, -1))
-    games = [Game(sliding(5, 2), one) for one in lists[:3]]
+    backwards = write_reply(range(4, -1, -1))
+    games = [Rollout(sliding(5, 2), one) for one in lists[:3]]
     asked_for = []
 
     def turned(prompts):
         asked_for.append(len(prompts))
         return [backwards] * len(prompts)
 
-    play(games, WORDS, turned)
+    roll_out(games, WORDS, turned)
 
     class Backwards:
         name = fingerprint = "backwards"
@@ -355,7 +355,7 @@ def test_games_play_a_schedule_as_the_reranker_does(lists):
 
 
 def test_a_fork_goes_its_own_way(lists):
-    game = Game(sliding(5, 2), lists[0])
+    game = Rollout(sliding(5, 2), lists[0])
     game.go_on([Reply((4, 3, 2, 1, 0))])
     other = game.fork()
     assert other.windows == game.windows
@@ -374,7 +374,7 @@ def test_imitation_learns_and_leaves_a_policy_that_carries_its_words(nano, lesso
     looks = [line for line in lines if "macro" in line]
     assert best == min(looks, key=lambda line: line["held_out"])
     assert looks[-1]["held_out"] < looks[0]["held_out"]
-    assert Trained.load(tmp_path / "policy") == WORDS
+    assert PromptConfig.load(tmp_path / "policy") == WORDS
     assert not any(
         torch.equal(a, b)
         for a, b in zip(weights(nano).values(), weights(tmp_path / "policy").values(), strict=True)
@@ -391,10 +391,12 @@ def test_the_loss_is_on_the_reply_alone(nano, lessons):
     from trl.trainer.sft_trainer import SFTTrainer
 
     from rearank_training.lm.sft import _table
-    from rearank_training.lm.trl_settings import common
+    from rearank_training.lm.trl_settings import common_settings
 
     loaded = load(str(nano), WORDS, "cpu")
-    config = SFTConfig(**common(nano, 0, "cpu"), max_length=None, completion_only_loss=True)
+    config = SFTConfig(
+        **common_settings(nano, 0, "cpu"), max_length=None, completion_only_loss=True
+    )
     trainer = SFTTrainer(
         model=loaded.model, args=config, train_dataset=_table(lessons[:2], loaded),
         processing_class=loaded.tokenizer,
@@ -403,15 +405,15 @@ def test_the_loss_is_on_the_reply_alone(nano, lessons):
     said = {lesson.reply + "<|end|>" for lesson in lessons[:2]}
     learned = [loaded.tokenizer.decode(row[row >= 0]) for row in batch["labels"]]
     assert set(learned) == said
-    voice = Voice(loaded.model, loaded.tokenizer, WORDS)
-    prompts = [voice.tokens(asked(WORDS, lesson.shown).messages) for lesson in lessons[:2]]
+    voice = Sampler(loaded.model, loaded.tokenizer, WORDS)
+    prompts = [voice.tokens(example_prompt(WORDS, lesson.shown).messages) for lesson in lessons[:2]]
     for row, labels in zip(batch["input_ids"].tolist(), batch["labels"].tolist(), strict=True):
         first = next(place for place, label in enumerate(labels) if label >= 0)
         assert row[:first] in prompts
 
 
 def test_reinforcement_logs_what_it_is_for(speaking, windows, dev, tmp_path):
-    best = grpo(load(str(speaking), WORDS, "cpu"), better(windows), dev, GRPO, tmp_path)
+    best = grpo(load(str(speaking), WORDS, "cpu"), with_signal(windows), dev, GRPO, tmp_path)
     lines = log(tmp_path)
     assert [line["step"] for line in lines] == [0, 1, 2, 2, 3, 4, 4]
     steps = [line for line in lines if "loss" in line]
@@ -433,7 +435,7 @@ def test_a_whole_list_is_rewarded_for_its_final_order(speaking, lists, dev, tmp_
     """The gain of a rollout is that of playing the list with the sampled reply in its window."""
     loaded = load(str(speaking), WORDS, "cpu")
     rollouts = WholeList(lists, WORDS, sliding(5, 2), temperature=1.0, seed=3)
-    rollouts.voice = Voice(loaded.model, loaded.tokenizer, WORDS)
+    rollouts.voice = Sampler(loaded.model, loaded.tokenizer, WORDS)
     prompts = [list(rollouts.prompt(one)) for one in lists[:2] for _ in range(3)]
 
     class Trainer:
@@ -446,18 +448,18 @@ def test_a_whole_list_is_rewarded_for_its_final_order(speaking, lists, dev, tmp_
     texts = rollouts.voice.text(made["completion_ids"])
     for number, (text, gained) in enumerate(zip(texts, made["gained"], strict=True)):
         one = lists[number // 3]
-        game, sampled = Game(sliding(5, 2), one), 0
+        game, sampled = Rollout(sliding(5, 2), one), 0
         while game.windows:
-            messages = asked(WORDS, one, game.windows[0]).messages
+            messages = example_prompt(WORDS, one, game.windows[0]).messages
             here = rollouts.voice.tokens(messages) == made["prompt_ids"][number] and not sampled
             sampled += here
             reply = text if here else rollouts.voice.say([messages])[0]
-            game.go_on([Reply(read(reply, len(game.windows[0])).order)])
+            game.go_on([Reply(parse_reply(reply, len(game.windows[0])).order)])
         assert sampled == 1
         final = [one.grades[place] for place in game.order]
         assert gained == relative_ndcg(final, one.grades)
     recipe = replace(GRPO, goal="list", steps=2)
-    grpo(loaded, better(lists), dev, recipe, tmp_path)
+    grpo(loaded, with_signal(lists), dev, recipe, tmp_path)
     step = log(tmp_path)[1]
     assert step["reward"] == pytest.approx(
         0.8 * step["part/list_gain"] + 0.1 * (step["part/tags"] + step["part/complete_list"]),
@@ -504,7 +506,7 @@ def test_reinforcement_that_is_taken_up_again_draws_what_it_would_have(
     speaking, windows, lists, dev, tmp_path, goal
 ):
     """Into the third epoch: the order of prompts, the samples and the weights are the same."""
-    rows = better(windows if goal == "window" else lists)[:4]
+    rows = with_signal(windows if goal == "window" else lists)[:4]
     recipe = replace(GRPO, steps=6, goal=goal, rollouts=2, at_once=2)
     grpo(load(str(speaking), WORDS, "cpu"), rows, dev, recipe, tmp_path / "whole")
 
@@ -527,8 +529,8 @@ def test_reinforcement_that_is_taken_up_again_draws_what_it_would_have(
 
 
 def test_trl_is_given_the_paper_s_settings(nano, tmp_path):
-    recipe = Grpo(**{
-        name: value for name, value in named("rearank-7b", "grpo").items()
+    recipe = GRPOSettings(**{
+        name: value for name, value in recipe_by_name("rearank-7b", "grpo").items()
         if name not in ("window", "cut", "budget", "think", "vllm")
     })  # fmt: skip
     config = grpo_module._config(recipe, load(str(nano), WORDS, "cpu"), tmp_path, 8950)
@@ -575,14 +577,14 @@ def test_a_reward_that_fails_stops_the_run_and_names_the_row(speaking, windows, 
         def of_reply(self, reply, gains):
             raise ZeroDivisionError("nothing there")
 
-    rewarding = Rewarding(Odd())
+    rewarding = TRLReward(Odd())
     with pytest.raises(InputError, match=r"odd failed on the row train/x/3: .*nothing there"):
         rewarding([[{"content": "said"}]], row=["train/x/3"], grades=[[1, 0]])
     assert grpo_module.reward_named("rearank") == REWARDS["rearank"]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(grpo_module, "reward_named", lambda _name: Odd())
         with pytest.raises(InputError, match="the reward odd failed on the row train/"):
-            grpo(load(str(speaking), WORDS, "cpu"), better(windows), dev, GRPO, tmp_path)
+            grpo(load(str(speaking), WORDS, "cpu"), with_signal(windows), dev, GRPO, tmp_path)
 
 
 def test_a_loss_that_is_no_number_ends_the_run(nano, lessons, dev, tmp_path):
@@ -595,11 +597,11 @@ def test_a_loss_that_is_no_number_ends_the_run(nano, lessons, dev, tmp_path):
 
 def test_replies_of_one_worth_are_seen(nano, windows, dev, tmp_path):
     """A model of random weights says nothing that can be read: every reply is worth the same."""
-    grpo(load(str(nano), WORDS, "cpu"), better(windows), dev, replace(GRPO, steps=1), tmp_path)
+    grpo(load(str(nano), WORDS, "cpu"), with_signal(windows), dev, replace(GRPO, steps=1), tmp_path)
     step = log(tmp_path)[1]
     assert (step["equal"], step["fault/unreadable"]) == (1.0, 1.0)
     told = []
-    rewarding, kept = Rewarding(Rearank()), [{"content": say(range(5), "as it was")}]
+    rewarding, kept = TRLReward(Rearank()), [{"content": write_reply(range(5), "as it was")}]
     rewards = rewarding(
         [kept] * 6, row=["a"] * 3 + ["b"] * 3, grades=[[0, 1, 0, 0, 2]] * 6,
         log_metric=lambda name, value: told.append(value) if name == "equal" else None,
@@ -663,7 +665,7 @@ def test_a_full_disk_is_told_and_the_last_checkpoint_goes_on(folder, nano, tmp_p
     assert "cannot be written" in full.stderr.splitlines()[-1]
     assert "with more room, --resume goes on from the last whole checkpoint" in full.stderr
     assert "Traceback" not in full.stderr
-    assert Trained.load(out / "policy") == WORDS
+    assert PromptConfig.load(out / "policy") == WORDS
     assert "has no whole checkpoint yet" in run(2**40, "--resume").stderr
     assert run(2**40, "--every", "1").returncode == 0
     (out / "checkpoint-2" / "trainer_state.json").unlink()

@@ -16,10 +16,10 @@ from benchmarks.registry import registry
 from helpers.terminal import PROGRAM
 from rearank_agent.cli import app
 from rearank_agent.errors import InputError, SetupError
-from rearank_agent.llm.checkpoint import Trained
+from rearank_agent.llm.checkpoint import PromptConfig
 from rearank_training.lm.model import write_model
 from rearank_training.lm.nano import nano_words
-from rearank_training.lm.settings import Grpo, Sft, named
+from rearank_training.lm.settings import GRPOSettings, SFTSettings, recipe_by_name
 
 RECIPES = Path(__file__).parents[2] / "training" / "rearank_training" / "recipes"
 QUICK = ["--dev-queries", "2", "--dev-depth", "8", "--every", "1", "--threads", "1"]
@@ -65,7 +65,7 @@ def test_from_rows_to_a_policy_and_on(made, tmp_path):
     done = phase("grpo", made, tmp_path / "grpo", *rollouts, *QUICK, model=tmp_path / "sft/policy")
     assert done.exit_code == 0, done.exception
     assert "rows are in their best order, and left out" in done.stderr
-    assert Trained.load(tmp_path / "grpo" / "policy") == nano_words()
+    assert PromptConfig.load(tmp_path / "grpo" / "policy") == nano_words()
     again = phase("grpo", made, tmp_path / "grpo", *rollouts, *QUICK, model=tmp_path / "sft/policy")
     assert "holds a run: go on with --resume" in str(again.exception)
     done = phase("grpo", made, tmp_path / "grpo", *rollouts, *QUICK, "--resume", "--kl", "0.5",
@@ -104,14 +104,14 @@ def test_bad_input_is_refused_before_anything_is_written(made, tmp_path, name, m
 
 def test_recipes_hold_settings_alone_and_options_win(made, tmp_path):
     for path in RECIPES.glob("*.toml"):
-        for part, kind in (("sft", Sft), ("grpo", Grpo)):
+        for part, kind in (("sft", SFTSettings), ("grpo", GRPOSettings)):
             words = set(tomllib.loads(path.read_text()).get("words", {}))
-            told = named(path.stem, part)
+            told = recipe_by_name(path.stem, part)
             kind(**{name: told[name] for name in told if name not in words})
             assert set(told) - words <= {field.name for field in fields(kind)}
     (tmp_path / "odd.toml").write_text("[grpo]\nrats = 1\n")
     with pytest.raises(InputError, match="settings that are none: rats"):
-        named(str(tmp_path / "odd.toml"), "grpo")
+        recipe_by_name(str(tmp_path / "odd.toml"), "grpo")
     (tmp_path / "own.toml").write_text("[grpo]\nsteps = 7\nrollouts = 2\nat_once = 2\nprompts = 1")
     done = phase("grpo", made, tmp_path / "run", "--recipe", tmp_path / "own.toml",
                  "--steps", "1", *QUICK)  # fmt: skip
@@ -122,7 +122,7 @@ def test_recipes_hold_settings_alone_and_options_win(made, tmp_path):
 
 def test_the_published_recipe_is_the_paper_s():
     """arXiv 2505.20046, section 3 and appendix: 128 prompts, 32 rollouts, updates of 8 prompts."""
-    told = named("rearank-7b", "grpo")
+    told = recipe_by_name("rearank-7b", "grpo")
     assert {k: told[k] for k in ("window", "cut", "budget")} == {
         "window": 20, "cut": 400, "budget": 2048,
     }  # fmt: skip
@@ -147,7 +147,7 @@ def test_two_processes_learn_together(made, tmp_path):
     assert done.returncode == 0, done.stderr[-3000:]
     lines = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
     assert [line["step"] for line in lines] == [0, 1, 1, 2, 2], "one log, not two"
-    assert Trained.load(out / "policy") == nano_words()
+    assert PromptConfig.load(out / "policy") == nano_words()
     assert done.stdout.count('"macro"') == 1
 
 
@@ -179,13 +179,13 @@ def test_the_published_recipe_runs_dry(made, tmp_path):
     model.generation_config = GenerationConfig(**ends)
     base = tmp_path / "base"
     write_model(base, lambda to: (model.save_pretrained(to), tokenizer.save_pretrained(to)),
-                Trained())  # fmt: skip
+                PromptConfig())  # fmt: skip
     (base / "rearank.json").unlink()
     small = ["--steps", "1", "--prompts", "2", "--rollouts", "2", "--updates", "2", "--at-once",
              "1", "--budget", "24", "--no-vllm", *QUICK]  # fmt: skip
     done = phase("grpo", made, tmp_path / "run", "--recipe", "rearank-7b", *small, model=base)
     assert done.exit_code == 0, done.exception
-    assert Trained.load(tmp_path / "run" / "policy") == Trained(cut=400, budget=24)
+    assert PromptConfig.load(tmp_path / "run" / "policy") == PromptConfig(cut=400, budget=24)
     told = json.loads((tmp_path / "run" / "run.json").read_text())
     assert (told["clip"], told["rate"], told["prompt_tokens"]) == (0.2, 1e-6, 3072)
     lora = ["--recipe", "rearank-7b", "--lora", "8", *small]

@@ -5,8 +5,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rearank_agent import Passage, SetupError
-from rearank_agent.listwise import ask, read, say
-from rearank_agent.listwise.sanitize import neutral
+from rearank_agent.listwise import build_prompt, parse_reply, write_reply
+from rearank_agent.listwise.sanitize import sanitize
 from rearank_agent.listwise.template import Template
 from rearank_agent.types import Fault
 
@@ -14,7 +14,7 @@ FLEAS = [Passage("a", "Fleas live a hundred days."), Passage("b", "Dogs bark.", 
 
 
 def test_the_whole_of_what_is_asked():
-    asked = ask("how long do fleas live", FLEAS, instruction="Prefer numbers.")
+    asked = build_prompt("how long do fleas live", FLEAS, instruction="Prefer numbers.")
     assert asked.faults == ()
     assert [message["role"] for message in asked.messages] == [
         "system", "user", "assistant", "user", "assistant", "user", "assistant", "user",
@@ -33,18 +33,18 @@ def test_the_whole_of_what_is_asked():
 
 
 def test_without_thought_or_instruction_and_for_scores():
-    asked = ask("fleas", FLEAS, form="scores", think=False)
+    asked = build_prompt("fleas", FLEAS, form="scores", think=False)
     assert asked.messages[1]["content"].endswith("Query: fleas")
     assert "<think>" not in asked.messages[-1]["content"]
     assert asked.messages[-1]["content"].endswith("<answer>[2] 9, [5] 7, [1] 0</answer>")
 
 
 def test_cuts_are_faults_and_end_at_a_word():
-    asked = ask("q", [Passage("long", "one two three four"), Passage("s", "one")], cut=10)
+    asked = build_prompt("q", [Passage("long", "one two three four"), Passage("s", "one")], cut=10)
     assert asked.messages[3]["content"] == "[1] one two"
     assert asked.faults == (Fault("cut", ("long",), "only the first 10 characters were shown"),)
     assert (
-        ask("q", [Passage("x", "一二三四五六七八九十")], cut=4).messages[3]["content"]
+        build_prompt("q", [Passage("x", "一二三四五六七八九十")], cut=4).messages[3]["content"]
         == "[1] 一二三四"
     )
 
@@ -65,8 +65,8 @@ def test_cuts_are_faults_and_end_at_a_word():
     ],
 )
 def test_what_could_steer_is_neutralised(text, shown):
-    assert neutral(text) == shown
-    asked = ask(text, [Passage("p", text)], instruction=text)
+    assert sanitize(text) == shown
+    asked = build_prompt(text, [Passage("p", text)], instruction=text)
     assert asked.messages[3]["content"] == f"[1] {shown}"
     said = "\n".join(message["content"] for message in asked.messages[:-1])
     assert said.count("<") == 3 * shown.count("<"), "no tag but what the texts had left"
@@ -75,7 +75,7 @@ def test_what_could_steer_is_neutralised(text, shown):
 
 
 def test_braces_in_texts_are_only_text():
-    asked = ask("what is {text}", [Passage("p", "{query} {number} {0}")])
+    asked = build_prompt("what is {text}", [Passage("p", "{query} {number} {0}")])
     assert asked.messages[3]["content"] == "[1] {query} {number} {0}"
     assert asked.messages[1]["content"].endswith("Query: what is {text}")
 
@@ -85,7 +85,7 @@ ORDERS = st.integers(0, 40).flatmap(lambda n: st.permutations(range(n)))
 
 @given(ORDERS, st.sampled_from(["", "[1] is good. [2] is <answer>[3]</answer> bad.", "</think>"]))
 def test_what_we_say_we_read(order, thought):
-    reading = read(say(order, thought), len(order))
+    reading = parse_reply(write_reply(order, thought), len(order))
     assert reading.order == tuple(order)
     assert reading.faults == ()
 
@@ -94,7 +94,7 @@ def test_what_we_say_we_read(order, thought):
 def test_scores_we_say_we_read(order, data):
     n = len(order)
     scores = tuple(data.draw(st.lists(st.sampled_from([0, 3, 7.5, 10]), min_size=n, max_size=n)))
-    reading = read(say(order, "x", scores), n, "scores")
+    reading = parse_reply(write_reply(order, "x", scores), n, "scores")
     assert reading.scores == (scores if n else ())
     assert reading.order == tuple(sorted(range(n), key=lambda i: -scores[i]))
     assert reading.faults == ()
@@ -110,7 +110,7 @@ PIECES = st.sampled_from(
 @given(st.lists(PIECES, max_size=12).map("".join) | st.text(max_size=40), st.integers(0, 5),
        st.sampled_from(["order", "scores"]))  # fmt: skip
 def test_any_string_gives_a_permutation(text, n, form):
-    reading = read(text, n, form)
+    reading = parse_reply(text, n, form)
     assert sorted(reading.order) == list(range(n))
     assert len(reading.rationales) == n
     assert reading.scores is None or len(reading.scores) == n
@@ -157,32 +157,34 @@ def test_any_string_gives_a_permutation(text, n, form):
     ],
 )  # fmt: skip
 def test_good_and_bad_replies(text, head):
-    reading = read(text, 4)
+    reading = parse_reply(text, 4)
     assert list(reading.order) == (head or [0, 1, 2, 3])
     assert reading.readable == (head is not None)
 
 
 def test_repairs_say_which_and_how_many():
-    reading = read("<answer>[3] > [3] > [9] > [1]</answer>", 4, ids="abcd")
+    reading = parse_reply("<answer>[3] > [3] > [9] > [1]</answer>", 4, ids="abcd")
     assert reading.faults == (
         Fault("missing", ("b", "d"), "2 left out; put last as they stood"),
         Fault("repeated", ("c",), "1 repeats; the first one counts"),
         Fault("foreign", (), "1 not of this window or scale: [9]"),
     )
-    assert read("?", 2, ids="ab").faults == (
+    assert parse_reply("?", 2, ids="ab").faults == (
         Fault("unreadable", ("a", "b"), "no answer could be read; the window keeps its order"),
     )
 
 
 def test_scores_that_need_mending():
-    reading = read("<answer>[2] 9/10, [1]: 7.5, [3] 11, [2] 1</answer>", 4, "scores", ids="abcd")
+    reading = parse_reply(
+        "<answer>[2] 9/10, [1]: 7.5, [3] 11, [2] 1</answer>", 4, "scores", ids="abcd"
+    )
     assert reading.scores == (7.5, 9.0, 0.0, 0.0)
     assert reading.order == (1, 0, 2, 3)
     assert [(fault.kind, fault.ids) for fault in reading.faults] == [
         ("missing", ("c", "d")), ("repeated", ("b",)), ("foreign", ()),
     ]  # fmt: skip
-    assert read("[2] 9, [1] 3", 2, "scores").scores == (3.0, 9.0)
-    assert read("[2] > [1]", 2, "scores").readable is False
+    assert parse_reply("[2] 9, [1] 3", 2, "scores").scores == (3.0, 9.0)
+    assert parse_reply("[2] > [1]", 2, "scores").readable is False
 
 
 def test_rationales_are_the_sentences_about_each_passage():
@@ -193,7 +195,7 @@ def test_rationales_are_the_sentences_about_each_passage():
         "[1], [2] and [3] differ.\n"
         "So: [1] > [3] > [2] > [4]."
     )
-    reading = read(f"<think>{thought}</think><answer>[1] > [3] > [2] > [4]</answer>", 4)
+    reading = parse_reply(f"<think>{thought}</think><answer>[1] > [3] > [2] > [4]</answer>", 4)
     assert reading.thought == thought
     assert [rationale.text for rationale in reading.rationales] == [
         "[1] gives a hundred days. That is a number. [1], [2] and [3] differ.",
@@ -210,7 +212,7 @@ def test_ten_million_characters_are_read_in_seconds(piece):
     start = time.perf_counter()
     text = piece * (3_000_000 // len(piece))
     for form in ("order", "scores"):
-        assert sorted(read(text + "x", 3, form).order) == [0, 1, 2]
+        assert sorted(parse_reply(text + "x", 3, form).order) == [0, 1, 2]
     assert time.perf_counter() - start < 30
 
 
@@ -235,7 +237,9 @@ def test_a_template_of_one_s_own(tmp_path):
     path = tmp_path / "words.toml"
     path.write_text(WORDS)
     template = Template.load(path)
-    asked = ask("fleas", [Passage("a", "jump")], instruction="now", template=template, think=False)
+    asked = build_prompt(
+        "fleas", [Passage("a", "jump")], instruction="now", template=template, think=False
+    )
     assert [message["content"] for message in asked.messages] == [
         "Rank 1 for fleas. (now)", "ok", "<1> jump", "got 1", "Go.\nOrder!",
     ]  # fmt: skip

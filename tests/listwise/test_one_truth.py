@@ -12,12 +12,12 @@ import pytest
 
 from helpers.stub import completion
 from rearank_agent.cli import main
-from rearank_agent.data.names import collections
-from rearank_agent.listwise import read
-from rearank_agent.llm.checkpoint import Trained
+from rearank_agent.data.load import load_collections
+from rearank_agent.listwise import parse_reply
+from rearank_agent.llm.checkpoint import PromptConfig
 from rearank_agent.types import Passage
 from rearank_training.lm.nano import nano_words
-from rearank_training.lm.prompts import Shown, asked, shown
+from rearank_training.lm.prompts import Example, example_of, example_prompt
 from rearank_training.rows.augment import Augmentation, augment
 from rearank_training.rows.rewards import Ndcg, RelativeNdcg
 from rearank_training.rows.rows import read_rows, write_rows
@@ -68,7 +68,7 @@ def served(stub, tmp_path, monkeypatch):
     replies = {}
     for one in SAMPLE:
         passages = tuple(Passage(str(n), text) for n, text in enumerate(one["passages"]))
-        messages = asked(WORDS, Shown("", one["query"], "", passages)).messages
+        messages = example_prompt(WORDS, Example("", one["query"], "", passages)).messages
         replies[key({"messages": messages})] = one["reply"]
     assert len(replies) == len(SAMPLE)
     first = {}
@@ -100,7 +100,7 @@ def test_reward_ranking_and_score_are_one(folder, served, tmp_path, monkeypatch,
     kinds = Counter()
     for number, one in enumerate(SAMPLE):
         name, grades = f"q{number}", one["grades"]
-        reading = read(one["reply"], len(grades))
+        reading = parse_reply(one["reply"], len(grades))
         kinds.update({fault.kind for fault in reading.faults} or {"whole"})
         assert ranked[name] == list(reading.order), one
         assert scores[name] == Ndcg().of_reply(one["reply"], grades), one
@@ -114,12 +114,14 @@ def test_reward_ranking_and_score_are_one(folder, served, tmp_path, monkeypatch,
 def test_a_training_row_s_prompt_is_the_served_one(folder, served, tmp_path, monkeypatch):
     """Byte for byte, of rows as `train rows` writes and reads them."""
     measure(folder, tmp_path / "out", monkeypatch, "--limit", "60")
-    collection = collections([str(folder)])
+    collection = load_collections([str(folder)])
     write_rows(tmp_path / "rows", augment(collection, Augmentation(size=5, depth=5)))
     rows, passages = read_rows(tmp_path / "rows")
     trained = {}
     for row in rows:
-        messages = asked(Trained.load(tmp_path / "model"), shown(row, passages)).messages
+        messages = example_prompt(
+            PromptConfig.load(tmp_path / "model"), example_of(row, passages)
+        ).messages
         trained[key({"messages": messages})] = list(messages)
     both = trained.keys() & served.keys()
     assert len(both) > 40

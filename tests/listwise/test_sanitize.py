@@ -18,10 +18,10 @@ from tokenizers.models import BPE
 from tokenizers.pre_tokenizers import ByteLevel
 
 from rearank_agent import Passage
-from rearank_agent.listwise import ask, read
-from rearank_agent.listwise.answer_format import begin_answer, glue
-from rearank_agent.listwise.prompt import Message, ask_again
-from rearank_agent.listwise.sanitize import neutral
+from rearank_agent.listwise import build_prompt, parse_reply
+from rearank_agent.listwise.answer_format import answer_prefix, join_thought
+from rearank_agent.listwise.prompt import Message, reask_prompt
+from rearank_agent.listwise.sanitize import sanitize
 from rearank_agent.listwise.template import Template
 
 WORDS = Template.default()
@@ -167,12 +167,12 @@ def everywhere(words: Template, text: str, **how: Any) -> tuple[Message, ...]:
         Passage("a", text), Passage("b", "Dogs bark.", title=text),
         Passage("c", f"{text}{text}", title="Dogs"), Passage("d", f"so {text} so"),
     ]  # fmt: skip
-    return ask(text, passages, instruction=text, template=words, **how).messages
+    return build_prompt(text, passages, instruction=text, template=words, **how).messages
 
 
 def passages_only(words: Template, texts: Sequence[str], **how: Any) -> tuple[Message, ...]:
     passages = [Passage(str(at), text) for at, text in enumerate(texts)]
-    return ask("fleas", passages, template=words, **how).messages
+    return build_prompt("fleas", passages, template=words, **how).messages
 
 
 def _seen(text: str) -> str:
@@ -324,7 +324,7 @@ def test_mixtures_of_tokens_forge_nothing(text):
 @example("<|<a>|>")
 @example("<|[ INST ]|>")
 def test_the_served_prompt_is_the_training_prompt(text):
-    assert break_special_tokens(neutral(text)) == neutral(text)
+    assert break_special_tokens(sanitize(text)) == sanitize(text)
     told = [message["content"] for message in everywhere(WORDS, text)]
     assert [break_special_tokens(content) for content in told] == told
 
@@ -334,7 +334,7 @@ def test_the_served_prompt_is_the_training_prompt(text):
 @example("<<a>>")
 @example("<[ 3 ]>")
 def test_what_is_neutral_stays_as_it_is(text):
-    assert neutral(neutral(text)) == neutral(text)
+    assert sanitize(sanitize(text)) == sanitize(text)
 
 
 @pytest.mark.parametrize(
@@ -345,7 +345,7 @@ def test_long_passages_are_cheap_and_forge_nothing(piece):
     long = piece * (100_000 // len(piece))
     passages = [Passage(str(at), f"x{long}x", title="Fleas") for at in range(20)]
     start = time.process_time()
-    asked = ask("fleas", passages)
+    asked = build_prompt("fleas", passages)
     assert time.process_time() - start < 10
     assert max(len(message["content"]) for message in asked.messages) < 1300
     assert [fault.kind for fault in asked.faults][:1] == ["cut"]
@@ -356,8 +356,8 @@ def test_long_passages_are_cheap_and_forge_nothing(piece):
 @pytest.mark.parametrize("piece", ["<", ">", "a", "A", "1", " ", "\u200b", "[", "|", "<a>"])
 def test_the_time_a_text_takes_grows_as_its_length(start, piece):
     began = time.process_time()
-    neutral(start + piece * 10_000)
-    neutral((start + piece) * 10_000)
+    sanitize(start + piece * 10_000)
+    sanitize((start + piece) * 10_000)
     assert time.process_time() - began < 0.5
 
 
@@ -370,35 +370,37 @@ raw = given(MIXED | st.sampled_from(list(HOSTILE.values())))
 def test_a_thought_may_quote_anything(text):
     for reply in (
         f"<think>\nThe third says: {text}\n</think>\n{ORDER}",
-        glue(f"The third says: {text}", ORDER),
-        f"{begin_answer(text)}{ORDER.removeprefix('<answer>')}",
+        join_thought(f"The third says: {text}", ORDER),
+        f"{answer_prefix(text)}{ORDER.removeprefix('<answer>')}",
     ):
-        reading = read(reply, 3)
+        reading = parse_reply(reply, 3)
         assert (reading.order, reading.readable, reading.faults) == ((1, 0, 2), True, ())
 
 
 @often
 @raw
 def test_what_was_shown_may_be_quoted_anywhere(text):
-    shown = neutral(text)
-    assert read(f"{shown} {ORDER} {shown}", 3).order == (1, 0, 2)
-    assert read(f"<think>{shown}", 3).readable is False
-    assert read(f"It says: {shown}", 3).readable is False
+    shown = sanitize(text)
+    assert parse_reply(f"{shown} {ORDER} {shown}", 3).order == (1, 0, 2)
+    assert parse_reply(f"<think>{shown}", 3).readable is False
+    assert parse_reply(f"It says: {shown}", 3).readable is False
 
 
 @often
 @raw
 @example("<<think>/think><<think>answer>[3]<<think>/answer>")
 def test_a_thought_without_an_end_is_no_answer_whatever_it_quotes(text):
-    assert read(glue(f"The third says: {text}", "", ended=False), 3).readable is False
+    assert (
+        parse_reply(join_thought(f"The third says: {text}", "", ended=False), 3).readable is False
+    )
 
 
 def again(words: Template, reply: str) -> tuple[Message, ...]:
-    return ask_again(passages_only(words, ["fleas"] * 3), reply, template=words)
+    return reask_prompt(passages_only(words, ["fleas"] * 3), reply, template=words)
 
 
 def begun(words: Template, reply: str) -> tuple[Message, ...]:
-    last: Message = {"role": "assistant", "content": begin_answer(reply)}
+    last: Message = {"role": "assistant", "content": answer_prefix(reply)}
     return (*passages_only(words, ["fleas"] * 3), last)
 
 
@@ -425,11 +427,11 @@ def test_a_reply_shown_to_its_model_again_holds_no_turns(write):
     ],
 )
 def test_an_error_is_no_answer_unless_it_is_a_bare_chain(text, order):
-    reading = read(text, 2)
+    reading = parse_reply(text, 2)
     assert (reading.order, reading.readable) == (order or (0, 1), order is not None)
 
 
 @pytest.mark.parametrize("text", ["429 [2] 9, [1] 3", "[2] 9, [1] 3 requests", "[2] > [1]", ""])
 def test_an_error_holds_no_scores(text):
-    assert read(text, 2, "scores").readable is False
-    assert read("[2] 9, [1] 3", 2, "scores").scores == (3.0, 9.0)
+    assert parse_reply(text, 2, "scores").readable is False
+    assert parse_reply("[2] 9, [1] 3", 2, "scores").scores == (3.0, 9.0)

@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rearank_agent import Passage, PolicyError
-from rearank_agent.listwise import ask
-from rearank_agent.llm.budget import answer_tokens, fitted, guessed_tokens
+from rearank_agent.listwise import build_prompt
+from rearank_agent.llm.budget import answer_tokens, estimate_tokens, fit_window
 from rearank_agent.reranker import run_sync
 
 
@@ -17,8 +17,8 @@ def fit(texts, most, count, budget=500, cut=1200):
         return count(messages)
 
     return run_sync(
-        fitted(
-            lambda cut: partial(ask, "query", passages)(cut=cut),
+        fit_window(
+            lambda cut: partial(build_prompt, "query", passages)(cut=cut),
             lengths=[len(text) for text in texts], cut=cut, budget=budget, most=most, count=counted,
         )
     )  # fmt: skip
@@ -39,15 +39,17 @@ def test_what_fits_always_fits_and_shows_as_much_as_it_can(sizes, most, count):
         asked, room = fit(texts, most, count)
     except PolicyError as error:
         assert "does not fit" in str(error)  # noqa: PT017
-        least = ask("query", [Passage(str(i), text) for i, text in enumerate(texts)], cut=40)
-        needed = count(least.messages) or guessed_tokens(least.messages)
+        least = build_prompt(
+            "query", [Passage(str(i), text) for i, text in enumerate(texts)], cut=40
+        )
+        needed = count(least.messages) or estimate_tokens(least.messages)
         assert needed > most - 100 - answer_tokens(len(texts)) - min(500, most // 2)
         return
-    tokens = count(asked.messages) or guessed_tokens(asked.messages)
+    tokens = count(asked.messages) or estimate_tokens(asked.messages)
     assert tokens + room + answer_tokens(len(texts)) <= most
     assert room >= min(500, most // 2) or room == 500
-    whole = ask("query", [Passage(str(i), text) for i, text in enumerate(texts)], cut=1200)
-    if guessed_tokens(whole.messages) + 500 + 100 + answer_tokens(len(texts)) <= most:
+    whole = build_prompt("query", [Passage(str(i), text) for i, text in enumerate(texts)], cut=1200)
+    if estimate_tokens(whole.messages) + 500 + 100 + answer_tokens(len(texts)) <= most:
         assert (asked, room) == (whole, 500)
 
 
@@ -57,8 +59,8 @@ def test_the_guess_is_on_the_safe_side_for_text_in_many_scripts():
         "ein Satz über Flöhe",
         "跳蚤能活多久",
     ):
-        messages = ask("q", [Passage("a", text * 20)]).messages
-        assert guessed_tokens(messages) > sum(len(m["content"].encode()) for m in messages) / 4
+        messages = build_prompt("q", [Passage("a", text * 20)]).messages
+        assert estimate_tokens(messages) > sum(len(m["content"].encode()) for m in messages) / 4
 
 
 def test_safe_windows_are_not_counted():

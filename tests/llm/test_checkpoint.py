@@ -8,12 +8,12 @@ import pytest
 from helpers.stub import completion
 from rearank_agent import InputError, Passage, PolicyError, Reranker, SetupError, policy
 from rearank_agent.listwise.template import Template
-from rearank_agent.llm.checkpoint import NAME, Trained, hint, told
+from rearank_agent.llm.checkpoint import CONFIG_FILE, PromptConfig, describe, template_hint
 from rearank_agent.types import Task
 
 OURS = Template.default()
 WORDS = replace(OURS, name="nano", system="You are a harsh judge.")
-NANO = Trained(WORDS, think=False, window=4, cut=60, budget=512)
+NANO = PromptConfig(WORDS, think=False, window=4, cut=60, budget=512)
 TOLD = f"template {WORDS.fingerprint}, form order, think False, window 4, cut 60, budget 512"
 PASSAGES = [f"passage {i} " + "word " * 30 for i in range(8)]
 TASK = Task("run", "query", candidates=(Passage("a", "one"), Passage("b", "two")))
@@ -50,30 +50,30 @@ def words_file(folder, template):
 
 
 def test_what_is_kept_is_the_whole(tmp_path):
-    assert Trained.load(tmp_path) is None
+    assert PromptConfig.load(tmp_path) is None
     NANO.save(tmp_path / "new")
-    assert Trained.load(tmp_path / "new") == Trained.load(str(tmp_path / "new")) == NANO
-    assert json.loads((tmp_path / "new" / NAME).read_text()) == {
+    assert PromptConfig.load(tmp_path / "new") == PromptConfig.load(str(tmp_path / "new")) == NANO
+    assert json.loads((tmp_path / "new" / CONFIG_FILE).read_text()) == {
         "format": 1, "fingerprint": WORDS.fingerprint, "template": asdict(WORDS), "form": "order",
         "think": False, "window": 4, "cut": 60, "budget": 512,
     }  # fmt: skip
     assert NANO.asking() == {
         "template": WORDS, "form": "order", "think": False, "window": 4, "cut": 60, "budget": 512
     }  # fmt: skip
-    assert told(NANO.asking()) == TOLD
+    assert describe(NANO.asking()) == TOLD
 
 
 def test_our_own_settings_are_those_of_a_policy(stub, monkeypatch):
     monkeypatch.setenv("VLLM_BASE_URL", stub.url)
     judge = policy("vllm:m")
-    assert Trained() == judge.config
+    assert PromptConfig() == judge.config
 
 
 @pytest.mark.parametrize("folder", ["", "org/model", "/", "no\0folder", "x" * 5000])
 def test_what_a_server_calls_its_root_need_not_be_a_folder_here(folder, tmp_path, monkeypatch):
     NANO.save(tmp_path)
     monkeypatch.chdir(tmp_path)
-    assert Trained.load(folder) is None
+    assert PromptConfig.load(folder) is None
 
 
 @pytest.mark.parametrize(
@@ -93,10 +93,10 @@ def test_what_a_server_calls_its_root_need_not_be_a_folder_here(folder, tmp_path
 )
 def test_a_damaged_file_is_said(tmp_path, change, said):
     NANO.save(tmp_path)
-    path = tmp_path / NAME
+    path = tmp_path / CONFIG_FILE
     path.write_text(json.dumps(json.loads(path.read_text()) | change))
     with pytest.raises(SetupError) as error:
-        Trained.load(tmp_path)
+        PromptConfig.load(tmp_path)
     assert str(error.value).startswith(f"{path} cannot be used: ")
     assert said in str(error.value)
     assert str(error.value).endswith("; put back the file that came with the weights")
@@ -104,33 +104,37 @@ def test_a_damaged_file_is_said(tmp_path, change, said):
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "[" * 100_000, "\udcff"])
 def test_a_file_that_holds_something_else_is_said(tmp_path, text):
-    (tmp_path / NAME).write_bytes(text.encode(errors="surrogateescape"))
+    (tmp_path / CONFIG_FILE).write_bytes(text.encode(errors="surrogateescape"))
     with pytest.raises(SetupError, match="cannot be used: "):
-        Trained.load(tmp_path)
+        PromptConfig.load(tmp_path)
 
 
 @pytest.mark.parametrize("version", [0, 2, "1", None])
 def test_a_file_of_another_version_is_said(tmp_path, version):
-    (tmp_path / NAME).write_text(json.dumps({"format": version, "more": "than is known"}))
+    (tmp_path / CONFIG_FILE).write_text(json.dumps({"format": version, "more": "than is known"}))
     with pytest.raises(SetupError, match=r"another version .*here 1\); use the release"):
-        Trained.load(tmp_path)
+        PromptConfig.load(tmp_path)
 
 
 def test_values_out_of_range_are_refused():
     with pytest.raises(InputError, match="a window must hold 2"):
-        Trained(window=1)
+        PromptConfig(window=1)
 
 
 def test_only_the_published_model_is_guessed_at():
-    assert "--template FILE" in hint("rearank", "le723z/Rearank-7B", OURS)
-    assert hint("rearank", "le723z/Rearank-7B", WORDS) == hint("m", "org/model", OURS) == ""
+    assert "--template FILE" in template_hint("rearank", "le723z/Rearank-7B", OURS)
+    assert (
+        template_hint("rearank", "le723z/Rearank-7B", WORDS)
+        == template_hint("m", "org/model", OURS)
+        == ""
+    )
 
 
 def test_a_model_is_asked_as_it_was_trained(run, stub, nano, lines):
     code, out, err = ask(run, lines)
     assert code == 0
     assert len(out.splitlines()) == 8
-    own = told({k: v for k, v in NANO.asking().items() if k != "form"})
+    own = describe({k: v for k, v in NANO.asking().items() if k != "form"})
     assert [line for line in err.splitlines() if line.startswith("note: vllm")] == [
         f"note: vllm:nano is asked as it was trained: {own}"
     ]
@@ -144,7 +148,7 @@ def test_a_model_is_asked_as_it_was_trained(run, stub, nano, lines):
 
 
 def test_our_own_words_and_sizes_need_no_note(run, stub, nano, lines):
-    Trained().save(nano)
+    PromptConfig().save(nano)
     code, _, err = ask(run, lines)
     assert (code, "note: vllm" in err) == (0, False)
 
@@ -182,10 +186,10 @@ def test_other_words_than_a_model_s_own_are_refused(run, stub, nano, lines, how)
 
 
 def test_a_damaged_checkpoint_is_refused(run, stub, nano, lines):
-    (nano / NAME).write_text("{")
+    (nano / CONFIG_FILE).write_text("{")
     code, out, err = ask(run, lines)
     assert (code, out, stub.bodies) == (1, "", [])
-    assert f"{nano / NAME} cannot be used: " in err
+    assert f"{nano / CONFIG_FILE} cannot be used: " in err
 
 
 def test_a_server_that_is_down_fails_later(run, lines, monkeypatch):
@@ -202,7 +206,7 @@ def test_a_server_on_another_machine_wants_the_file(run, stub, nano, lines, tmp_
     code, _, err = ask(run, lines)
     assert (code, "is asked as it was trained" in err) == (0, False)
     assert stub.bodies[0]["messages"][0]["content"] == OURS.system
-    for given in (here, here / NAME):
+    for given in (here, here / CONFIG_FILE):
         assert ask(run, lines, "--template", str(given))[0] == 0
         assert stub.bodies[-1]["messages"][0]["content"] == WORDS.system
         assert "Do not explain." in stub.bodies[-1]["messages"][-1]["content"]
@@ -212,7 +216,7 @@ def test_a_server_on_another_machine_wants_the_file(run, stub, nano, lines, tmp_
     assert f"{here} is of a model that gives order, not scores; leave out --format" in err
     code, _, err = ask(run, lines, "--template", str(tmp_path))
     assert code == 1
-    assert f"{tmp_path / NAME} cannot be read: No such file" in err
+    assert f"{tmp_path / CONFIG_FILE} cannot be read: No such file" in err
 
 
 def test_the_doctor_shows_how_a_model_was_trained(run, stub, nano, tmp_path):
@@ -226,7 +230,7 @@ def test_the_doctor_shows_how_a_model_was_trained(run, stub, nano, tmp_path):
     )
     assert code == 1
     assert "leave out --template" in json.loads(out)["problem"]
-    (nano / NAME).write_text('{"format": 2}')
+    (nano / CONFIG_FILE).write_text('{"format": 2}')
     code, out, _ = run("doctor", "--policy", "vllm:nano", "--json")
     assert code == 1
     assert "another version" in json.loads(out)["problem"]
@@ -247,18 +251,18 @@ async def test_in_python_other_words_fail(stub, nano):
 
 
 async def test_in_python_a_model_s_own_words_are_looked_up_once(stub, nano):
-    judge = policy("vllm:nano", **Trained.load(nano).asking())
+    judge = policy("vllm:nano", **PromptConfig.load(nano).asking())
     ranking = await Reranker(judge, schedule="sliding:4:2").rerank("query", PASSAGES)
     assert {fault.kind for fault in ranking.faults} <= {"cut"}
     assert (len(stub.bodies), stub.lookups) == (3, 1)
 
 
 async def test_in_python_another_form_or_a_damaged_file_fails(stub, nano):
-    asking = Trained.load(nano).asking()
+    asking = PromptConfig.load(nano).asking()
     judge = policy("vllm:nano", **asking | {"form": "scores"})
     with pytest.raises(PolicyError, match=r"form order, and would be asked with .* form scores"):
         await judge.judge(TASK, (0, 1))
-    (nano / NAME).write_text('{"format": 2}')
+    (nano / CONFIG_FILE).write_text('{"format": 2}')
     judge = policy("vllm:nano", **asking)
     with pytest.raises(PolicyError, match="another version"):
         await judge.judge(TASK, (0, 1))
@@ -266,7 +270,7 @@ async def test_in_python_another_form_or_a_damaged_file_fails(stub, nano):
 
 
 async def test_a_folder_that_cannot_be_read_here_is_trusted(stub, nano):
-    (nano / NAME).unlink()
+    (nano / CONFIG_FILE).unlink()
     reply = await policy("vllm:nano").judge(TASK, (0, 1))
     assert reply.order == (1, 0)
 

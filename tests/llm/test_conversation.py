@@ -15,8 +15,8 @@ from pydantic_ai.profiles import ModelProfile
 from pydantic_ai.usage import RequestUsage
 
 from rearank_agent import Fault, InputError, Passage, PolicyError, Reranker, SetupError, policy
-from rearank_agent.listwise import ask
-from rearank_agent.listwise.prompt import ask_again
+from rearank_agent.listwise import build_prompt
+from rearank_agent.listwise.prompt import reask_prompt
 from rearank_agent.listwise.template import Template
 from rearank_agent.llm.policy import LLM
 from rearank_agent.types import Rationale, Task, Usage
@@ -81,7 +81,7 @@ async def test_a_readable_answer_has_no_fault():
     )
     roles = {"SystemPrompt": "system", "UserPrompt": "user", "Text": "assistant"}
     assert [{"role": roles[kind], "content": text} for kind, text in played.asked[0]] == list(
-        ask(TASK.query, PASSAGES).messages
+        build_prompt(TASK.query, PASSAGES).messages
     )
     assert played.settings[0] == {
         "temperature": 0.0, "seed": 0, "max_retries": 0, "timeout": 120.0,
@@ -108,9 +108,9 @@ async def test_a_thought_that_was_cut_off_is_asked_for_its_answer():
         Fault("reasked", ("a", "b", "c"), "the reply was cut off; the answer alone was asked for"),
     )
     assert (reply.usage.calls, reply.usage.prompt_tokens) == (2, 200)
-    first = ask(TASK.query, PASSAGES).messages
+    first = build_prompt(TASK.query, PASSAGES).messages
     assert [text for _, text in played.asked[1]] == [
-        message["content"] for message in ask_again(first, thought)
+        message["content"] for message in reask_prompt(first, thought)
     ]
     assert played.asked[1][-2] == ("Text", "[3] is best, [1] > [2] > [3] is not what I")
 
@@ -175,7 +175,7 @@ async def test_without_thinking():
     assert reply.order == (2, 1, 0)
     assert (
         played.asked[0][-1][1]
-        == ask("how long do fleas live", PASSAGES, think=False).messages[-1]["content"]
+        == build_prompt("how long do fleas live", PASSAGES, think=False).messages[-1]["content"]
     )
     assert played.thinking == [False]
 

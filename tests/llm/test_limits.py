@@ -4,7 +4,7 @@ import threading
 import pytest
 
 from rearank_agent.llm import limits
-from rearank_agent.llm.limits import Cap, patiently, process_cap
+from rearank_agent.llm.limits import Cap, process_cap, with_retries
 
 
 async def test_a_small_request_is_not_starved_by_a_large_one():
@@ -118,10 +118,10 @@ async def test_only_what_may_help_is_tried_again():
         raise ValueError(calls)
 
     with pytest.raises(ValueError, match="4"):
-        await patiently(call, lambda error, failures: 0.0)
+        await with_retries(call, lambda error, failures: 0.0)
     calls = 0
     with pytest.raises(ValueError, match="2"):
-        await patiently(call, lambda error, failures: None if failures else 0.0)
+        await with_retries(call, lambda error, failures: None if failures else 0.0)
 
 
 def test_the_environment_sets_the_cap(monkeypatch):

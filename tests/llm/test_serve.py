@@ -15,8 +15,8 @@ import pytest
 
 from helpers.terminal import PROGRAM
 from rearank_agent import InputError, SetupError
-from rearank_agent.llm.checkpoint import NAME, Trained, told
-from rearank_agent.llm.serve import Server, length_needed, vllm_command
+from rearank_agent.llm.checkpoint import CONFIG_FILE, PromptConfig, describe
+from rearank_agent.llm.serve import Server, required_length, vllm_command
 
 PLAYED = """
 #!{python}
@@ -170,14 +170,14 @@ def test_only_the_command(tmp_path):
 
 
 def test_the_length_follows_the_window_and_the_model(tmp_path):
-    assert length_needed("org/model") == 12_288
-    Trained(window=10, cut=400, budget=512).save(tmp_path)
-    assert length_needed(str(tmp_path)) == 3_072
-    (tmp_path / NAME).unlink()
+    assert required_length("org/model") == 12_288
+    PromptConfig(window=10, cut=400, budget=512).save(tmp_path)
+    assert required_length(str(tmp_path)) == 3_072
+    (tmp_path / CONFIG_FILE).unlink()
     (tmp_path / "config.json").write_text('{"max_position_embeddings": 4096}')
-    assert length_needed(str(tmp_path)) == 4_096
+    assert required_length(str(tmp_path)) == 4_096
     (tmp_path / "config.json").write_text("{")
-    assert length_needed(str(tmp_path)) == 12_288
+    assert required_length(str(tmp_path)) == 12_288
 
 
 def test_no_vllm(tmp_path, monkeypatch):
@@ -198,7 +198,7 @@ def test_a_server_has_an_address():
 
 def test_a_trained_model_is_served_with_room_for_its_windows(program, tmp_path, monkeypatch):
     (tmp_path / "nano").mkdir()
-    Trained(window=10, cut=400, budget=512).save(tmp_path / "nano")
+    PromptConfig(window=10, cut=400, budget=512).save(tmp_path / "nano")
     monkeypatch.chdir(tmp_path)
     running = serve("./nano", "--port", free_port(), "--vllm", program)
     said = [running.stdout.readline() for _ in range(4)]
@@ -209,9 +209,9 @@ def test_a_trained_model_is_served_with_room_for_its_windows(program, tmp_path, 
     assert argv[argv.index("--max-model-len") + 1] == "3072"
     assert said[-1] == "rearank-agent rerank QUERY FILE --policy vllm:nano\n"
     assert err.splitlines()[0] == (
-        f"note: nano was trained with {told(Trained(window=10, cut=400, budget=512).asking())}, and "
+        f"note: nano was trained with {describe(PromptConfig(window=10, cut=400, budget=512).asking())}, and "
         "is asked so; on another machine with --template rearank.json, a copy of "
-        f"{tmp_path / 'nano' / NAME}"
+        f"{tmp_path / 'nano' / CONFIG_FILE}"
     )
 
 
@@ -219,11 +219,11 @@ def test_a_trained_model_is_served_with_room_for_its_windows(program, tmp_path, 
     ("written", "said"), [("{", "cannot be used: "), ('{"format": 2}', "another version")]
 )
 def test_a_model_whose_words_are_not_known_is_not_served(program, tmp_path, written, said):
-    (tmp_path / NAME).write_text(written)
+    (tmp_path / CONFIG_FILE).write_text(written)
     running = serve(tmp_path, "--port", free_port(), "--vllm", program)
     out, err = running.communicate(timeout=30)
     assert (running.returncode, out) == (1, "")
-    assert err.startswith(f"rearank-agent: {tmp_path / NAME} ")
+    assert err.startswith(f"rearank-agent: {tmp_path / CONFIG_FILE} ")
     assert said in err
     assert not (tmp_path / "played.json").exists(), "vLLM was not started"
 

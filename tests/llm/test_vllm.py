@@ -9,11 +9,11 @@ from starlette.responses import Response
 
 from helpers.stub import Stub, backwards, completion, endless, half
 from rearank_agent import Fault, Passage, PolicyError, Reranker, SetupError
-from rearank_agent.listwise import ask
-from rearank_agent.listwise.answer_format import begin_answer, identifiers
+from rearank_agent.listwise import build_prompt
+from rearank_agent.listwise.answer_format import answer_prefix, answer_regex
 from rearank_agent.llm.limits import Cap, process_cap
 from rearank_agent.llm.policy import LLM
-from rearank_agent.llm.vllm import Endpoint
+from rearank_agent.llm.vllm import VLLMModel
 from rearank_agent.types import Task, Usage
 
 PASSAGES = tuple(Passage(c, f"passage {c}") for c in "abc")
@@ -25,7 +25,7 @@ KEPT = []  # a policy that outlives its event loop is closed by it
 
 
 def policy(stub, **how):
-    KEPT.append(LLM(lambda: Endpoint("m", stub.url), name="vllm:m", **how))
+    KEPT.append(LLM(lambda: VLLMModel("m", stub.url), name="vllm:m", **how))
     return KEPT[-1]
 
 
@@ -41,7 +41,7 @@ async def test_what_goes_over_the_wire(stub):
     assert reply.usage == Usage(calls=1, prompt_tokens=100, thought_tokens=3, answer_tokens=7)
     (body,) = stub.bodies
     assert body == {
-        "model": "m", "messages": list(ask("query", PASSAGES).messages), "max_tokens": 2048,
+        "model": "m", "messages": list(build_prompt("query", PASSAGES).messages), "max_tokens": 2048,
         "temperature": 0.0, "seed": 0, "repetition_penalty": 1.0,
     }  # fmt: skip
 
@@ -70,10 +70,10 @@ async def test_a_cut_thought_is_closed_and_gone_on_from_within_bounds(stub):
     assert [fault.kind for fault in reply.faults] == ["reasked"]
     again = stub.bodies[1]
     assert again["messages"][:-1] == stub.bodies[0]["messages"]
-    assert again["messages"][-1] == {"role": "assistant", "content": begin_answer("First [2")}
+    assert again["messages"][-1] == {"role": "assistant", "content": answer_prefix("First [2")}
     assert again["continue_final_message"] is True
     assert again["add_generation_prompt"] is False
-    assert again["structured_outputs"] == {"regex": identifiers(3)}
+    assert again["structured_outputs"] == {"regex": answer_regex(3)}
 
 
 async def test_a_template_that_cannot_go_on_is_asked_in_words(stub):
@@ -126,7 +126,7 @@ async def test_busy_servers_are_asked_again(stub):
 
 
 async def test_a_reply_without_end_is_bounded(stub, monkeypatch):
-    monkeypatch.setattr("rearank_agent.llm.vllm.MOST_BYTES", 1_000_000)
+    monkeypatch.setattr("rearank_agent.llm.vllm.MAX_BYTES", 1_000_000)
     stub.script = lambda body: endless()
     with pytest.raises(PolicyError, match="the server sent more than 1,000,000 bytes"):
         await policy(stub).judge(TASK, ALL)
@@ -168,20 +168,20 @@ async def test_nobody_there(monkeypatch):
     ],
 )
 def test_addresses(url, address):
-    assert Endpoint("m", url).base_url == address
+    assert VLLMModel("m", url).base_url == address
 
 
 @pytest.mark.parametrize("url", ["", "127.0.0.1:8000", "ftp://x", "http://"])
 def test_addresses_that_are_none(url, monkeypatch):
     monkeypatch.delenv("VLLM_BASE_URL", raising=False)
     with pytest.raises(SetupError, match="VLLM_BASE_URL"):
-        Endpoint("m", url)
+        VLLMModel("m", url)
 
 
 async def test_a_key_is_sent_and_never_told(stub, monkeypatch):
     monkeypatch.setenv("VLLM_API_KEY", "very-secret-key")
     stub.script = lambda body: Response('{"error": "bad very-secret-key"}', status_code=401)
-    judge = LLM(lambda: Endpoint("m", stub.url))
+    judge = LLM(lambda: VLLMModel("m", stub.url))
     with pytest.raises(PolicyError) as raised:
         await judge.judge(TASK, ALL)
     assert stub.keys == ["Bearer very-secret-key"]
@@ -231,7 +231,7 @@ async def test_a_key_of_whatever_origin_is_struck_out(stub, monkeypatch, how):
     for name in how.keys() - {"key"}:
         monkeypatch.setenv(name, how[name])
     stub.script = lambda body: Response('{"error": "bad very-secret-key"}', status_code=401)
-    KEPT.append(LLM(lambda: Endpoint("m", stub.url, how.get("key", ""))))
+    KEPT.append(LLM(lambda: VLLMModel("m", stub.url, how.get("key", ""))))
     ranking = await Reranker(KEPT[-1]).rerank("q", ["a", "b"])
     assert [fault.detail for fault in ranking.faults] == [
         "PolicyError: the server answered 401: bad ***"
@@ -239,13 +239,13 @@ async def test_a_key_of_whatever_origin_is_struck_out(stub, monkeypatch, how):
 
 
 def test_logins_in_addresses_are_struck_out(monkeypatch):
-    judge = LLM(lambda: Endpoint("m", "http://user:hunter22@127.0.0.1:9"))
+    judge = LLM(lambda: VLLMModel("m", "http://user:hunter22@127.0.0.1:9"))
     ranking = Reranker(judge).rerank_sync("q", ["a", "b"])
     assert "hunter22" not in ranking.to_json()
     assert "at=http://***@127.0.0.1:9/v1" in ranking.policy
     for url in ("http://h/v1?key=hunter22", "user:hunter22@host/v1"):
         with pytest.raises(SetupError, match="VLLM_BASE_URL must be a plain address") as raised:
-            Endpoint("m", url)
+            VLLMModel("m", url)
         assert "hunter22" not in str(raised.value)
 
 

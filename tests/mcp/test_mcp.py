@@ -18,10 +18,10 @@ from pydantic_ai.models.function import FunctionModel
 import rearank_agent.search.library
 from helpers.policies import Down, Judge, Mending, Slow
 from rearank_agent import Reranker
-from rearank_agent.present.answer import tokens
+from rearank_agent.present.answer import estimate_tokens
 from rearank_agent.store import Store
-from rearank_mcp.server import server
-from rearank_mcp.service import Desk
+from rearank_mcp.server import make_server
+from rearank_mcp.service import Service
 
 FLEAS = ["Dogs bark.", "A flea jumps. It leaps 20 cm high.", "Cats sleep all day."]
 QUERY = "how far can a flea jump"
@@ -32,7 +32,7 @@ def desk(tmp_path):
     def make(policy="embedded", deadline=None, **more):
         (tmp_path / "files").mkdir(exist_ok=True)
         kept = Store(tmp_path / "runs.sqlite")
-        return Desk(Reranker(policy, deadline=deadline), [tmp_path / "files"], kept, **more)
+        return Service(Reranker(policy, deadline=deadline), [tmp_path / "files"], kept, **more)
 
     return make
 
@@ -41,7 +41,7 @@ def desk(tmp_path):
 def client(request):
     @asynccontextmanager
     async def connect(desk):
-        async with Client(server(desk), mode=request.param) as client:
+        async with Client(make_server(desk), mode=request.param) as client:
             yield client
 
     return connect
@@ -163,7 +163,7 @@ async def test_a_long_explanation_comes_in_parts_that_say_so(client, desk):
             answer = await connected.call_tool("explain", {"run": run, "part": part})
             parts.append(answer.content[0].text)
             whole = json.dumps(answer.structured_content, ensure_ascii=False)
-            assert tokens(answer.content[0].text) + tokens(whole) <= 500
+            assert estimate_tokens(answer.content[0].text) + estimate_tokens(whole) <= 500
         beyond, error = await text_of(connected, "explain", run=run, part=first["parts"] + 1)
     assert first["parts"] > 2
     assert parts[0].endswith(f"(part 1 of {first['parts']}; ask explain again with part=2)")
@@ -179,7 +179,7 @@ async def test_results_obey_their_budget_and_say_what_was_cut(client, desk):
             "rerank", {"query": "fleas", "passages": passages, "top_k": 200}
         )
     whole = result.content[0].text + json.dumps(result.structured_content, ensure_ascii=False)
-    assert tokens(whole) <= 1_000
+    assert estimate_tokens(whole) <= 1_000
     assert re.search(r"note: \d+ of 200 lines fit into 1000 tokens", whole)
 
 
@@ -315,7 +315,7 @@ async def test_nothing_outside_the_roots_is_read(desk, tmp_path, path):
     (tmp_path / "secret.md").write_text("A secret flea.\n")
     (tmp_path / "files" / "a.md").write_text("A flea.\n")
     (tmp_path / "files" / "link.md").symlink_to(tmp_path / "secret.md")
-    async with Client(server(behind)) as connected:
+    async with Client(make_server(behind)) as connected:
         said, error = await text_of(connected, "search", query="flea", path=path)
         every, _ = await text_of(connected, "search", query="flea secret")
     assert error
@@ -324,8 +324,8 @@ async def test_nothing_outside_the_roots_is_read(desk, tmp_path, path):
 
 
 async def test_search_without_a_folder_says_how_to_name_one(desk, tmp_path):
-    behind = Desk(Reranker(), [], Store(tmp_path / "runs.sqlite"))
-    async with Client(server(behind)) as connected:
+    behind = Service(Reranker(), [], Store(tmp_path / "runs.sqlite"))
+    async with Client(make_server(behind)) as connected:
         said, error = await text_of(connected, "search", query="flea")
     assert (said, error) == (
         "no folder was named for search: start the server with --root FOLDER",
@@ -343,7 +343,7 @@ async def test_files_that_take_too_long_are_read_on(desk, tmp_path, monkeypatch)
         return read(self, *args)
 
     monkeypatch.setattr(rearank_agent.search.library.Library, "search", slowly)
-    async with Client(server(behind)) as connected:
+    async with Client(make_server(behind)) as connected:
         said, error = await text_of(connected, "search", query="flea")
         assert error
         assert said.startswith("the files are still being read")
@@ -363,7 +363,7 @@ async def test_files_that_are_read_for_long_keep_nobody_else_waiting(desk, tmp_p
         return read(self, *args)
 
     monkeypatch.setattr(rearank_agent.search.library.Library, "search", slowly)
-    async with Client(server(behind)) as connected:
+    async with Client(make_server(behind)) as connected:
         said = await asyncio.gather(*(text_of(connected, "search", query="a") for _ in range(8)))
         assert {text[:32] for text, _ in said} == {"the files are still being read ("}
         start = perf_counter()
@@ -374,7 +374,7 @@ async def test_files_that_are_read_for_long_keep_nobody_else_waiting(desk, tmp_p
 
 async def test_a_store_that_is_in_use_does_not_hold_an_answer(desk, tmp_path):
     behind = desk("lexical")
-    async with Client(server(behind)) as connected:
+    async with Client(make_server(behind)) as connected:
         await text_of(connected, "rerank", query="q", passages=["a", "b"])
         other = sqlite3.connect(tmp_path / "runs.sqlite")
         other.execute("BEGIN IMMEDIATE")
@@ -390,7 +390,7 @@ async def test_explain_knows_hits_by_rank_and_place(desk, tmp_path):
     behind = desk("lexical")
     (tmp_path / "files" / "long.md").write_text("flea and word " * 900 + "\n")
     (tmp_path / "files" / "other.md").write_text("A flea in another file.\n")
-    async with Client(server(behind)) as connected:
+    async with Client(make_server(behind)) as connected:
         found = await connected.call_tool("search", {"query": "flea in another file"})
         run, hits = (found.structured_content[name] for name in ("run", "ranking"))
         assert len({hit["place"] for hit in hits}) == len(hits) > 3
@@ -407,7 +407,7 @@ async def test_here_means_all_roots(desk, tmp_path, path):
         (tmp_path / name).mkdir()
         (tmp_path / name / "a.md").write_text(f"A flea in {name}.\n")
     behind.roots = [tmp_path / "one", tmp_path / "two"]
-    async with Client(server(behind)) as connected:
+    async with Client(make_server(behind)) as connected:
         said, _ = await text_of(connected, "search", query="flea", path=path)
         assert "one/a.md" in said
         assert "two/a.md" in said
@@ -419,7 +419,7 @@ async def test_here_means_all_roots(desk, tmp_path, path):
 async def test_an_error_does_not_give_back_what_was_long(desk, tmp_path):
     behind = desk("lexical")
     (tmp_path / "files" / "a.md").write_text("A flea.\n")
-    async with Client(server(behind)) as connected:
+    async with Client(make_server(behind)) as connected:
         said, error = await text_of(connected, "search", query="flea", path="a" * 120_000)
     assert error
     assert len(said) < 600
@@ -427,7 +427,7 @@ async def test_an_error_does_not_give_back_what_was_long(desk, tmp_path):
 
 async def test_too_many_at_once_wait_and_are_told(desk):
     slow = Slow(0.4)
-    async with Client(server(desk(slow, deadline=1.0))) as connected:
+    async with Client(make_server(desk(slow, deadline=1.0))) as connected:
         calls = [text_of(connected, "rerank", query="q", passages=["a", "b"]) for _ in range(40)]
         answers = await asyncio.gather(*calls)
     busy = [said for said, error in answers if error]
@@ -439,7 +439,7 @@ async def test_a_store_that_fails_costs_only_the_explanation(desk, tmp_path):
     behind = desk()
     behind.kept = Store(tmp_path / "files" / "a.md" / "runs.sqlite")
     (tmp_path / "files" / "a.md").write_text("no folder")
-    async with Client(server(behind)) as connected:
+    async with Client(make_server(behind)) as connected:
         said, error = await text_of(connected, "rerank", query="q", passages=["a"])
     assert not error
     assert "note: unkept: explain will not find this run" in said
@@ -458,7 +458,7 @@ async def test_an_agent_of_pydantic_ai_calls_the_tools(desk):
     async def note(*step):
         seen.append(step)
 
-    toolset = MCPToolset(server(desk()), progress_handler=note)
+    toolset = MCPToolset(make_server(desk()), progress_handler=note)
     agent = Agent(FunctionModel(script), toolsets=[toolset])
     async with agent:
         assert (await agent.run("go")).output == "number 2"

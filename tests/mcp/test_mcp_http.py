@@ -19,7 +19,7 @@ from pydantic_ai.models.test import TestModel
 
 from helpers.terminal import PROGRAM
 from rearank_agent.errors import InputError, SetupError
-from rearank_mcp.http import Address, _Door, listen
+from rearank_mcp.http import Address, _AccessControl, listen
 
 HEADERS = {"Accept": "application/json, text/event-stream"}
 FLEAS = {"query": "how far can a flea jump", "passages": ["Dogs bark.", "A flea jumps 20 cm."]}
@@ -281,7 +281,7 @@ async def test_a_model_that_is_down_is_a_flagged_result(start):
 
 async def test_bodies_that_do_not_come_take_no_places(monkeypatch):
     monkeypatch.setattr("rearank_mcp.http.BODY_SECONDS", 0.2)
-    monkeypatch.setattr("rearank_mcp.http.MOST_REQUESTS", 2)
+    monkeypatch.setattr("rearank_mcp.http.MAX_REQUESTS", 2)
     seen, sent = [], []
 
     async def inner(scope, receive, send):
@@ -298,7 +298,7 @@ async def test_bodies_that_do_not_come_take_no_places(monkeypatch):
         scope = {"type": "http", "path": "/mcp", "method": "POST", "headers": named}
         return door(scope, never, send)
 
-    door = _Door(inner, None, {"localhost"}, set())
+    door = _AccessControl(inner, None, {"localhost"}, set())
     await asyncio.gather(*(post(door, host="localhost:1") for _ in range(3)))
     assert seen == [{"type": "http.disconnect"}] * 2
     assert sent == [503, None]

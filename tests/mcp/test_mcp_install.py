@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from rearank_agent import InputError, SetupError
-from rearank_mcp.install.entries import entry, notes, proxied, restored
-from rearank_mcp.install.hosts import CLIENTS, Change, Client, install, location, shown, uninstall
+from rearank_mcp.install.entries import entry_notes, proxy_entry, server_entry, unproxied_entry
+from rearank_mcp.install.hosts import HOSTS, Change, Host, entry_json, install, location, uninstall
 
 ENTRY = {"command": "/bin/rearank-agent", "args": ["mcp", "--root", "/docs"]}
 NAME = "rearank-agent"
@@ -61,8 +61,8 @@ def files(folder):
     ],
 )
 def test_every_host_has_its_file(client, where, tmp_path):
-    assert location(Client(client)) == tmp_path / where
-    assert client in CLIENTS
+    assert location(Host(client)) == tmp_path / where
+    assert client in HOSTS
 
 
 @pytest.mark.parametrize(
@@ -80,7 +80,7 @@ def test_the_desktop_app_s_file_on_each_system(platform, environment, where, mon
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     expected = Path(where).expanduser() / "Claude" / "claude_desktop_config.json"
-    assert location(Client.claude_desktop) == expected
+    assert location(Host.claude_desktop) == expected
 
 
 def test_no_home(monkeypatch):
@@ -89,7 +89,7 @@ def test_no_home(monkeypatch):
 
     monkeypatch.setattr(Path, "home", nowhere)
     with pytest.raises(SetupError, match="file of cursor: Could not determine home directory"):
-        location(Client.cursor)
+        location(Host.cursor)
 
 
 def test_an_entry_is_absolute(tmp_path, monkeypatch):
@@ -99,7 +99,7 @@ def test_an_entry_is_absolute(tmp_path, monkeypatch):
     monkeypatch.setenv("VLLM_BASE_URL", "http://127.0.0.1:8000/v1")
     (tmp_path / "project" / "link").symlink_to(tmp_path / "home")
     roots = [Path("link"), "..", ".", "/srv/docs"]
-    assert entry(Client.cursor, roots, ["--max-tokens", "9"]) == {
+    assert server_entry(Host.cursor, roots, ["--max-tokens", "9"]) == {
         "command": str(tmp_path / "venv" / NAME),
         "args": [
             "mcp", "--root", str(tmp_path / "project" / "link"), "--root", str(tmp_path),
@@ -111,13 +111,13 @@ def test_an_entry_is_absolute(tmp_path, monkeypatch):
             "VLLM_BASE_URL": "http://127.0.0.1:8000/v1",
         },
     }  # fmt: skip
-    assert notes() == []
+    assert entry_notes() == []
 
 
-@pytest.mark.parametrize("client", [Client.claude_code, Client.vscode])
+@pytest.mark.parametrize("client", [Host.claude_code, Host.vscode])
 def test_some_hosts_want_the_type(client, tmp_path):
     program = str(tmp_path / "venv" / NAME)
-    assert entry(client, []) == {"type": "stdio", "command": program, "args": ["mcp"]}
+    assert server_entry(client, []) == {"type": "stdio", "command": program, "args": ["mcp"]}
 
 
 def test_secrets_are_not_written(monkeypatch):
@@ -129,11 +129,11 @@ def test_secrets_are_not_written(monkeypatch):
     monkeypatch.setenv("EMPTY_API_KEY", "")
     monkeypatch.setenv("REARANK_TOKEN", "hunter6")
     monkeypatch.setenv("REARANK_CALLS", "4")
-    made = entry(Client.claude_desktop, ["/docs"])
+    made = server_entry(Host.claude_desktop, ["/docs"])
     assert made["env"] == {"REARANK_CALLS": "4"}
-    assert "hunter" not in shown(Client.claude_desktop, made) + "".join(notes())
+    assert "hunter" not in entry_json(Host.claude_desktop, made) + "".join(entry_notes())
     yourself = "in the env of the entry yourself"
-    assert notes() == [
+    assert entry_notes() == [
         f"REARANK_POLICY holds a login or a key and was left out; set it {yourself}",
         f"VLLM_BASE_URL holds a login or a key and was left out; set it {yourself}",
         f"OPENAI_BASE_URL holds a login or a key and was left out; set it {yourself}",
@@ -146,27 +146,27 @@ def test_the_program(tmp_path, monkeypatch):
     beside = tmp_path / "venv" / NAME
     monkeypatch.setattr(sys, "platform", "win32")
     beside.with_name(f"{NAME}.exe").touch()
-    assert entry(Client.cursor, [])["command"] == f"{beside}.exe"
+    assert server_entry(Host.cursor, [])["command"] == f"{beside}.exe"
     monkeypatch.setattr(sys, "platform", "linux")
-    assert entry(Client.cursor, [])["command"] == str(beside)
+    assert server_entry(Host.cursor, [])["command"] == str(beside)
     monkeypatch.setenv("PATH", str(tmp_path / "bin"))
     beside.unlink()
     with pytest.raises(SetupError, match="no program rearank-agent beside this Python nor on"):
-        entry(Client.cursor, [])
+        server_entry(Host.cursor, [])
     (tmp_path / "bin").mkdir()
     (tmp_path / "bin" / NAME).touch(mode=0o755)
-    assert entry(Client.cursor, [])["command"] == str(tmp_path / "bin" / NAME)
+    assert server_entry(Host.cursor, [])["command"] == str(tmp_path / "bin" / NAME)
     monkeypatch.setattr(sys, "executable", "")
-    assert entry(Client.cursor, [])["command"] == str(tmp_path / "bin" / NAME)
+    assert server_entry(Host.cursor, [])["command"] == str(tmp_path / "bin" / NAME)
 
 
-@pytest.mark.parametrize("client", CLIENTS)
+@pytest.mark.parametrize("client", HOSTS)
 def test_a_new_file(client):
     path = location(client)
     assert install(client, ENTRY) == Change(path, True, f"added {NAME} to {path}")
-    key = "servers" if client is Client.vscode else "mcpServers"
+    key = "servers" if client is Host.vscode else "mcpServers"
     assert json.loads(path.read_text()) == {key: {NAME: ENTRY}}
-    assert path.read_text() == shown(client, ENTRY) + "\n"
+    assert path.read_text() == entry_json(client, ENTRY) + "\n"
     assert path.stat().st_mode & 0o777 == 0o600
     assert files(path.parent) == [path.name]
     assert uninstall(client) == Change(
@@ -176,7 +176,7 @@ def test_a_new_file(client):
 
 
 def test_what_is_shown():
-    assert shown(Client.vscode, {"command": "/ä", "args": ["mcp"]}, "mine") == (
+    assert entry_json(Host.vscode, {"command": "/ä", "args": ["mcp"]}, "mine") == (
         '{\n  "servers": {\n    "mine": {\n      "command": "/ä",\n'
         '      "args": [\n        "mcp"\n      ]\n    }\n  }\n}'
     )
@@ -185,7 +185,7 @@ def test_what_is_shown():
 def test_all_else_stays_in_its_order(cursor):
     cursor.chmod(0o640)
     before = cursor.read_bytes()
-    change = install(Client.cursor, ENTRY)
+    change = install(Host.cursor, ENTRY)
     servers = OTHERS["mcpServers"] | {NAME: ENTRY}
     expected = json.dumps(OTHERS | {"mcpServers": servers}, indent=2, ensure_ascii=False) + "\n"
     assert cursor.read_text(encoding="utf-8") == expected
@@ -197,22 +197,22 @@ def test_all_else_stays_in_its_order(cursor):
 
 
 def test_another_name_is_another_entry(cursor):
-    install(Client.cursor, ENTRY, "mine")
+    install(Host.cursor, ENTRY, "mine")
     servers = json.loads(cursor.read_text())["mcpServers"]
     assert list(servers.items()) == [*OTHERS["mcpServers"].items(), ("mine", ENTRY)]
 
 
 def test_a_second_time_nothing_is_written(cursor):
-    install(Client.cursor, ENTRY)
+    install(Host.cursor, ENTRY)
     there, stat = files(cursor.parent), cursor.stat()
     said = f"{NAME} stands like this in {cursor} already"
-    assert install(Client.cursor, ENTRY) == Change(cursor, False, said)
+    assert install(Host.cursor, ENTRY) == Change(cursor, False, said)
     assert (files(cursor.parent), cursor.stat().st_ino) == (there, stat.st_ino)
 
 
 def test_no_copy_is_overwritten(cursor, monkeypatch):
     monkeypatch.setattr("time.strftime", lambda _: "20260102-030405")
-    copies = [install(Client.cursor, ENTRY | {"args": [str(n)]}).backup for n in range(3)]
+    copies = [install(Host.cursor, ENTRY | {"args": [str(n)]}).backup for n in range(3)]
     assert [copy.name for copy in copies] == [
         "mcp.json.20260102-030405.bak",
         "mcp.json.20260102-030405-2.bak",
@@ -225,8 +225,8 @@ def test_no_copy_is_overwritten(cursor, monkeypatch):
 def test_variables_set_by_hand_stay(cursor):
     url = "https://me:pass@example.org/v1"
     env = {"OPENAI_API_KEY": "k", "REARANK_DEADLINE": "9", "VLLM_BASE_URL": url}
-    install(Client.cursor, ENTRY | {"env": env})
-    install(Client.cursor, ENTRY | {"env": {"REARANK_CALLS": "4"}})
+    install(Host.cursor, ENTRY | {"env": env})
+    install(Host.cursor, ENTRY | {"env": {"REARANK_CALLS": "4"}})
     assert json.loads(cursor.read_text())["mcpServers"][NAME] == ENTRY | {
         "env": {"OPENAI_API_KEY": "k", "VLLM_BASE_URL": url, "REARANK_CALLS": "4"}
     }
@@ -235,13 +235,13 @@ def test_variables_set_by_hand_stay(cursor):
 @pytest.mark.parametrize("old", ["text", None, [], {"env": "text"}])
 def test_an_old_entry_of_any_form_is_replaced(cursor, old):
     cursor.write_text(json.dumps({"mcpServers": {NAME: old}}))
-    assert install(Client.cursor, ENTRY).said == f"replaced {NAME} in {cursor}"
+    assert install(Host.cursor, ENTRY).said == f"replaced {NAME} in {cursor}"
     assert json.loads(cursor.read_text()) == {"mcpServers": {NAME: ENTRY}}
 
 
 def test_uninstall(cursor):
     before = cursor.read_bytes()
-    change = uninstall(Client.cursor)
+    change = uninstall(Host.cursor)
     servers = {name: OTHERS["mcpServers"][name] for name in ("zeta", "alpha")}
     assert list(json.loads(cursor.read_text()).items()) == list(
         (OTHERS | {"mcpServers": servers}).items()
@@ -249,14 +249,14 @@ def test_uninstall(cursor):
     assert change == Change(cursor, True, f"removed {NAME} from {cursor}", change.backup)
     assert change.backup.read_bytes() == before
     after = cursor.read_bytes()
-    assert uninstall(Client.cursor) == Change(cursor, False, f"there is no {NAME} in {cursor}")
+    assert uninstall(Host.cursor) == Change(cursor, False, f"there is no {NAME} in {cursor}")
     assert cursor.read_bytes() == after
     assert files(cursor.parent) == ["mcp.json", change.backup.name]
 
 
 def test_uninstall_without_a_file(home):
     path = home / ".cursor" / "mcp.json"
-    assert uninstall(Client.cursor) == Change(path, False, f"there is no {NAME} in {path}")
+    assert uninstall(Host.cursor) == Change(path, False, f"there is no {NAME} in {path}")
     assert files(home) == []
 
 
@@ -273,7 +273,7 @@ def test_uninstall_without_a_file(home):
         (b'{\n"a": "\xe4"}', "is not UTF-8: line 2 column 7"),
     ],
 )
-@pytest.mark.parametrize("change", [lambda: install(Client.cursor, ENTRY), lambda: uninstall(Client.cursor)])  # fmt: skip
+@pytest.mark.parametrize("change", [lambda: install(Host.cursor, ENTRY), lambda: uninstall(Host.cursor)])  # fmt: skip
 def test_a_file_that_is_not_understood_is_left_as_it_is(cursor, data, said, change):
     cursor.write_bytes(data)
     with pytest.raises(InputError, match=said) as error:
@@ -287,14 +287,14 @@ def test_a_file_that_is_not_understood_is_left_as_it_is(cursor, data, said, chan
 @pytest.mark.parametrize("data", [b"", b" \n", b"\xef\xbb\xbf", b"\xef\xbb\xbf{}"])
 def test_an_empty_file_and_a_byte_order_mark(cursor, data):
     cursor.write_bytes(data)
-    change = install(Client.cursor, ENTRY)
+    change = install(Host.cursor, ENTRY)
     assert json.loads(cursor.read_bytes()) == {"mcpServers": {NAME: ENTRY}}
     assert change.backup.read_bytes() == data
 
 
 def test_half_a_surrogate_stays(cursor):
     cursor.write_text(r'{"emoji": "ä\ud83d"}', encoding="utf-8")
-    install(Client.cursor, ENTRY)
+    install(Host.cursor, ENTRY)
     assert json.loads(cursor.read_bytes()) == {"emoji": "ä\ud83d", "mcpServers": {NAME: ENTRY}}
 
 
@@ -307,7 +307,7 @@ def test_a_link_stays(cursor, tmp_path, there):
     else:
         cursor.unlink()
     cursor.symlink_to(real)
-    change = install(Client.cursor, ENTRY)
+    change = install(Host.cursor, ENTRY)
     assert cursor.readlink() == real
     assert json.loads(real.read_text())["mcpServers"][NAME] == ENTRY
     assert change.path == cursor
@@ -323,7 +323,7 @@ def test_a_file_that_cannot_be_replaced_is_whole(cursor, monkeypatch):
 
     monkeypatch.setattr("os.fsync", full)
     with pytest.raises(SetupError) as error:
-        install(Client.cursor, ENTRY)
+        install(Host.cursor, ENTRY)
     assert str(error.value) == f"{cursor}: No space left on device"
     assert cursor.read_bytes() == before
     assert files(cursor.parent) == ["mcp.json"]
@@ -332,17 +332,17 @@ def test_a_file_that_cannot_be_replaced_is_whole(cursor, monkeypatch):
 def test_what_is_no_file(home):
     (home / ".cursor").write_text("")
     with pytest.raises(SetupError, match=r"mcp\.json: Not a directory"):
-        install(Client.cursor, ENTRY)
-    location(Client.claude_code).mkdir()
+        install(Host.cursor, ENTRY)
+    location(Host.claude_code).mkdir()
     with pytest.raises(SetupError, match=r"\.mcp\.json: Is a directory"):
-        uninstall(Client.claude_code)
+        uninstall(Host.claude_code)
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="nothing is read-only for root")
 def test_a_folder_that_is_read_only(cursor):
     cursor.parent.chmod(0o500)
     with pytest.raises(SetupError, match=r"mcp\.json: Permission denied"):
-        install(Client.cursor, ENTRY)
+        install(Host.cursor, ENTRY)
     cursor.parent.chmod(0o700)
 
 
@@ -365,16 +365,16 @@ def test_a_proxy_is_put_before_a_server_and_taken_out_again(notes_server, home, 
     notes_server(NPX)
     program = str(home.parent / "venv" / NAME)
     for options in (["--rerank", "find"], ["--rerank", "seek", "--top-k", "3"]):  # the last counts
-        made = proxied(Client.cursor, "notes", options)
+        made = proxy_entry(Host.cursor, "notes", options)
         assert made == {
             "command": program,
             "args": ["mcp", "proxy", *options, "--", "npx", "-y", "notes"],
             "env": {"REARANK_POLICY": "lexical", "KEY": "k"},
             "disabled": False,
         }
-        install(Client.cursor, made, "notes")
-    assert restored(Client.cursor, "notes") == NPX
-    install(Client.cursor, restored(Client.cursor, "notes"), "notes")
+        install(Host.cursor, made, "notes")
+    assert unproxied_entry(Host.cursor, "notes") == NPX
+    install(Host.cursor, unproxied_entry(Host.cursor, "notes"), "notes")
     assert json.loads((home / ".cursor" / "mcp.json").read_text()) == {"mcpServers": {"notes": NPX}}
 
 
@@ -391,8 +391,8 @@ def test_a_proxy_is_put_before_a_server_and_taken_out_again(notes_server, home, 
 def test_a_server_without_our_proxy_is_left_as_it_is(notes_server, entry):
     notes_server(entry)
     kept = {key: value for key, value in entry.items() if (key, value) != ("env", None)}
-    assert restored(Client.cursor, "notes") == kept
-    words = proxied(Client.cursor, "notes", ["--rerank", "x"])["args"]
+    assert unproxied_entry(Host.cursor, "notes") == kept
+    words = proxy_entry(Host.cursor, "notes", ["--rerank", "x"])["args"]
     assert words[5:] == [entry["command"], *(entry.get("args") or [])]
 
 
@@ -411,16 +411,16 @@ def test_a_server_without_our_proxy_is_left_as_it_is(notes_server, entry):
 def test_what_no_command_starts_cannot_be_wrapped(notes_server, entry):
     notes_server(entry)
     with pytest.raises(InputError, match="notes"):
-        proxied(Client.cursor, "notes", [])
+        proxy_entry(Host.cursor, "notes", [])
 
 
 def test_a_server_that_the_host_does_not_have_cannot_be_wrapped(notes_server):
     notes_server(NPX)
     with pytest.raises(InputError, match=r"no server 'note' in .*, there is notes; add it to the"):
-        proxied(Client.cursor, "note", [])
-    location(Client.cursor).write_text('{"mcpServers": {}} // as hosts allow it')
+        proxy_entry(Host.cursor, "note", [])
+    location(Host.cursor).write_text('{"mcpServers": {}} // as hosts allow it')
     with pytest.raises(InputError, match="nothing was changed, put `rearank-agent mcp proxy"):
-        proxied(Client.cursor, "notes", [])
+        proxy_entry(Host.cursor, "notes", [])
     notes_server(NPX)
     with pytest.raises(InputError, match="leave out the --"):
-        proxied(Client.cursor, "notes", ["--rerank", "x", "--", "y"])
+        proxy_entry(Host.cursor, "notes", ["--rerank", "x", "--", "y"])

@@ -7,8 +7,8 @@ import pytest
 from helpers.policies import Judge
 from rearank_agent import Ranking, Reply, Reranker
 from rearank_agent.store import Store
-from rearank_mcp.proxy.results import META, Sorter
-from rearank_mcp.service import DEADLINE, Desk
+from rearank_mcp.proxy.results import META, ResultReranker
+from rearank_mcp.service import DEADLINE, Service
 
 ROWS = [{"title": "a", "text": "short"}, {"title": "b", "text": "the longest of all"}]
 RESULT = {"structuredContent": {"results": ROWS}, "content": None}
@@ -37,8 +37,8 @@ def judge():
 @pytest.fixture
 def sorter(judge, tmp_path):
     def make(**more):
-        desk = Desk(Reranker(judge), (), Store(tmp_path / "runs.sqlite"), 2_000)
-        return Sorter(desk, **more)
+        desk = Service(Reranker(judge), (), Store(tmp_path / "runs.sqlite"), 2_000)
+        return ResultReranker(desk, **more)
 
     return make
 

@@ -21,7 +21,7 @@ from rearank_agent.errors import BusyError, SetupError
 from rearank_agent.store import Store
 from rearank_mcp.http import Address, app
 from rearank_mcp.rest.openapi import document
-from rearank_mcp.service import Desk
+from rearank_mcp.service import Service
 
 DOCUMENT = (Path(__file__).parents[2] / "docs" / "http.md").read_text()
 FLEAS = {
@@ -63,7 +63,7 @@ def inside(tmp_path):
     """A client of the service in this process, with a policy of the test's."""
 
     def go(policy):
-        desk = Desk(Reranker(policy), [], Store(tmp_path / "runs.sqlite", most=1_000_000))
+        desk = Service(Reranker(policy), [], Store(tmp_path / "runs.sqlite", most=1_000_000))
         served = app(desk, Address("127.0.0.1", 0))
         return TestClient(served, "http://localhost", raise_server_exceptions=False)
 
@@ -80,7 +80,7 @@ def fits(answer, model):
 def refused(response, status, message):
     """Whether it is an error of this kind, with its message wherever clients look for it."""
     told = response.json()
-    assert fits(told, "Refusal")
+    assert fits(told, "ErrorResponse")
     assert (response.status_code, told["detail"]) == (status, told["error"]["message"])
     assert message in told["detail"]
     return True
@@ -341,7 +341,7 @@ def test_what_fails_here_is_told_by_who_can_mend_it(inside, monkeypatch, error, 
     async def fail(*_):
         raise error
 
-    monkeypatch.setattr(Desk, "rank", fail)
+    monkeypatch.setattr(Service, "rank", fail)
     response = inside("lexical").post("/v1/rerank", json=FLEAS)
     assert refused(response, status, message)
     assert response.headers.get("retry-after") == ("1" if status == 503 else None)

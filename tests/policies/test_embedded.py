@@ -20,10 +20,10 @@ from rearank_agent import (
     SetupError,
     Task,
 )  # fmt: skip
-from rearank_agent.policies.embedded.policy import DEFAULT, WEIGHTS, Embedded, shipped
-from rearank_agent.policies.embedded.similarity import Look, likeness
+from rearank_agent.policies.embedded.policy import DEFAULT, WEIGHTS, Embedded, shipped_weights
+from rearank_agent.policies.embedded.similarity import PooledText, similarity
 from rearank_agent.policies.lexical import Lexical
-from rearank_agent.policies.protocol import share
+from rearank_agent.policies.protocol import unit_score
 from rearank_agent.policies.registry import policy
 from rearank_agent.text import bigrams
 
@@ -207,7 +207,7 @@ def test_scripts_it_cannot_read_are_ranked_by_pairs_of_letters(embedded, languag
     assert "BM25 on pairs of letters ranks" in ranking.faults[0].detail
     pairs = Reranker(Lexical(bigrams)).rerank_sync(query, texts)
     assert ranking.ids == pairs.ids
-    assert scores(ranking) == {p.id: share(p.score, None) for p in pairs.passages}
+    assert scores(ranking) == {p.id: unit_score(p.score, None) for p in pairs.passages}
 
 
 @pytest.mark.parametrize(
@@ -250,7 +250,7 @@ def test_it_is_a_policy(embedded):
 
 
 def test_other_upper_layers_by_name_or_folder():
-    assert {DEFAULT, "untrained"} <= set(shipped())
+    assert {DEFAULT, "untrained"} <= set(shipped_weights())
     named, folder = policy("embedded:untrained"), policy(f"embedded:{WEIGHTS / 'untrained'}")
     assert named.name == ("embedded" if DEFAULT == "untrained" else "embedded:untrained")
     assert named.fingerprint == folder.fingerprint
@@ -291,11 +291,11 @@ def test_missing_or_damaged_weights(tmp_path):
 def test_likeness_by_hand():
     """Two texts of 20 tokens in two directions: spans of 16 begin at 0 and, at the end, at 4."""
     east, north = np.array([1.0, 0.0], np.float32), np.array([0.0, 1.0], np.float32)
-    query = Look(np.stack([east] * 12))
-    passage = Look(np.stack([north] + [north] * 10 + [east] * 10 + [north]))
+    query = PooledText(np.stack([east] * 12))
+    passage = PooledText(np.stack([north] + [north] * 10 + [east] * 10 + [north]))
     assert query.parts.tolist() == [[1.0, 0.0]]
     means = [np.array([6, 10]), np.array([10, 6])]
     assert passage.parts == pytest.approx(np.stack([m / np.linalg.norm(m) for m in means]))
     whole, part = 10 / np.hypot(10, 12), 10 / np.hypot(10, 6)
-    assert likeness(query, passage, 0) == pytest.approx(whole)
-    assert likeness(query, passage, 0.25) == pytest.approx(0.75 * whole + 0.25 * part)
+    assert similarity(query, passage, 0) == pytest.approx(whole)
+    assert similarity(query, passage, 0.25) == pytest.approx(0.75 * whole + 0.25 * part)

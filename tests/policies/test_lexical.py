@@ -5,8 +5,8 @@ import pytest
 
 from rearank_agent import Fault, Passage, Policy, Quote, Rationale, Reranker, policy
 from rearank_agent.policies.lexical import Lexical
-from rearank_agent.policies.protocol import share
-from rearank_agent.text import Terms, bigrams, content, sentences, words
+from rearank_agent.policies.protocol import unit_score
+from rearank_agent.text import QueryTerms, bigrams, content_tokens, sentences, words
 
 FLEAS = [
     Passage("dog", "Dogs bark at night. They sleep by day."),
@@ -25,7 +25,7 @@ def test_words():
     ]  # fmt: skip
     assert words(" \n🙂") == []
     assert bigrams("flea 跳蚤 a") == ["fl", "le", "ea", "跳蚤", "a"]
-    assert content("The fleas are jumping") == ["flea", "jump"]
+    assert content_tokens("The fleas are jumping") == ["flea", "jump"]
 
 
 def test_sentences():
@@ -37,10 +37,12 @@ def test_sentences():
 
 
 def test_terms():
-    terms = Terms.of("How do fleas, and a flea, live?")
-    assert terms == Terms(("fleas", "live"), ("flea", "live"))
-    assert Terms.of("to be or not to be").written == ("to", "be", "or", "not")
-    assert terms.rationale(content("It lives.")) == Rationale(has=("live",), lacks=("fleas",))
+    terms = QueryTerms.of("How do fleas, and a flea, live?")
+    assert terms == QueryTerms(("fleas", "live"), ("flea", "live"))
+    assert QueryTerms.of("to be or not to be").written == ("to", "be", "or", "not")
+    assert terms.rationale(content_tokens("It lives.")) == Rationale(
+        has=("live",), lacks=("fleas",)
+    )
 
 
 def test_lexical_ranks_with_evidence():
@@ -102,7 +104,7 @@ def test_they_are_policies(name, scale):
     [(7.5, 10.0, 0.75), (0.3, 1.0, 0.3), (-0.2, 1.0, 0.0), (1.1, 1.0, 1.0), (3.0, None, 0.75), (0.0, None, 0.0)],
 )  # fmt: skip
 def test_a_score_is_a_part_of_its_scale(score, scale, part):
-    assert share(score, scale) == part
+    assert unit_score(score, scale) == part
 
 
 def test_without_onnxruntime_lexical_stands_in_and_says_so(monkeypatch):

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rearank_agent.errors import InputError
-from rearank_agent.present.answer import RerankAnswer, SearchAnswer, as_text, tokens
+from rearank_agent.present.answer import RerankAnswer, SearchAnswer, as_text, estimate_tokens
 from rearank_agent.present.truncate import check_budget, rerank_answer, search_answer
 from rearank_agent.types import Fault, Passage, Quote, Ranked, Ranking, Rationale
 
@@ -26,7 +26,7 @@ def ranking_of(*texts, why=None, scored=True, faults=(), partial=False):
 
 def size(answer):
     structured = json.dumps(asdict(answer), ensure_ascii=False)
-    return tokens(as_text(answer)) + tokens(structured)
+    return estimate_tokens(as_text(answer)) + estimate_tokens(structured)
 
 
 def test_a_list_comes_back_as_numbers_scores_and_reasons():

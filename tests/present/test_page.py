@@ -16,13 +16,13 @@ from hypothesis import strategies as st
 from helpers.policies import Judge
 from helpers.stub import completion, shown
 from rearank_agent import Fault, Passage, Quote, Ranked, Ranking, Rationale, Reply, Reranker
-from rearank_agent.present.bump_chart import bump
-from rearank_agent.present.excerpt import Piece, excerpt, fair, weight
-from rearank_agent.present.explanation import explained
-from rearank_agent.present.page import page
+from rearank_agent.present.bump_chart import bump_chart
+from rearank_agent.present.excerpt import Segment, excerpt, fair_share, html_bytes
+from rearank_agent.present.explanation import explain_text
+from rearank_agent.present.page import html_page
 from rearank_agent.present.replay import Replay, Stage, replay
 from rearank_agent.schedules import Schedule, schedule, tournament
-from rearank_agent.store import runs
+from rearank_agent.store import run_store
 from rearank_agent.types import Step
 
 ROOT = Path(__file__).parents[2]
@@ -140,7 +140,7 @@ def test_a_mix_with_the_first_stage_is_a_stage_of_its_own():
         untold=0,
     )
     assert replay(ranking).mixed
-    assert "the ranks as given were mixed in" in Read(page(ranking)).texts(class_="note")[0]
+    assert "the ranks as given were mixed in" in Read(html_page(ranking)).texts(class_="note")[0]
 
 
 def test_a_narrowed_tournament_is_told_until_it_was_narrowed():
@@ -148,7 +148,7 @@ def test_a_narrowed_tournament_is_told_until_it_was_narrowed():
     told = replay(ranking)
     assert [stage.turn for stage in told.stages] == [0, 1, None]
     assert (told.untold, told.mixed) == (2, False)
-    assert "could be told for 1 of 3 turns" in Read(page(ranking)).texts(class_="note")[0]
+    assert "could be told for 1 of 3 turns" in Read(html_page(ranking)).texts(class_="note")[0]
 
 
 @pytest.mark.parametrize("name", ["", "mine:3", "sliding:4:9"])
@@ -169,7 +169,7 @@ def test_quotes_are_marked_where_they_stand():
     text = "0123456789"
     quotes = (Quote(6, 8), Quote(1, 4), Quote(3, 5), Quote(9, 99))
     assert excerpt(text, quotes) == [
-        Piece("0"), Piece("1234", True), Piece("5"), Piece("67", True), Piece("8"), Piece("9", True)
+        Segment("0"), Segment("1234", True), Segment("5"), Segment("67", True), Segment("8"), Segment("9", True)
     ]  # fmt: skip
     assert excerpt("") == []
 
@@ -178,8 +178,8 @@ def test_of_a_long_text_the_quote_stays_and_the_gaps_are_told():
     text = "a" * 500 + "QUOTE" + "b" * 500
     pieces = excerpt(text, (Quote(500, 505),), most=300)
     assert pieces == [
-        Piece("a" * 55), Piece(left_out=325), Piece("a" * 120), Piece("QUOTE", True),
-        Piece("b" * 120), Piece(left_out=380),
+        Segment("a" * 55), Segment(left_out=325), Segment("a" * 120), Segment("QUOTE", True),
+        Segment("b" * 120), Segment(left_out=380),
     ]  # fmt: skip
 
 
@@ -192,7 +192,7 @@ def test_an_excerpt_keeps_its_budget_and_loses_count_of_nothing(text, spans, mos
     quotes = [Quote(*sorted(span)) for span in spans]
     pieces = excerpt(text, quotes, most)
     assert sum(len(piece.text) + piece.left_out for piece in pieces) == len(text)
-    assert sum(weight(piece.text) for piece in pieces) <= most
+    assert sum(html_bytes(piece.text) for piece in pieces) <= most
     at = 0
     for piece in pieces:
         assert text.startswith(piece.text, at)
@@ -203,14 +203,14 @@ def test_an_excerpt_keeps_its_budget_and_loses_count_of_nothing(text, spans, mos
 
 @given(st.lists(st.integers(0, 1000), max_size=20), st.integers(0, 5000))
 def test_a_share_fits_and_wastes_nothing(weights, budget):
-    most = fair(weights, budget)
+    most = fair_share(weights, budget)
     got = sum(min(most, one) for one in weights)
     assert got <= budget
     assert got == sum(weights) or budget - got < len(weights)
 
 
 def test_the_chart_of_two():
-    chart = bump(replay(ranked("a", "bb", how="whole")))
+    chart = bump_chart(replay(ranked("a", "bb", how="whole")))
     assert [(line.rank, line.was, line.path) for line in chart.lines] == [
         (1, 2, "M0,36C500,36 500,12 1000,12"),
         (2, 1, "M0,12C500,12 500,36 1000,36"),
@@ -223,7 +223,7 @@ def test_the_chart_of_two():
 
 
 def test_the_chart_shades_what_was_judged():
-    chart = bump(replay(ranked(*map(str, range(30)), judge=Noisy(), how="sliding:20:10")))
+    chart = bump_chart(replay(ranked(*map(str, range(30)), judge=Noisy(), how="sliding:20:10")))
     assert [(b.x, b.width) for b in chart.bands] == [(0.0, 500.0), (500.0, 500.0)]
     step = 260 / 20
     tail, head = chart.bands
@@ -233,17 +233,17 @@ def test_the_chart_shades_what_was_judged():
 
 def test_turns_that_leave_the_top_alone_are_narrower():
     texts = ["a" * (100 - i) for i in (1, 0, *range(2, 40))]
-    chart = bump(replay(ranked(*texts, how="sliding:20:10")))
+    chart = bump_chart(replay(ranked(*texts, how="sliding:20:10")))
     assert chart.columns == (0.0, 166.7, 333.3, 1000.0)
     assert chart.uneven
     assert [(label.text, label.at) for label in chart.turns] == [
         ("1", 83.3), ("2", 250.0), ("3", 666.6)
     ]  # fmt: skip
-    assert not bump(replay(ranked("a", "b", how="sliding:2:1"))).uneven
+    assert not bump_chart(replay(ranked("a", "b", how="sliding:2:1"))).uneven
 
 
 def test_of_many_turns_those_are_numbered_for_which_there_is_room():
-    chart = bump(replay(ranked(*map(str, range(1000)), judge=Noisy(), how="sliding")))
+    chart = bump_chart(replay(ranked(*map(str, range(1000)), judge=Noisy(), how="sliding")))
     marks = [label.at for label in chart.turns]
     assert len(chart.columns) == 100
     assert all(after - at >= 50 for at, after in pairwise(marks))
@@ -252,7 +252,7 @@ def test_of_many_turns_those_are_numbered_for_which_there_is_room():
 
 @pytest.mark.parametrize("n", [1, 2, 11, 100, 1000])
 def test_every_line_ends_at_its_rank(n):
-    chart = bump(replay(ranked(*map(str, range(n)), judge=Noisy(), how="tournament")))
+    chart = bump_chart(replay(ranked(*map(str, range(n)), judge=Noisy(), how="tournament")))
     ends = [float(re.search(r"M0,([\d.]+)", line.path)[1]) for line in chart.lines]
     assert [line.rank for line in chart.lines] == list(range(1, n + 1))
     assert sorted(ends) == [ends[[line.was for line in chart.lines].index(i + 1)] for i in range(n)]
@@ -301,7 +301,7 @@ def check(html):
 
 def test_foreign_text_stays_text():
     seen = re.sub(r"[\u202e\x00\x1b\x9b\u2066]", "\N{REPLACEMENT CHARACTER}", HOSTILE)
-    read = check(page(hostile()))
+    read = check(html_page(hostile()))
     assert read.texts(tag="h1") == [seen]
     assert read.texts(class_="lead") == [seen]
     assert read.texts(class_="name") == [seen]
@@ -334,7 +334,7 @@ def test_foreign_text_stays_text():
     ],
 )  # fmt: skip
 def test_only_a_web_address_is_a_link(place, link):
-    read = Read(page(hostile(place)))
+    read = Read(html_page(hostile(place)))
     links = [e for e in read.all(tag="a") if not e["href"].startswith("#")]
     assert [(e["href"], e["rel"]) for e in links] == [(place, "noreferrer noopener")] * link
 
@@ -342,7 +342,7 @@ def test_only_a_web_address_is_a_link(place, link):
 def test_a_page_says_what_the_ranking_says():
     given = [Passage(**json.loads(line)) for line in Path(FLEAS).read_text().splitlines()]
     ranking = Reranker("embedded").rerank_sync("why do fleas come back", given, instruction="Why?")
-    read = check(page(ranking))
+    read = check(html_page(ranking))
     assert read.texts(tag="h1") == ["why do fleas come back"]
     assert read.texts(class_="text") == [one.text for one in ranking.passages]
     assert read.texts(class_="name") == [one.passage.title for one in ranking.passages]
@@ -371,7 +371,7 @@ def test_a_page_says_what_the_ranking_says():
 def test_terms_are_a_dozen_at_most():
     query = " ".join(f"word{i}" for i in range(20))
     ranking = Reranker("lexical").rerank_sync(query, ["word1 word3", "word5"])
-    read = check(page(ranking))
+    read = check(html_page(ranking))
     assert read.texts(class_="has") == ["has word1, word3", "has word5"]
     assert [said[-20:] for said in read.texts(class_="lacks")] == [
         "word12, word13 and 6 more"[-20:], "word11, word12 and 7 more"[-20:]
@@ -379,17 +379,17 @@ def test_terms_are_a_dozen_at_most():
 
 
 def test_an_order_without_scores_is_said_to_be_one():
-    read = check(page(ranked("a", "bbb", "bb")))
+    read = check(html_page(ranked("a", "bbb", "bb")))
     assert read.texts(class_="score bare") == ["1.000", "0.667", "0.333"]
     assert read.texts(class_="note")[1].startswith("The judge gave an order only")
 
 
 def test_a_ranking_of_nothing_and_of_one():
     nothing = Ranking("r", "q", "", "p", "", (), faults=(Fault("nothing", (), "no file"),))
-    read = check(page(nothing))
+    read = check(html_page(nothing))
     assert "There were none to rank." in read.texts(class_="note")
     assert read.all(tag="svg") == []
-    assert check(page(ranked("a"))).all(tag="svg") == []
+    assert check(html_page(ranked("a"))).all(tag="svg") == []
 
 
 def many(n, size, thought=0):
@@ -411,7 +411,7 @@ def many(n, size, thought=0):
 
 def test_a_hundred_long_passages_are_under_500_kb_and_keep_their_evidence():
     ranking = many(100, 11_000, thought=3_000)
-    html = page(ranking)
+    html = html_page(ranking)
     assert len(html.encode()) < 500_000
     read = check(html)
     quoted = [one.evidence for one in ranking.passages]
@@ -435,7 +435,7 @@ def test_a_hundred_long_passages_are_under_500_kb_and_keep_their_evidence():
 
 def test_a_thousand_passages_of_usual_length_are_under_2_mb():
     ranking = many(1000, 440, thought=20)
-    html = page(ranking)
+    html = html_page(ranking)
     assert len(html.encode()) < 2_000_000
     assert len(check(html).all(class_="way")) == 1000
 
@@ -453,7 +453,7 @@ def contrast(one, other):
 
 @pytest.mark.parametrize("scheme", [0, 1])
 def test_both_schemes_can_be_read(scheme):
-    rules = re.findall(r":root \{(.*?)\}", page(ranked("a", "b")), re.DOTALL)[scheme]
+    rules = re.findall(r":root \{(.*?)\}", html_page(ranked("a", "b")), re.DOTALL)[scheme]
     colours = dict(re.findall(r"--([\w-]+): (#\w{6});", rules))
     for paper in ("paper", "tint"):
         for ink in ("ink", "soft", "accent", "up", "down"):
@@ -504,21 +504,21 @@ def kept(run, tmp_path):
     _, out, _ = run(*ASK, "--json")
     (tmp_path / "ranking.json").write_text(out)
     ranking = Ranking.from_json(out)
-    runs().put(ranking.run, ranking.to_json())
+    run_store().put(ranking.run, ranking.to_json())
     return ranking
 
 
 def test_explain_tells_all_of_a_run_or_of_a_passage(run, tmp_path, kept):
     code, out, err = run("explain", kept.run)
-    assert (code, out, err) == (0, explained(kept, "") + "\n", "")
+    assert (code, out, err) == (0, explain_text(kept, "") + "\n", "")
     assert run("explain", str(tmp_path / "ranking.json")) == (code, out, err)
-    assert run("explain", kept.run, "ticks")[1] == explained(kept, "ticks") + "\n"
+    assert run("explain", kept.run, "ticks")[1] == explain_text(kept, "ticks") + "\n"
 
 
 def test_explain_writes_the_page(run, tmp_path, kept):
     path = tmp_path / "why.html"
     assert run("explain", kept.run, "--html", str(path)) == (0, "", f"the page is in {path}\n")
-    assert path.read_text() == page(kept)
+    assert path.read_text() == html_page(kept)
 
 
 def test_explain_steers_no_terminal(run, tmp_path):
@@ -619,7 +619,7 @@ def test_a_blend_is_told(run, tmp_path):
     own = Ranking.from_json(out).steps[0].reply.scores[4]
     score = rf"score -?\d\.\d{{4}}, of the policy's score {own:.4f} and, with weight 0\.5, the rank"
     assert re.search(score, told)
-    read = check(page(Ranking.from_json(out)))
+    read = check(html_page(Ranking.from_json(out)))
     assert "with weight 0.500 the ranks as given" in " ".join(read.texts(class_="note"))
 
 

@@ -5,8 +5,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rearank_agent.search.chunk import LEAST, MOST, Heading, Page, cut, headings, size
-from rearank_agent.search.extract import LARGEST, Note, Reading, read
+from rearank_agent.search.chunk import (
+    MAX_WORDS,
+    MIN_WORDS,
+    Document,
+    Heading,
+    chunk_document,
+    count_words,
+    headings,
+)
+from rearank_agent.search.extract import MAX_BYTES, Extraction, Note, extract
 
 SENTENCE = "The pump in the cellar failed after nine hours of rain. "  # 11 words
 
@@ -16,7 +24,7 @@ def file(tmp_path):
     def write(name, content):
         path = tmp_path / name
         path.write_bytes(content.encode() if isinstance(content, str) else content)
-        return read(path)
+        return extract(path)
 
     return write
 
@@ -29,7 +37,7 @@ def rows(reading):
 
 
 def page(text, prose=True):
-    return Page(text, range(1, text.count("\n") + 2), headings(text) if prose else {}, prose)
+    return Document(text, range(1, text.count("\n") + 2), headings(text) if prose else {}, prose)
 
 
 BLOCKS = ["", "  ", "# One", "## Two", "Title\n=====", "```\n# no\n```", "x = 1\n    y = 2"]
@@ -49,7 +57,7 @@ def test_pieces_are_the_text_in_order_and_nothing_twice(parts, gap, prose):
     text = gap.join(parts)
     lines = text.split("\n")
     at = 0
-    for piece in cut(page(text, prose)):
+    for piece in chunk_document(page(text, prose)):
         start = text.index(piece.text, at)
         assert not text[at:start].strip(), "only blank space is left out"
         at = start + len(piece.text)
@@ -57,21 +65,21 @@ def test_pieces_are_the_text_in_order_and_nothing_twice(parts, gap, prose):
         assert piece.end == text.count("\n", 0, at) + 1
         assert lines[piece.start - 1].strip()
         assert lines[piece.end - 1].strip()
-        assert size(" ".join(piece.text.split())) <= MOST
+        assert count_words(" ".join(piece.text.split())) <= MAX_WORDS
     assert not text[at:].strip()
 
 
 @given(blocks, st.booleans())
 def test_ids_made_of_lines_and_part_are_unique(parts, prose):
-    pieces = cut(page("\n".join(parts), prose))
+    pieces = chunk_document(page("\n".join(parts), prose))
     assert len({(piece.start, piece.end, piece.part) for piece in pieces}) == len(pieces)
 
 
 @given(st.lists(st.integers(1, 60), min_size=1, max_size=30))
 def test_paragraphs_are_merged_until_they_are_long_enough(lengths):
     text = "\n\n".join(SENTENCE * length for length in lengths)
-    sizes = [size(piece.text) for piece in cut(page(text))]
-    assert all(LEAST <= words <= MOST for words in sizes[:-1])
+    sizes = [count_words(piece.text) for piece in chunk_document(page(text))]
+    assert all(MIN_WORDS <= words <= MAX_WORDS for words in sizes[:-1])
     assert sum(sizes) == 11 * sum(lengths)
 
 
@@ -122,7 +130,7 @@ def test_scripts_without_spaces_are_measured_too(file):
     pieces = file("a.txt", text).pieces
     assert "".join(piece.text for piece in pieces) == text
     assert all(piece.text.endswith("。") for piece in pieces)
-    assert all(LEAST <= size(piece.text) <= MOST for piece in pieces)
+    assert all(MIN_WORDS <= count_words(piece.text) <= MAX_WORDS for piece in pieces)
     assert [piece.part for piece in pieces] == list(range(1, len(pieces) + 1))
 
 
@@ -137,14 +145,14 @@ def test_one_line_without_end_takes_seconds_and_stays_in_bounds(file, name, cont
     start = perf_counter()
     reading = file(name, content)
     assert perf_counter() - start < 20
-    assert all(len(piece.text) <= MOST * 20 for piece in reading.pieces)
+    assert all(len(piece.text) <= MAX_WORDS * 20 for piece in reading.pieces)
 
 
 def test_line_ends_and_byte_order_mark(file):
     assert rows(file("a.txt", b"\xef\xbb\xbfone\r\ntwo\rthree\n")) == [
         (1, 3, 1, "", "one\ntwo\nthree")
     ]
-    assert file("b.txt", "") == file("c.md", " \n\t\n") == Reading()
+    assert file("b.txt", "") == file("c.md", " \n\t\n") == Extraction()
 
 
 @pytest.mark.parametrize(
@@ -161,24 +169,24 @@ def test_line_ends_and_byte_order_mark(file):
     ],
 )
 def test_what_is_not_text_by_its_content(file, name, content, note):
-    assert file(name, content) == Reading(notes=(note,))
+    assert file(name, content) == Extraction(notes=(note,))
 
 
 def test_too_large(tmp_path):
     path = tmp_path / "a.txt"
     with path.open("wb") as file:
         file.write(b"pump")
-        file.truncate(LARGEST + 1)
+        file.truncate(MAX_BYTES + 1)
         file.seek(0)
         file.write(b"x" * 9000)
-    assert read(path) == Reading(notes=(Note("large", "is larger than 64 MiB"),))
+    assert extract(path) == Extraction(notes=(Note("large", "is larger than 64 MiB"),))
 
 
 def test_what_may_be_better_next_time_does_not_last(tmp_path, monkeypatch):
-    gone = read(tmp_path / "gone.txt")
-    assert gone == Reading((), (Note("vanished", "was gone before it was read"),), lasting=False)
+    gone = extract(tmp_path / "gone.txt")
+    assert gone == Extraction((), (Note("vanished", "was gone before it was read"),), lasting=False)
     (tmp_path / "link.txt").symlink_to("gone.txt")
-    (note,) = read(tmp_path / "link.txt").notes
+    (note,) = extract(tmp_path / "link.txt").notes
     assert note.kind == "unreadable", "a link that took a file's place is not followed"
 
 
@@ -226,7 +234,7 @@ def test_html_headings_are_titles(file):
 @pytest.mark.parametrize("name", ["a.pdf", "a.docx", "a.pptx", "a.xlsx"])
 def test_without_the_extra_the_pip_line_is_named(file, monkeypatch, name):
     monkeypatch.setitem(sys.modules, "markitdown", None)
-    assert file(name, b"%PDF") == Reading(
+    assert file(name, b"%PDF") == Extraction(
         (),
         (Note("extra", f"needs: {sys.executable} -m pip install 'rearank-agent[docs]'"),),
         lasting=False,

@@ -138,8 +138,8 @@ def test_a_path_is_resolved_only_inside(folder, tmp_path):
 def reads(monkeypatch):
     from rearank_agent.search import library
 
-    read, seen = library.read, []
-    monkeypatch.setattr(library, "read", lambda path: (seen.append(path.name), read(path))[1])
+    read, seen = library.extract, []
+    monkeypatch.setattr(library, "extract", lambda path: (seen.append(path.name), read(path))[1])
     return seen
 
 
@@ -169,14 +169,14 @@ def test_a_kept_index_gives_the_same_answer(search):
 def test_a_file_that_vanishes_is_said_and_loses_nothing(search, folder, monkeypatch):
     from rearank_agent.search import library
 
-    read = library.read
+    read = library.extract
 
     def vanish(path):
         if path.name == "dogs.txt":
             path.unlink()
         return read(path)
 
-    monkeypatch.setattr(library, "read", vanish)
+    monkeypatch.setattr(library, "extract", vanish)
     found = search("flea dogs")
     assert places(found) == ["docs/fleas.md:1-5"]
     assert [(fault.kind, fault.ids) for fault in found.faults] == [

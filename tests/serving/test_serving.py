@@ -10,9 +10,9 @@ from pathlib import Path
 
 from helpers.terminal import PROGRAM
 from rearank_agent import Passage, Reranker, policy
-from rearank_agent.listwise import ask
-from rearank_agent.listwise.answer_format import begin_answer, identifiers
-from rearank_agent.llm.vllm import Endpoint
+from rearank_agent.listwise import build_prompt
+from rearank_agent.listwise.answer_format import answer_prefix, answer_regex
+from rearank_agent.llm.vllm import VLLMModel
 from rearank_agent.policies.votes import Votes
 from rearank_agent.types import Task
 
@@ -67,20 +67,22 @@ async def test_an_answer_alone_is_bound_to_the_window_s_identifiers(serving):
         Passage(str(i), text) for i, text in enumerate(TEXTS[:7]))), tuple(range(7)))  # fmt: skip
     assert reply.faults[0].kind == "reasked"
     assert reply.usage.calls == 2
-    asked = ask(QUERY, [Passage("a", "x"), Passage("b", "y"), Passage("c", "z")])
-    last = {"role": "assistant", "content": begin_answer("so [2] is")}
+    asked = build_prompt(QUERY, [Passage("a", "x"), Passage("b", "y"), Passage("c", "z")])
+    last = {"role": "assistant", "content": answer_prefix("so [2] is")}
     said = await judge.chat.say(
         "r", (*asked.messages, last), [], max_tokens=60,
         extra_body={"add_generation_prompt": False, "continue_final_message": True,
-                    "structured_outputs": {"regex": identifiers(3)}},
+                    "structured_outputs": {"regex": answer_regex(3)}},
     )  # fmt: skip
-    assert re.fullmatch(identifiers(3), said.text)
+    assert re.fullmatch(answer_regex(3), said.text)
 
 
 async def test_the_server_counts_as_it_bills(serving):
     judge = tiny(think=False)
     endpoint = await judge.chat.endpoint()
-    messages = ask(QUERY, [Passage("a", TEXTS[0]), Passage("b", TEXTS[1])], think=False).messages
+    messages = build_prompt(
+        QUERY, [Passage("a", TEXTS[0]), Passage("b", TEXTS[1])], think=False
+    ).messages
     said = await judge.chat.say("r", messages, [], max_tokens=4)
     assert await endpoint.tokens(messages) == said.usage.prompt_tokens
     assert (await endpoint.served()).length == 4096
@@ -202,4 +204,4 @@ async def test_a_server_killed_in_the_middle_and_started_again(serving):
     await asyncio.to_thread(serving.start)
     again = await reranker.rerank(QUERY, TEXTS)
     assert not again.partial
-    assert isinstance(await reranker.policy.chat.model(), Endpoint)
+    assert isinstance(await reranker.policy.chat.model(), VLLMModel)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from mcp.types import CallToolResult, ImageContent, TextContent
 from pydantic import BaseModel, RootModel
 
-from rearank_agent.tool_results.lists import listlike
+from rearank_agent.tool_results.lists import find_list
 from rearank_agent.types import Passage
 
 A = {"title": "Fleas", "text": "Fleas bite.", "url": "https://a.org"}
@@ -186,7 +186,7 @@ FORMS = {
 @pytest.mark.parametrize(("result", "passages", "arranged"), FORMS.values(), ids=FORMS)
 def test_forms(result, passages, arranged):
     before = deepcopy(result)
-    found = listlike(result)
+    found = find_list(result)
     assert found.passages == passages
     assert found.arranged([2, 0]) == arranged
     assert type(found.arranged([2, 0])) is type(result)
@@ -259,13 +259,13 @@ NOTHING["dataclass that cannot be copied"] = STUBBORN
 
 @pytest.mark.parametrize("result", NOTHING.values(), ids=NOTHING)
 def test_no_list(result):
-    assert listlike(result) is None
+    assert find_list(result) is None
 
 
 def test_iterators_are_not_consumed():
     lines = iter("ab")
-    assert listlike(lines) is None
-    assert listlike({"results": lines}) is None
+    assert find_list(lines) is None
+    assert find_list({"results": lines}) is None
     assert list(lines) == ["a", "b"]
 
 
@@ -296,7 +296,7 @@ ITEMS = [
 
 @pytest.mark.parametrize(("item", "passage"), ITEMS)
 def test_what_an_item_says(item, passage):
-    found = listlike([item, A])
+    found = find_list([item, A])
     assert found.passages == (passage, Passage("2", A["text"], A["title"], place=A["url"]))
     assert [one is item for one in found.arranged([1, 0])] == [False, True]
 
@@ -333,7 +333,7 @@ def test_the_same_order_gives_the_same_result(items, data):
         (("data", "hits"), {"data": Hits.model_construct(query="q", hits=items)}),
     ]  # fmt: skip
     path, result = data.draw(st.sampled_from(forms))
-    found = listlike(result)
+    found = find_list(result)
     assert found.arranged(range(len(items))) == result
     order = data.draw(st.permutations(range(len(items))))
     arranged = items_of(found.arranged(order), path)
@@ -343,23 +343,23 @@ def test_the_same_order_gives_the_same_result(items, data):
 @given(RECORDS, st.sampled_from([None, 1, 2, "\t"]), st.booleans())
 def test_the_same_order_gives_the_same_json(items, indent, ascii_only):
     result = json.dumps({"results": items, "n": 1}, indent=indent, ensure_ascii=ascii_only)
-    arranged = listlike(result).arranged(range(len(items)))
+    arranged = find_list(result).arranged(range(len(items)))
     assert json.loads(arranged) == json.loads(result)
     if not ascii_only:
         assert arranged == result
     lines = "".join(json.dumps(item, ensure_ascii=ascii_only) + "\n" for item in items)
-    assert listlike(lines).arranged(range(len(items))) == lines
+    assert find_list(lines).arranged(range(len(items))) == lines
 
 
 @given(VALUES)
 def test_any_value_is_read_or_not_and_stays_as_it_was(value):
     before = repr(value)  # nan is not equal to nan, but looks the same
     for result in (value, json.dumps(value), [block(json.dumps(value))]):
-        found = listlike(result)
+        found = find_list(result)
         if found:
             same = found.arranged(range(len(found.items)))
             assert type(same) is type(result)
             assert [p.id for p in found.passages] == [str(n + 1) for n in range(len(found.items))]
-    found = listlike(value)
+    found = find_list(value)
     assert found is None or repr(found.arranged(range(len(found.items)))) == before
     assert repr(value) == before

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rearank_agent.tool_results.lists import listlike
-from rearank_agent.tool_results.text_list import Outline, outline
+from rearank_agent.tool_results.lists import find_list
+from rearank_agent.tool_results.text_list import TextList, find_text_list
 
 A, B = "A flea jumps.\n   It leaps 20 cm.", "Dogs bark."
 
@@ -37,8 +37,8 @@ LISTS = {
 def test_a_list_is_found(name):
     head, entries, between, end = LISTS[name]
     text = f"{head}{between.join(entries)}{end}"
-    assert outline(text) == Outline(head, tuple(entries), between, end)
-    found = listlike([{"type": "text", "text": text}])
+    assert find_text_list(text) == TextList(head, tuple(entries), between, end)
+    found = find_list([{"type": "text", "text": text}])
     assert [one.text for one in found.passages] == entries
     turned = f"{head}{between.join(entries[::-1])}{end}"
     assert found.arranged([1, 0]) == [{"type": "text", "text": turned}]
@@ -59,15 +59,15 @@ PROSE = {
 
 @pytest.mark.parametrize("name", PROSE)
 def test_prose_is_no_list(name):
-    assert outline(PROSE[name]) is None
-    assert listlike(PROSE[name]) is None
+    assert find_text_list(PROSE[name]) is None
+    assert find_list(PROSE[name]) is None
 
 
 def test_a_text_in_a_field_that_is_called_a_result_is_read():
-    assert listlike({"result": "1. a\n2. b"}).arranged([1, 0]) == {"result": "2. b\n1. a"}
-    assert listlike({"advice": "1. a\n2. b"}) is None
+    assert find_list({"result": "1. a\n2. b"}).arranged([1, 0]) == {"result": "2. b\n1. a"}
+    assert find_list({"advice": "1. a\n2. b"}) is None
     rows = {"result": '[{"text": "a"}, {"text": "b"}]'}
-    assert listlike(rows).arranged([1]) == {"result": '[{"text": "b"}]'}
+    assert find_list(rows).arranged([1]) == {"result": '[{"text": "b"}]'}
 
 
 @given(st.text(st.sampled_from("12.[]#-*:\r\n\t ab/\u2028"), max_size=60))
@@ -75,7 +75,7 @@ def test_any_text_keeps_its_words(text):
     def words(text):
         return "".join(text.split()).translate(dict.fromkeys(map(ord, "-*_=")))
 
-    if found := outline(text):
+    if found := find_text_list(text):
         assert len(found.entries) > 1
         assert all(entry.strip() for entry in found.entries)
         assert words(found.written(found.entries)) == words(text)

@@ -7,11 +7,11 @@ import torch
 
 from rearank_training.embedded.plackett_luce import (
     advantages,
-    drift,
-    likely,
+    kl_estimate,
     list_mle,
     listwise,
-    sampled,
+    log_probability,
+    sample_orders,
 )
 
 LOGITS = torch.tensor([1.0, 0.0, -0.5])
@@ -27,10 +27,10 @@ def by_hand(logits, order):
 
 def test_the_likelihood_is_the_products_and_sums_to_one():
     orders = torch.tensor(list(permutations(range(3))))
-    found = likely(LOGITS, orders, 3).exp()
+    found = log_probability(LOGITS, orders, 3).exp()
     assert found.tolist() == pytest.approx([by_hand(LOGITS, o) for o in permutations(range(3))])
     assert found.sum().item() == pytest.approx(1)
-    first = likely(LOGITS, orders, 1).exp()
+    first = log_probability(LOGITS, orders, 1).exp()
     assert first.tolist() == pytest.approx(
         [torch.softmax(LOGITS, 0)[o[0]].item() for o in permutations(range(3))]
     )
@@ -38,13 +38,13 @@ def test_the_likelihood_is_the_products_and_sums_to_one():
 
 def test_samples_follow_the_policy():
     noise = torch.Generator().manual_seed(0)
-    orders = Counter(map(tuple, sampled(LOGITS, 20_000, noise).tolist()))
+    orders = Counter(map(tuple, sample_orders(LOGITS, 20_000, noise).tolist()))
     for order in permutations(range(3)):
         assert orders[order] / 20_000 == pytest.approx(by_hand(LOGITS, order), abs=0.012)
 
 
 def test_the_same_noise_gives_the_same_orders():
-    again = [sampled(LOGITS, 5, torch.Generator().manual_seed(3)).tolist() for _ in range(2)]
+    again = [sample_orders(LOGITS, 5, torch.Generator().manual_seed(3)).tolist() for _ in range(2)]
     assert again[0] == again[1]
 
 
@@ -55,8 +55,8 @@ def test_advantages():
 
 def test_drift_is_nothing_where_nothing_changed_and_never_below():
     now = torch.tensor([-3.0, -2.0])
-    assert drift(now, now).item() == 0
-    assert drift(now, torch.tensor([-1.0, -4.0])).item() == pytest.approx(
+    assert kl_estimate(now, now).item() == 0
+    assert kl_estimate(now, torch.tensor([-1.0, -4.0])).item() == pytest.approx(
         (math.exp(2) - 3 + math.exp(-2) + 1) / 2
     )
 
@@ -76,5 +76,5 @@ def test_the_gradient_raises_what_was_worth_more():
     logits = LOGITS.clone().requires_grad_()
     orders = torch.tensor([[2, 1, 0], [0, 1, 2]])
     worth = torch.tensor([1.0, 0.0])
-    (-(advantages(worth) * likely(logits, orders, 3)).mean()).backward()
+    (-(advantages(worth) * log_probability(logits, orders, 3)).mean()).backward()
     assert logits.grad[2] < 0 < logits.grad[0]

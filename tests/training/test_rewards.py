@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rearank_agent.errors import InputError
-from rearank_agent.listwise import say
+from rearank_agent.listwise import write_reply
 from rearank_training.rows.rewards import (
     REWARDS,
     Ndcg,
@@ -18,8 +18,8 @@ from rearank_training.rows.rewards import (
     Rearank,
     Recall,
     RelativeNdcg,
-    named,
     relative_ndcg,
+    reward_by_name,
 )
 
 SECOND = 1 / log2(3)  # the discount of rank 2; that of rank 3 is 1 / 2
@@ -28,7 +28,7 @@ START = 2 * SECOND + 1 / 2
 BEST = 2 + SECOND
 
 THOUGHT = "<think>\n[2] says it.\n</think>\n"
-BEST_REPLY = say([1, 2, 0], "[2] says it.")
+BEST_REPLY = write_reply([1, 2, 0], "[2] says it.")
 
 
 @pytest.mark.parametrize(
@@ -75,9 +75,9 @@ def test_the_depth_of_relative_ndcg():
     ],
 )
 def test_orders_by_hand(name, order, worth):
-    reward = named(name)
+    reward = reward_by_name(name)
     assert reward.of_orders([order, order], GRADES) == pytest.approx([worth, worth])
-    assert reward([say(order, "a thought")], grades=[GRADES]) == pytest.approx([worth])
+    assert reward([write_reply(order, "a thought")], grades=[GRADES]) == pytest.approx([worth])
 
 
 def test_parameters():
@@ -115,15 +115,19 @@ def test_equal_gains_stay_as_they_stand_in_the_best_order_of_rbo():
     ],
 )
 def test_the_form_of_a_reply(reply, tags, complete):
-    assert named("tags")([reply], grades=[GRADES]) == [tags]
-    assert named("complete_list")([reply], grades=[GRADES]) == [complete]
+    assert reward_by_name("tags")([reply], grades=[GRADES]) == [tags]
+    assert reward_by_name("complete_list")([reply], grades=[GRADES]) == [complete]
 
 
 @pytest.mark.parametrize(
     ("reply", "rearank", "reasonrank"),
     [
         (BEST_REPLY, 1.0, 1.3),
-        (say([0, 1, 2], "a thought"), 0.2, named("reasonrank").of_order((0, 1, 2), GRADES)),
+        (
+            write_reply([0, 1, 2], "a thought"),
+            0.2,
+            reward_by_name("reasonrank").of_order((0, 1, 2), GRADES),
+        ),
         ("<answer>[2] > [3] > [1]</answer>", 0.9, -1),
         (f"{THOUGHT}<answer>[2] > [3]</answer>", 0.9, 0),
         (f"{THOUGHT}<answer>nothing</answer>", 0.1, 0),
@@ -132,7 +136,7 @@ def test_the_form_of_a_reply(reply, tags, complete):
 )
 def test_the_published_sums(reply, rearank, reasonrank):
     assert Rearank()([reply], grades=[GRADES]) == pytest.approx([rearank])
-    assert named("reasonrank")([reply], grades=[GRADES]) == pytest.approx([reasonrank])
+    assert reward_by_name("reasonrank")([reply], grades=[GRADES]) == pytest.approx([reasonrank])
 
 
 def test_a_reply_without_an_answer_keeps_the_first_order():
@@ -141,7 +145,7 @@ def test_a_reply_without_an_answer_keeps_the_first_order():
 
 
 def test_a_batch_as_trl_gives_it():
-    chats = [[{"role": "assistant", "content": say(order)}] for order in ([0, 1], [1, 0])]
+    chats = [[{"role": "assistant", "content": write_reply(order)}] for order in ([0, 1], [1, 0])]
     columns = {
         "prompts": [[{"role": "user", "content": "rank"}]] * 2,
         "completion_ids": [[1], [2]],
@@ -162,14 +166,16 @@ def test_names():
     ]  # fmt: skip
     assert all(reward.__name__ == name for name, reward in REWARDS.items())
     with pytest.raises(InputError, match="no reward 'mrr'; there are: relative_ndcg, ndcg"):
-        named("mrr")
+        reward_by_name("mrr")
 
 
 @pytest.mark.parametrize("name", REWARDS)
 def test_a_reward_comes_back_from_a_pickle(name):
-    again = pickle.loads(pickle.dumps(named(name)))
-    assert again == named(name)
-    assert again([BEST_REPLY], grades=[GRADES]) == named(name)([BEST_REPLY], grades=[GRADES])
+    again = pickle.loads(pickle.dumps(reward_by_name(name)))
+    assert again == reward_by_name(name)
+    assert again([BEST_REPLY], grades=[GRADES]) == reward_by_name(name)(
+        [BEST_REPLY], grades=[GRADES]
+    )
 
 
 SETS = st.lists(st.integers(-1, 3), min_size=1, max_size=25)
@@ -186,16 +192,21 @@ def test_what_holds_of_every_order(case):
     can_gain = any(gain > 0 for gain in gains) and Ndcg().of_order(first, gains) < 1
     assert reward.of_order(best, gains) == can_gain
     for name in ("ndcg", "recall", "rbo"):
-        assert 0 <= named(name).of_order(order, gains) <= 1 + 1e-12
-        assert named(name).of_order(best, gains) >= named(name).of_order(order, gains) - 1e-12
+        assert 0 <= reward_by_name(name).of_order(order, gains) <= 1 + 1e-12
+        assert (
+            reward_by_name(name).of_order(best, gains)
+            >= reward_by_name(name).of_order(order, gains) - 1e-12
+        )
 
 
 @given(SETS.flatmap(lambda gains: st.tuples(st.just(gains), st.permutations(range(len(gains))))))
 def test_a_reply_is_worth_the_order_it_says(case):
     gains, order = case
     for name in ("relative_ndcg", "ndcg", "recall", "rbo", "reasonrank"):
-        reward = named(name)
-        assert reward([say(order, "a thought")], grades=[gains]) == [reward.of_order(order, gains)]
+        reward = reward_by_name(name)
+        assert reward([write_reply(order, "a thought")], grades=[gains]) == [
+            reward.of_order(order, gains)
+        ]
 
 
 @given(st.text(), SETS)

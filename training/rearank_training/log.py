@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from rearank_agent.files import unwritable, write
+from rearank_agent.files import write_error, write_text
 
 __all__ = ["LOG", "append", "cut"]
 
@@ -25,9 +25,9 @@ def append(log: Path, line: Mapping[str, Any]) -> None:
         with log.open("a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
     except OSError as error:
-        raise unwritable(log, error) from None
+        raise write_error(log, error) from None
 
 
 def cut(log: Path, count: int) -> None:
     """Leave the first lines alone: what came after the checkpoint is done again."""
-    write(log, log.read_text(encoding="utf-8").splitlines(keepends=True)[:count])
+    write_text(log, log.read_text(encoding="utf-8").splitlines(keepends=True)[:count])

@@ -15,12 +15,12 @@ from typer.core import TyperGroup
 
 from rearank_agent.cli.options import with_options
 from rearank_agent.errors import InputError, require
-from rearank_agent.redact import discreet
-from rearank_evals.cli.options import FIRST, Choosing, Measuring
+from rearank_agent.redact import redact
+from rearank_evals.cli.options import FIRST, CollectionOptions, SystemOptions
 
 if TYPE_CHECKING:
     from rearank_evals.runs.run import System, Trial
-    from rearank_evals.runs.run_folder import Entry
+    from rearank_evals.runs.run_folder import ReportEntry
 
 _AT_ONCE = 16
 
@@ -68,12 +68,12 @@ def run(
         ),
     ],
     *,
-    judging: Measuring,
+    judging: SystemOptions,
     blend: Annotated[
         float | None,
         typer.Option(min=0, help="How much the first stage counts.  \\[as the policy recommends]"),
     ] = None,
-    choosing: Choosing,
+    choosing: CollectionOptions,
     shuffle: Annotated[
         int, typer.Option(min=0, max=100, help="Repeat so often with shuffled candidates.")
     ] = 0,
@@ -119,7 +119,11 @@ def run(
 
 
 def _planned(
-    folder: Path, names: list[str], choosing: Choosing, systems: list[System], shuffles: int
+    folder: Path,
+    names: list[str],
+    choosing: CollectionOptions,
+    systems: list[System],
+    shuffles: int,
 ) -> list[Trial]:
     from rearank_evals.runs.trials import trials
 
@@ -130,16 +134,16 @@ def _planned(
     ]
 
 
-def _run(planned: Sequence[Trial], at_once: int | None) -> tuple[list[Entry], bool]:
+def _run(planned: Sequence[Trial], at_once: int | None) -> tuple[list[ReportEntry], bool]:
     """Run all trials; what is left for the report, and whether a query ended before its time."""
     from rearank_agent.reranker import run_sync
-    from rearank_evals.cli.output import Watch, progress
+    from rearank_evals.cli.output import ProgressWatch, progress_bars
     from rearank_evals.runs.run import run
 
     partial = False
-    with progress() as bars:
+    with progress_bars() as bars:
         for trial in planned:
-            watch = Watch(trial, bars)
+            watch = ProgressWatch(trial, bars)
             usual = _AT_ONCE if trial.system.reranker.policy.window else 1
             try:
                 mended = run_sync(run(trial, at_once or usual, watch))
@@ -152,20 +156,24 @@ def _run(planned: Sequence[Trial], at_once: int | None) -> tuple[list[Entry], bo
 
 
 def _report(
-    folder: Path, entries: Sequence[Entry], wanted: Sequence[Any], baseline: str, as_json: bool
+    folder: Path,
+    entries: Sequence[ReportEntry],
+    wanted: Sequence[Any],
+    baseline: str,
+    as_json: bool,
 ) -> None:
-    from rearank_agent.cli.output import waiting
-    from rearank_evals.cli.output import show
+    from rearank_agent.cli.output import progress_bar
+    from rearank_evals.cli.output import print_report
     from rearank_evals.evaluate import evaluate
     from rearank_evals.report.write import write_report
 
-    with waiting("statistics and report"):
+    with progress_bar("statistics and report"):
         report, details = evaluate(folder, entries, wanted, baseline, _command())
         write_report(folder, report, details)
     if as_json:
         print(json.dumps(report, ensure_ascii=False))
     else:
-        show(report, details)
+        print_report(report, details)
     print(f"report: {folder / 'report.html'}", file=sys.stderr)
 
 
@@ -223,7 +231,7 @@ def _ready() -> None:
 
 def _command() -> str:
     """What was typed, without secrets."""
-    return discreet(shlex.join(["rearank-agent", *sys.argv[1:]]))
+    return redact(shlex.join(["rearank-agent", *sys.argv[1:]]))
 
 
 def _folder(name: str, told: str) -> Path:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from rearank_agent.cli.complete import policies, schedules
-from rearank_agent.cli.policy_options import MODELS, Asking
+from rearank_agent.cli.policy_options import MODELS, PolicyOptions
 from rearank_agent.errors import InputError
 
 if TYPE_CHECKING:
@@ -20,13 +20,13 @@ if TYPE_CHECKING:
     from rearank_agent.policies.protocol import Policy
     from rearank_evals.runs.run import System
 
-__all__ = ["FIRST", "Choosing", "Measuring"]
+__all__ = ["FIRST", "CollectionOptions", "SystemOptions"]
 
 FIRST = "first-stage"
 
 
 @dataclass(frozen=True)
-class Measuring(Asking):
+class SystemOptions(PolicyOptions):
     """Which policies are measured, and how they are asked."""
 
     policy: Annotated[
@@ -99,13 +99,13 @@ def _usual(judge: Policy) -> str:
     """The paper's schedule for a policy that orders: its windows, a half of one further each."""
     if judge.scores or judge.window is None:
         return "auto"
-    from rearank_agent.schedules import halfway
+    from rearank_agent.schedules import half_sliding
 
-    return halfway(judge.window).name
+    return half_sliding(judge.window).name
 
 
 @dataclass(frozen=True)
-class Choosing:
+class CollectionOptions:
     """Which queries are ranked, and which candidates they have."""
 
     depth: Annotated[int, typer.Option(min=1, help="Candidates of a query.")] = 100
@@ -139,19 +139,19 @@ class Choosing:
 
     def collections(self, names: list[str]) -> Iterator[tuple[Collection, FirstStage]]:
         """The collections of these names with the queries that are wanted, and their candidates."""
-        from rearank_agent.cli.output import waiting
+        from rearank_agent.cli.output import progress_bar
         from rearank_agent.data.first_stage import first_stage
-        from rearank_agent.data.names import chosen, collections
+        from rearank_agent.data.load import load_collections, select_queries
 
         if self.first_stage and self.bm25:
             raise InputError("the first stage is a TREC run or BM25's, not both")
-        with waiting("reading the collections"):
-            found = collections(names)
+        with progress_bar("reading the collections"):
+            found = load_collections(names)
         if self.first_stage and len(found) > 1:
             raise InputError("a TREC run is of one collection; name one")
         wanted = self._wanted() if self.queries else None
-        for one in [chosen(one, self.limit, wanted) for one in found]:
-            with waiting(f"the first stage of {one.name}"):
+        for one in [select_queries(one, self.limit, wanted) for one in found]:
+            with progress_bar(f"the first stage of {one.name}"):
                 first = first_stage(one, self.depth, run=self.first_stage, language=self.bm25)
             yield one, first
 

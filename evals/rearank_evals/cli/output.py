@@ -25,17 +25,17 @@ _NAME = 14  # characters of a name beside a bar
 _EVERY = 10.0  # seconds between lines where there is no terminal
 
 
-class Watch:
+class ProgressWatch:
     """The queries done so far: their number, running nDCG@10 and faults."""
 
     def __init__(self, trial: Trial, show: Progress | None) -> None:
         self.trial, self.show = trial, show
-        from rearank_evals.report.numbers import brief
+        from rearank_evals.report.numbers import shorten_name
 
         shuffled = f", shuffle {trial.shuffle}" if trial.shuffle else ""
         names = trial.collection.name, trial.system.name
         self.title = f"{names[0]}, {names[1]}{shuffled}"
-        short = ", ".join(brief(name, _NAME) for name in names) + shuffled
+        short = ", ".join(shorten_name(name, _NAME) for name in names) + shuffled
         self.values: list[float] = []
         self.faults = self.partial = self.new = 0
         self.started = self.told = time.monotonic()
@@ -89,7 +89,7 @@ class Watch:
 
 
 @contextmanager
-def progress() -> Iterator[Progress | None]:
+def progress_bars() -> Iterator[Progress | None]:
     """Bars on stderr if it is a terminal, else None."""
     if not sys.stderr.isatty():
         yield None
@@ -103,9 +103,9 @@ def progress() -> Iterator[Progress | None]:
         yield bars
 
 
-def show(report: dict[str, Any], details: dict[str, Any]) -> None:
+def print_report(report: dict[str, Any], details: dict[str, Any]) -> None:
     """Print a table of the headline measure for every collection."""
-    from rearank_evals.report.numbers import hundred
+    from rearank_evals.report.numbers import format_measure
 
     console = Console(highlight=False, markup=False, emoji=False)
     for name, systems in report.items():
@@ -118,12 +118,19 @@ def show(report: dict[str, Any], details: dict[str, Any]) -> None:
         console.print()
     for system, one in details["macro"].items():
         low, high = one["interval"]
-        told = f"{hundred(one['value'])} ({hundred(low)} to {hundred(high)})"
+        told = f"{format_measure(one['value'])} ({format_measure(low)} to {format_measure(high)})"
         console.print(f"mean of {len(report)} collections, {system}: {told}")
 
 
 def _table(systems: dict[str, Any], about: dict[str, Any], details: dict[str, Any]) -> Table:
-    from rearank_evals.report.numbers import NOTHING, amount, hundred, p_value, signed, span
+    from rearank_evals.report.numbers import (
+        MISSING,
+        format_amount,
+        format_difference,
+        format_interval,
+        format_measure,
+        format_p,
+    )
 
     measure = details["measures"][0]
     table = Table(box=None, padding=(0, 2, 0, 0))
@@ -136,16 +143,16 @@ def _table(systems: dict[str, Any], about: dict[str, Any], details: dict[str, An
         blend = f" b={one['blend']:g}" if one["blend"] else ""
         table.add_row(
             f"{system}{blend}",
-            hundred(values[measure]),
-            span(one["intervals"][measure]),
-            signed(test["difference"]) if test else NOTHING,
-            p_value(test["p_holm"]) if test else NOTHING,
-            f"{test['wins']}/{test['ties']}/{test['losses']}" if test else NOTHING,
-            amount(one["cost"]["seconds"]),
+            format_measure(values[measure]),
+            format_interval(one["intervals"][measure]),
+            format_difference(test["difference"]) if test else MISSING,
+            format_p(test["p_holm"]) if test else MISSING,
+            f"{test['wins']}/{test['ties']}/{test['losses']}" if test else MISSING,
+            format_amount(one["cost"]["seconds"]),
         )
         if one["alone"]:
-            table.add_row(Text(f"{system} b=0", "dim"), hundred(one["alone"][measure]))
-    table.add_row(Text("perfect order", "dim"), hundred(about["perfect"][measure]))
+            table.add_row(Text(f"{system} b=0", "dim"), format_measure(one["alone"][measure]))
+    table.add_row(Text("perfect order", "dim"), format_measure(about["perfect"][measure]))
     return table
 
 

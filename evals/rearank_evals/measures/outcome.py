@@ -8,7 +8,7 @@ from statistics import fmean, median
 from typing import Any
 
 from rearank_agent.data.trec import Qrels
-from rearank_agent.policies.blend import own_scores
+from rearank_agent.policies.blend import policy_scores
 from rearank_agent.policies.protocol import best_first
 from rearank_agent.types import Fault, Ranking, Usage
 from rearank_evals.measures.rationale import rationale_measures
@@ -98,7 +98,7 @@ def outcome(records: Iterable[Ranking]) -> Outcome:
 def _alone(ranking: Ranking) -> tuple[str, ...] | None:
     """The passages by the policy's own scores, without the blend; None without scores."""
     ids = {ranked.was - 1: ranked.id for ranked in ranking.passages}
-    scores = own_scores(ranking.steps, len(ids))
+    scores = policy_scores(ranking.steps, len(ids))
     return tuple(ids[position] for position in best_first(scores)) if scores else None
 
 

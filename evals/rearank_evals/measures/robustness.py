@@ -11,12 +11,12 @@ from scipy.stats import kendalltau
 
 from rearank_agent.data.trec import Qrels, Run
 from rearank_evals.measures.official import means, per_query
-from rearank_evals.runs.run_folder import Saved
+from rearank_evals.runs.run_folder import RunFolder
 
 __all__ = ["robustness"]
 
 
-def robustness(shuffled: Sequence[Saved], qrels: Qrels, measure: Any) -> dict[str, Any] | None:
+def robustness(shuffled: Sequence[RunFolder], qrels: Qrels, measure: Any) -> dict[str, Any] | None:
     """What repetitions with shuffled candidates differ by; None without any.
 
     Returns:

@@ -22,7 +22,7 @@ from scipy.stats import bootstrap, ttest_rel
 
 from rearank_agent.errors import InputError
 
-__all__ = ["ENOUGH", "Comparison", "Macro", "against", "holm", "interval", "macro"]
+__all__ = ["ENOUGH", "Comparison", "Macro", "compare", "holm", "interval", "macro"]
 
 ENOUGH = 25
 """Queries below which a comparison is called small.
@@ -96,7 +96,7 @@ def interval(values: Sequence[float]) -> tuple[float, float]:
     return low, high
 
 
-def against(values: Mapping[str, Mapping[str, float]], baseline: str) -> dict[str, Comparison]:
+def compare(values: Mapping[str, Mapping[str, float]], baseline: str) -> dict[str, Comparison]:
     """Every system but the baseline, compared with it on the same queries.
 
     By the paired t-test, which agrees with the randomisation test on retrieval measures
@@ -152,7 +152,7 @@ def macro(
         baseline: one of the systems.
 
     Raises:
-        InputError: as `against`; or systems with other collections than the baseline.
+        InputError: as `compare`; or systems with other collections than the baseline.
     """
     _check(values, baseline, "collections")
     tables = [

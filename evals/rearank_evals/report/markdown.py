@@ -9,13 +9,13 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from rearank_agent.text import printable, short
-from rearank_evals.report import tables
-from rearank_evals.report.numbers import signed
+from rearank_agent.text import printable, shorten
+from rearank_evals.report import quality_tables, run_tables
+from rearank_evals.report.numbers import format_difference
 from rearank_evals.report.published import NOTE
-from rearank_evals.report.tables import Cell, Details, Report, Table
+from rearank_evals.report.table import Cell, Details, Report, Table, about, each, systems
 
-__all__ = ["markdown"]
+__all__ = ["markdown_report"]
 
 _CASES = 3  # of each side; the page has ten, with their passages
 _QUERY = 60  # characters
@@ -24,31 +24,31 @@ _HASH = 12  # characters of a checksum
 _ACTIVE = re.compile(r"([\\`*\[\]|~#$]|<(?=[a-zA-Z/!?])|&(?=[#\w]+;)|(?<!\w)_|_(?!\w))")
 
 
-def markdown(report: Report, details: Details) -> str:
+def markdown_report(report: Report, details: Details) -> str:
     """The whole document, from report.json and details.json as they were read."""
     parts = [part for section in _SECTIONS for part in section(report, details)]
     return "\n\n".join(parts) + "\n"
 
 
 def _quality(report: Report, details: Details) -> Iterator[str]:
-    measure, systems = details["measures"][0], tables.systems(report)
-    yield f"# {measure} of {_count(systems, 'system')} on {_count(report, 'collection')}"
+    measure = details["measures"][0]
+    yield f"# {measure} of {_count(systems(report), 'system')} on {_count(report, 'collection')}"
     yield (
         f"{details['date']}. Measures are shown x100; in brackets the interval that holds 95% of "
         "the bootstrap means over the queries. Bold is the highest in its column; “alone” is the "
         "policy without the first stage's ranks blended in, “perfect order” the best that could be "
         "made of the candidates. Queries that failed are in every mean."
     )
-    yield _printed(tables.quality(report, details))
+    yield _printed(quality_tables.quality(report, details))
     if len(details["measures"]) > 1:
         for collection in report:
             yield f"## All measures on {_safe(collection)}"
-            yield _printed(tables.measures(report, details, collection))
+            yield _printed(quality_tables.measures(report, details, collection))
 
 
 def _differences(report: Report, details: Details) -> Iterator[str]:
     measure = details["measures"][0]
-    table = tables.differences(report, details, measure)
+    table = quality_tables.differences(report, details, measure)
     if table.rows:
         yield f"## Differences against {_safe(details['baseline'])}"
         yield (
@@ -61,7 +61,7 @@ def _differences(report: Report, details: Details) -> Iterator[str]:
 
 def _published(report: Report, details: Details) -> Iterator[str]:
     for measure in details["measures"]:
-        table = tables.published(report, details, measure)
+        table = quality_tables.published(report, details, measure)
         if table.rows:
             yield f"## {measure}, beside published figures"
             yield NOTE
@@ -71,11 +71,11 @@ def _published(report: Report, details: Details) -> Iterator[str]:
 def _costs(report: Report, details: Details) -> Iterator[str]:
     yield "## Costs"
     yield "Means a query; seconds are the median query's."
-    yield _printed(tables.costs(report, details))
+    yield _printed(run_tables.costs(report, details))
 
 
 def _faults(report: Report, details: Details) -> Iterator[str]:
-    table = tables.faults(report, details)
+    table = run_tables.faults(report, details)
     yield "## Faults, beside quality"
     if table.rows:
         yield "What was mended, left out or failed. Nothing of it was dropped from the means."
@@ -85,7 +85,7 @@ def _faults(report: Report, details: Details) -> Iterator[str]:
 
 
 def _reasons(report: Report, details: Details) -> Iterator[str]:
-    table = tables.rationales(report, details)
+    table = run_tables.rationales(report, details)
     if table.rows:
         yield "## Rationales"
         yield (
@@ -94,7 +94,7 @@ def _reasons(report: Report, details: Details) -> Iterator[str]:
             "judgements stated."
         )
         yield _printed(table)
-    table = tables.shuffles(report, details)
+    table = run_tables.shuffles(report, details)
     if table.rows:
         yield "## Order of candidates"
         yield (
@@ -106,7 +106,7 @@ def _reasons(report: Report, details: Details) -> Iterator[str]:
 
 def _cases(report: Report, details: Details) -> Iterator[str]:
     lines = []
-    for collection, system, said in tables.each(report, details):
+    for collection, system, said in each(report, details):
         for side in ("wins", "losses"):
             cases = [_case(one) for one in (said.get(side) or [])[:_CASES]]
             if cases:
@@ -120,16 +120,16 @@ def _cases(report: Report, details: Details) -> Iterator[str]:
 
 
 def _case(one: Mapping[str, Any]) -> str:
-    moved = signed(one["value"] - one["baseline"], 1)
-    return f"{moved} “{_safe(short(one['query'], _QUERY))}” ({_safe(one['query_id'])})"
+    moved = format_difference(one["value"] - one["baseline"], 1)
+    return f"{moved} “{_safe(shorten(one['query'], _QUERY))}” ({_safe(one['query_id'])})"
 
 
 def _collections(report: Report, details: Details) -> Iterator[str]:
     yield "## Collections"
-    yield _printed(tables.collections(report, details))
+    yield _printed(run_tables.collections(report, details))
     notes = []
     for collection in report:
-        said = tables.about(details, collection)
+        said = about(details, collection)
         told = said.get("instruction")
         notes += [f"- {_safe(collection)}: the judges were told “{_safe(told)}”"] if told else []
         notes += [f"- {_safe(collection)}: {_safe(note)}" for note in said.get("notes") or []]

@@ -8,47 +8,50 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-__all__ = ["NOTHING", "amount", "brief", "hundred", "p_value", "signed", "span"]
+__all__ = [
+    "MISSING", "format_amount", "format_difference", "format_interval", "format_measure",
+    "format_p", "shorten_name",
+]  # fmt: skip
 
-NOTHING = "–"
+MISSING = "–"
 """Where there is no figure."""
 
 _LEAST_P = 0.001
 _SMALL = 0.1
 
 
-def hundred(value: float | None, digits: int = 2) -> str:
+def format_measure(value: float | None, digits: int = 2) -> str:
     """A measure, or a share, x100: 0.65547 is "65.55"."""
     if value is None:
-        return NOTHING
+        return MISSING
     text = f"{100 * value:.{digits}f}"
     return _minus(text) if text.strip("-0.") else text.lstrip("-")
 
 
-def signed(value: float | None, digits: int = 2) -> str:
+def format_difference(value: float | None, digits: int = 2) -> str:
     """A difference of measures x100 with its sign: "+14.97", "−2.10", "0.00"."""
     if value is None:
-        return NOTHING
+        return MISSING
     text = f"{100 * value:+.{digits}f}"
     return _minus(text) if text.strip("+-0.") else text[1:]
 
 
-def span(interval: Sequence[float] | None, sign: bool = False) -> str:
+def format_interval(interval: Sequence[float] | None, sign: bool = False) -> str:
     """An interval of measures x100: "61.2 to 69.4"; with `sign`, of differences."""
     if interval is None:
-        return NOTHING
-    write = signed if sign else hundred
+        return MISSING
+    write = format_difference if sign else format_measure
     return " to ".join(write(end, 1) for end in interval)
 
 
-def p_value(p: float | None) -> str:
+def format_p(p: float | None) -> str:
     """A probability to three places, without the zero that says nothing: "<.001", ".032"."""
     if p is None:
-        return NOTHING
+        return MISSING
     return "<.001" if p < _LEAST_P else f"{p:.3f}".removeprefix("0")
 
 
-def amount(value: float | None, digits: int | None = None) -> str:
+def format_amount(value: float | None, digits: int | None = None) -> str:
     """A count, or a mean of counts or seconds: "14,581", "21.3", "0.48", "0.0041".
 
     Args:
@@ -57,7 +60,7 @@ def amount(value: float | None, digits: int | None = None) -> str:
             figures of each.
     """
     if value is None:
-        return NOTHING
+        return MISSING
     if digits is None:
         digits = 0 if value == int(value) or abs(value) >= 100 else 1 if abs(value) >= 10 else 2
         if 0 < abs(value) < _SMALL:
@@ -65,7 +68,7 @@ def amount(value: float | None, digits: int | None = None) -> str:
     return _minus(f"{value:,.{digits}f}")
 
 
-def brief(name: str, most: int) -> str:
+def shorten_name(name: str, most: int) -> str:
     """A name in so many characters; those that begin alike are often told apart by their ends."""
     half = most // 2
     return name if len(name) <= most else f"{name[: half - 1]}…{name[-half:]}"

@@ -10,22 +10,24 @@ from collections.abc import Callable
 from functools import cache
 from typing import Any
 
-from rearank_agent.present.markup import template
-from rearank_evals.report import numbers, plots, tables
+from rearank_agent.present.markup import load_template
+from rearank_evals.report import numbers, plots, quality_tables, run_tables
 from rearank_evals.report.published import NOTE
-from rearank_evals.report.tables import Details, Report
+from rearank_evals.report.table import Details, Report, about, each, systems
 
-__all__ = ["page"]
+__all__ = ["html_report"]
 
 _OPEN = 4  # groups of wins and losses that stand open; more would bury what follows
 
 
-def page(report: Report, details: Details) -> str:
+def html_report(report: Report, details: Details) -> str:
     """The whole document, from report.json and details.json as they were read."""
     groups = _groups(report, details)
     pictures = {axis: plots.tradeoff(report, details, axis) for axis in plots.AXES}
     return _template()(
-        tables=tables,
+        quality_tables=quality_tables,
+        run_tables=run_tables,
+        about=about,
         report=report,
         details=details,
         measure=details["measures"][0],
@@ -33,15 +35,20 @@ def page(report: Report, details: Details) -> str:
         tradeoffs=[picture for picture in pictures.values() if picture],
         groups=groups,
         unfolded=len(groups) <= _OPEN,
-        systems=tables.systems(report),
+        systems=systems(report),
         published_note=NOTE,
     )
 
 
 @cache
 def _template() -> Callable[..., str]:
-    shown = {name: getattr(numbers, name) for name in ("amount", "hundred", "signed")}
-    return template("rearank_evals.report", "page.html.j2", shown | {"pretty": _pretty})
+    filters = {
+        "amount": numbers.format_amount,
+        "measure": numbers.format_measure,
+        "difference": numbers.format_difference,
+        "pretty": _pretty,
+    }
+    return load_template("rearank_evals.report", "page.html.j2", filters)
 
 
 def _pretty(value: Any) -> str:
@@ -58,6 +65,6 @@ def _groups(report: Report, details: Details) -> list[dict[str, Any]]:
             "test": (said.get("against") or {}).get(measure),
             "sides": {side: said[side] for side in ("wins", "losses") if said.get(side)},
         }
-        for collection, system, said in tables.each(report, details)
+        for collection, system, said in each(report, details)
         if said.get("wins") or said.get("losses")
     ]

@@ -23,8 +23,13 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 
 from rearank_agent.text import printable
-from rearank_evals.report.numbers import amount, brief, hundred, span
-from rearank_evals.report.tables import Details, Report, about, systems
+from rearank_evals.report.numbers import (
+    format_amount,
+    format_interval,
+    format_measure,
+    shorten_name,
+)
+from rearank_evals.report.table import Details, Report, about, systems
 
 __all__ = ["AXES", "bars", "tradeoff"]
 
@@ -94,7 +99,7 @@ def bars(report: Report, details: Details, collection: str) -> str:
         ]
         axes.set(xlim=(0, 103 * max([0.01, *most])), ylim=(len(names) - 0.65, -0.65), yticks=[])
         axes.xaxis.set_major_locator(MaxNLocator(5))
-        said = ", ".join(f"{name} {hundred(values[name][measure])}" for name in names)
+        said = ", ".join(f"{name} {format_measure(values[name][measure])}" for name in names)
         return _svg(figure, f"{measure} x100 on {collection}: {said}")
 
 
@@ -121,8 +126,8 @@ def tradeoff(report: Report, details: Details, axis: str) -> str | None:
             axes.plot(point.cost, 100 * point.value, **look)
             y = -(0.6 + _ROW * row) / high
             axes.plot(-0.04, y + 0.015, transform=axes.transAxes, clip_on=False, **look)
-            axes.text(0, y, brief(printable(point.system), _NAME), transform=axes.transAxes)
-            said = f"{hundred(point.value)} at {amount(point.cost)}"
+            axes.text(0, y, shorten_name(printable(point.system), _NAME), transform=axes.transAxes)
+            said = f"{format_measure(point.value)} at {format_amount(point.cost)}"
             axes.text(1, y, said, transform=axes.transAxes, ha="right")
         _scale(axes, [point.cost for point in points])
         axes.set_xlabel(f"{axis} a query", loc="right", labelpad=2)
@@ -160,8 +165,10 @@ def _bar(
     if alone is not None:
         axes.plot(100 * alone, y, "d", color=_PAPER, markeredgecolor=_INK, markersize=5.5)
     across = axes.get_yaxis_transform()
-    axes.text(0, y - 0.28, brief(printable(name), _NAME), transform=across)
-    figures = f"{hundred(value)}\u2003{span(ends)}" if ends else hundred(value)
+    axes.text(0, y - 0.28, shorten_name(printable(name), _NAME), transform=across)
+    figures = (
+        f"{format_measure(value)}\u2003{format_interval(ends)}" if ends else format_measure(value)
+    )
     axes.text(1, y - 0.28, figures, transform=across, ha="right")
     return max(value, alone or 0, *(ends or ()))
 

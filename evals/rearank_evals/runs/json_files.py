@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from rearank_agent.errors import InputError
-from rearank_agent.files import write
+from rearank_agent.files import write_text
 
 __all__ = ["claim", "read_json"]
 
@@ -26,7 +26,7 @@ def claim(path: Path, values: Mapping[str, Any], free: Collection[str] = ()) -> 
         SetupError: the file cannot be written.
     """
     if not path.exists():
-        write(path, json.dumps(values, indent=2, ensure_ascii=False) + "\n")
+        write_text(path, json.dumps(values, indent=2, ensure_ascii=False) + "\n")
         return
     begun, now = _flat(read_json(path)), _flat(values)
     keys = [key for key in dict.fromkeys([*begun, *now]) if begun.get(key) != now.get(key)]

@@ -20,7 +20,7 @@ from rearank_agent.errors import PolicyError, RearankError
 from rearank_agent.policies.cached import Cached
 from rearank_agent.reranker import Reranker
 from rearank_agent.types import Fault, Passage, Ranking
-from rearank_evals.runs.run_folder import Entry, Saved
+from rearank_evals.runs.run_folder import ReportEntry, RunFolder
 
 __all__ = ["System", "Trial", "run"]
 
@@ -58,11 +58,11 @@ class Trial:
     system: System
     collection: Collection
     first: FirstStage
-    entry: Entry
+    entry: ReportEntry
     shuffle: int = 0
 
     @property
-    def saved(self) -> Saved:
+    def saved(self) -> RunFolder:
         """Where its records are kept."""
         return self.entry.saved.shuffle(self.shuffle) if self.shuffle else self.entry.saved
 

@@ -21,7 +21,7 @@ from urllib.parse import quote
 
 from rearank_agent.data.trec import read_run, run_text
 from rearank_agent.errors import InputError
-from rearank_agent.files import unwritable, write
+from rearank_agent.files import write_error, write_text
 from rearank_agent.types import Ranking
 from rearank_evals.runs.json_files import claim
 
@@ -30,23 +30,23 @@ try:
 except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
-__all__ = ["Entry", "Saved", "named"]
+__all__ = ["ReportEntry", "RunFolder", "folder_name"]
 
 
-def named(name: str) -> str:
+def folder_name(name: str) -> str:
     """A name as one of a folder: `vllm:org/name` is `vllm%3Aorg%2Fname`."""
     return quote(name, safe=" ()@,") if name.strip(".") else name.replace(".", "%2E")
 
 
 @dataclass(frozen=True)
-class Saved:
+class RunFolder:
     """The folder of one system on one collection."""
 
     folder: Path
 
-    def shuffle(self, number: int) -> Saved:
+    def shuffle(self, number: int) -> RunFolder:
         """The folder of the same system on candidates in another order."""
-        return Saved(self.folder / f"shuffle-{number}")
+        return RunFolder(self.folder / f"shuffle-{number}")
 
     @property
     def records(self) -> Path:
@@ -106,7 +106,7 @@ class Saved:
         try:
             os.truncate(self.records, start)
         except OSError as error:
-            raise unwritable(self.records, error) from None
+            raise write_error(self.records, error) from None
         return True
 
     def _lines(self) -> Iterator[bytes]:
@@ -155,7 +155,7 @@ class Saved:
                     file.truncate(before)
                     raise OSError(f"{written} of {len(line)} bytes could be written")
         except OSError as error:
-            raise unwritable(self.records, error) from None
+            raise write_error(self.records, error) from None
 
     def save_run(self, run: Mapping[str, tuple[str, ...]], tag: str) -> None:
         """Write the run.
@@ -163,7 +163,7 @@ class Saved:
         Raises:
             SetupError: it cannot be written.
         """
-        write(self.run, run_text(run, tag))
+        write_text(self.run, run_text(run, tag))
 
     def read_run(self) -> dict[str, tuple[str, ...]]:
         """The run as it was written; empty if no query had a candidate.
@@ -179,7 +179,7 @@ class Saved:
 
 
 @dataclass(frozen=True)
-class Entry:
+class ReportEntry:
     """A system on a collection, as the report names them, and where its run lies.
 
     Attributes:
@@ -188,11 +188,11 @@ class Entry:
 
     collection: str
     system: str
-    saved: Saved
+    saved: RunFolder
     shuffles: int = 0
 
     @property
-    def shuffled(self) -> list[Saved]:
+    def shuffled(self) -> list[RunFolder]:
         """The folders of the repetitions."""
         return [self.saved.shuffle(number) for number in range(1, self.shuffles + 1)]
 

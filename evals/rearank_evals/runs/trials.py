@@ -11,14 +11,14 @@ from typing import Any
 
 from rearank_agent.data.collection import Collection
 from rearank_agent.data.first_stage import FirstStage as Candidates
-from rearank_agent.data.names import remarks
+from rearank_agent.data.load import remarks
 from rearank_agent.data.trec import qrels_text
 from rearank_agent.errors import InputError
-from rearank_agent.files import digest, write
+from rearank_agent.files import digest, write_text
 from rearank_agent.policies.first_stage import FirstStage
 from rearank_evals.runs.json_files import claim, read_json
 from rearank_evals.runs.run import System, Trial
-from rearank_evals.runs.run_folder import Entry, Saved, named
+from rearank_evals.runs.run_folder import ReportEntry, RunFolder, folder_name
 
 __all__ = ["entries", "entries_of", "trials"]
 
@@ -38,14 +38,14 @@ def trials(
         InputError: the folder holds another collection of this name.
         SetupError: it cannot be written.
     """
-    here = folder / named(collection.name)
+    here = folder / folder_name(collection.name)
     judged = qrels_text(collection.qrels)
     claim(here / "collection.json", _about(collection, first, judged), free={"source"})
-    write(here / "qrels.txt", judged)
+    write_text(here / "qrels.txt", judged)
     for number, system in enumerate(systems):
-        saved = Saved(here / named(system.name))
+        saved = RunFolder(here / folder_name(system.name))
         again = shuffles if number else 0
-        entry = Entry(collection.name, system.name, saved, again)
+        entry = ReportEntry(collection.name, system.name, saved, again)
         yield Trial(system, collection, first, entry)
         for shuffle in range(1, again + 1):
             yield Trial(system, collection, first, entry, shuffle)
@@ -68,7 +68,7 @@ def _about(collection: Collection, first: Candidates, judged: str) -> dict[str, 
     }
 
 
-def entries(folders: Sequence[Path]) -> list[Entry]:
+def entries(folders: Sequence[Path]) -> list[ReportEntry]:
     """All systems of several reports; one that stands in several has its folder beside its name.
 
     Of the first stage one will do where its runs are equal.
@@ -83,7 +83,7 @@ def entries(folders: Sequence[Path]) -> list[Entry]:
         for folder in folders
         for entry in entries_of(folder)
     ]
-    runs: dict[tuple[str, ...], tuple[Entry, str]] = {}
+    runs: dict[tuple[str, ...], tuple[ReportEntry, str]] = {}
     for entry, at in found:
         runs.setdefault((entry.collection, entry.system, _content(entry)), (entry, at))
     kept = list(runs.values())
@@ -95,7 +95,7 @@ def entries(folders: Sequence[Path]) -> list[Entry]:
     ]
 
 
-def entries_of(folder: Path) -> list[Entry]:
+def entries_of(folder: Path) -> list[ReportEntry]:
     """The systems of a report, as it names them.
 
     Raises:
@@ -106,7 +106,9 @@ def entries_of(folder: Path) -> list[Entry]:
     details = read_json(folder / "details.json")
     try:
         return [
-            Entry(name, system, Saved(folder / one["saved"]), (one["shuffled"] or {"k": 0})["k"])
+            ReportEntry(
+                name, system, RunFolder(folder / one["saved"]), (one["shuffled"] or {"k": 0})["k"]
+            )
             for name, collection in details["collections"].items()
             for system, one in collection["systems"].items()
         ]
@@ -114,7 +116,7 @@ def entries_of(folder: Path) -> list[Entry]:
         raise InputError(f"{folder / 'details.json'} is damaged: {error!r}") from None
 
 
-def _content(entry: Entry) -> str:
+def _content(entry: ReportEntry) -> str:
     """Of a first stage: its run and judgements, all that its figures rest on; else the folder."""
     saved = entry.saved
     if read_json(saved.manifest)["system"]["policy"] != FirstStage.fingerprint:

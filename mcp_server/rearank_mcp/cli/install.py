@@ -10,7 +10,7 @@ import typer
 
 from rearank_agent.errors import InputError
 from rearank_mcp.cli.serve import Root
-from rearank_mcp.install.hosts import Client
+from rearank_mcp.install.hosts import Host
 
 if TYPE_CHECKING:
     from rearank_mcp.install.hosts import Change
@@ -22,7 +22,7 @@ app = typer.Typer(add_completion=False, rich_markup_mode="rich")
 def install(
     context: typer.Context,
     client: Annotated[
-        Client,
+        Host,
         typer.Option(
             metavar="HOST",
             help="claude-desktop, claude-code, cursor or vscode.",
@@ -56,29 +56,29 @@ def install(
 
     claude-code and vscode are told in the current folder, for this project.
     """
-    from rearank_agent.search.folder import as_roots
-    from rearank_mcp.install.entries import entry, notes, proxied, restored
-    from rearank_mcp.install.hosts import NAME, shown, uninstall
+    from rearank_agent.search.folder import resolve_roots
+    from rearank_mcp.install.entries import entry_notes, proxy_entry, server_entry, unproxied_entry
+    from rearank_mcp.install.hosts import NAME, entry_json, uninstall
     from rearank_mcp.install.hosts import install as add
 
     if proxy and root:
         raise InputError("--root is for our own server; a wrapped one has its own options")
     if undo:
-        _told(add(client, restored(client, proxy), proxy) if proxy else uninstall(client))
+        _told(add(client, unproxied_entry(client, proxy), proxy) if proxy else uninstall(client))
         return
     if proxy:
-        new = proxied(client, proxy, context.args)
+        new = proxy_entry(client, proxy, context.args)
         _parsed("proxy", new["args"][2:])
     else:
         _parsed("", list(context.args))
         roots = root or [Path()]
-        as_roots(roots)
-        new = entry(client, roots, context.args)
+        resolve_roots(roots)
+        new = server_entry(client, roots, context.args)
     if only_print:
-        print(shown(client, new, proxy or NAME))
+        print(entry_json(client, new, proxy or NAME))
     else:
         _told(add(client, new, proxy or NAME))
-    for note in notes():
+    for note in entry_notes():
         print(f"note: {note}", file=sys.stderr)
 
 

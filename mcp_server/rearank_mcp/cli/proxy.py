@@ -9,9 +9,9 @@ from typing import Annotated
 import typer
 
 from rearank_agent.cli.options import with_options
-from rearank_agent.cli.policy_options import Judging
-from rearank_agent.present.truncate import LEAST_TOKENS
-from rearank_mcp.cli.serve import desk, wires_to_host
+from rearank_agent.cli.policy_options import RerankerOptions
+from rearank_agent.present.truncate import MIN_TOKENS
+from rearank_mcp.cli.serve import make_service, stdio_to_host
 
 app = typer.Typer(add_completion=False, rich_markup_mode="rich")
 
@@ -43,9 +43,9 @@ def proxy(
         str, typer.Option(help="One sentence on what relevant means here.", show_default=False)
     ] = "",
     max_tokens: Annotated[
-        int, typer.Option(min=LEAST_TOKENS, help="The most tokens the reasons may have.")
+        int, typer.Option(min=MIN_TOKENS, help="The most tokens the reasons may have.")
     ] = 2_000,
-    judging: Judging,
+    judging: RerankerOptions,
 ) -> None:
     """Stand between a host and another MCP server, and rerank what it finds.
 
@@ -58,25 +58,27 @@ def proxy(
 
         rearank-agent mcp install --client cursor --proxy SERVER -- --rerank TOOL
     """
-    from rearank_mcp.pipes import Lines, end, until_signal
+    from rearank_mcp.pipes import Lines, exit_now, until_signal
 
     async def relay() -> None:
         server = start()  # what follows takes a second, and so does its start
         from rearank_mcp.proxy.relay import Relay
-        from rearank_mcp.proxy.results import Sorter
+        from rearank_mcp.proxy.results import ResultReranker
 
         try:
-            sorter = Sorter(desk(judging, (), max_tokens), top_k, query_arg, instruction)
+            sorter = ResultReranker(
+                make_service(judging, (), max_tokens), top_k, query_arg, instruction
+            )
         except BaseException:
             server.kill()
             raise
         await Relay(host, start, rerank, sorter).run(server)
 
-    host = Lines(*wires_to_host())
+    host = Lines(*stdio_to_host())
     from rearank_mcp.logs import to_stderr
-    from rearank_mcp.proxy.child import Wrapped
+    from rearank_mcp.proxy.child import ChildServer
 
     to_stderr()
-    start = partial(Wrapped, command)
+    start = partial(ChildServer, command)
     asyncio.run(until_signal(relay()))
-    end()
+    exit_now()

@@ -11,12 +11,12 @@ import typer
 
 from rearank_agent.cli.lazy import Command, lazy_group
 from rearank_agent.cli.options import with_options
-from rearank_agent.cli.policy_options import Judging
+from rearank_agent.cli.policy_options import RerankerOptions
 from rearank_agent.errors import require
-from rearank_agent.present.truncate import LEAST_TOKENS
+from rearank_agent.present.truncate import MIN_TOKENS
 
 if TYPE_CHECKING:
-    from rearank_mcp.service import Desk
+    from rearank_mcp.service import Service
 
 COMMANDS = {
     "install": Command(
@@ -54,7 +54,7 @@ def mcp(
     *,
     root: Root = None,
     max_tokens: Annotated[
-        int, typer.Option(min=LEAST_TOKENS, help="The most tokens an answer may have.")
+        int, typer.Option(min=MIN_TOKENS, help="The most tokens an answer may have.")
     ] = 4_000,
     http: Annotated[
         str,
@@ -82,7 +82,7 @@ def mcp(
             rich_help_panel=_HTTP,
         ),
     ] = None,
-    judging: Judging,
+    judging: RerankerOptions,
 ) -> None:
     """Serve MCP: tools for agents in desktop apps, IDEs and programs.
 
@@ -102,25 +102,25 @@ def mcp(
         _over_stdio(judging, root, max_tokens)
 
 
-def _over_stdio(judging: Judging, root: list[Path] | None, max_tokens: int) -> None:
-    from rearank_mcp.pipes import end
+def _over_stdio(judging: RerankerOptions, root: list[Path] | None, max_tokens: int) -> None:
+    from rearank_mcp.pipes import exit_now
 
-    wires = wires_to_host()
+    wires = stdio_to_host()
     from rearank_mcp.logs import to_stderr
-    from rearank_mcp.server import server
-    from rearank_mcp.stdio import speak
+    from rearank_mcp.server import make_server
+    from rearank_mcp.stdio import serve_stdio
 
     to_stderr()
-    speak(server(desk(judging, root or _here(), max_tokens)), wires)
-    end()
+    serve_stdio(make_server(make_service(judging, root or _here(), max_tokens)), wires)
+    exit_now()
 
 
-def wires_to_host() -> tuple[BinaryIO, BinaryIO]:
+def stdio_to_host() -> tuple[BinaryIO, BinaryIO]:
     """stdin and stdout for the protocol alone; who typed the command is told what it waits for."""
-    from rearank_mcp.pipes import take_wires
+    from rearank_mcp.pipes import take_stdio
 
     typed = sys.stdin.isatty()
-    wires = take_wires()
+    wires = take_stdio()
     if typed:
         print("speaking MCP on stdin and stdout, as a host would start it;", file=sys.stderr)
         print("Ctrl-C ends it. For a host: rearank-agent mcp install --help", file=sys.stderr)
@@ -128,7 +128,7 @@ def wires_to_host() -> tuple[BinaryIO, BinaryIO]:
 
 
 def _over_http(
-    judging: Judging,
+    judging: RerankerOptions,
     root: list[Path] | None,
     max_tokens: int,
     http: str,
@@ -142,7 +142,7 @@ def _over_http(
     from rearank_mcp.http import Address, listen, serve
     from rearank_mcp.http import app as app_of
     from rearank_mcp.logs import to_stderr
-    from rearank_mcp.pipes import end
+    from rearank_mcp.pipes import exit_now
 
     to_stderr()
     secret = settings().token
@@ -150,7 +150,7 @@ def _over_http(
     wanted = Address.of(http)
     listening = listen(wanted, token)
     address = Address(wanted.host, listening.getsockname()[1])
-    front = desk(judging, root or _here(), max_tokens)
+    front = make_service(judging, root or _here(), max_tokens)
     known = ", token wanted" if token else ""
     if not ip_address(listening.getsockname()[0]).is_loopback:
         known += f", called {gethostname()} or by a name of --allow-host"
@@ -161,18 +161,18 @@ def _over_http(
         flush=True,
     )
     serve(app_of(front, address, token, hosts, origins), listening)
-    end()
+    exit_now()
 
 
-def desk(judging: Judging, roots: Sequence[Path], max_tokens: int) -> Desk:
+def make_service(judging: RerankerOptions, roots: Sequence[Path], max_tokens: int) -> Service:
     """What stands behind the tools, as these options want it; raises as `Judging.reranker`."""
-    from rearank_agent.search.folder import as_roots
-    from rearank_agent.store import runs
-    from rearank_mcp.service import Desk
+    from rearank_agent.search.folder import resolve_roots
+    from rearank_agent.store import run_store
+    from rearank_mcp.service import Service
 
     if roots:
-        as_roots(roots)  # one that is not there is an error now, not at the first search
-    return Desk(judging.reranker(), roots, runs(), max_tokens)
+        resolve_roots(roots)  # one that is not there is an error now, not at the first search
+    return Service(judging.reranker(), roots, run_store(), max_tokens)
 
 
 def _here() -> Sequence[Path]:

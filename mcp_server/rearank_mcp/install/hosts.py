@@ -16,20 +16,24 @@ from pathlib import Path
 from typing import Any
 
 from rearank_agent.errors import InputError, SetupError
-from rearank_agent.redact import discreet
+from rearank_agent.redact import redact
 
-__all__ = ["CLIENTS", "NAME", "OF_A_FOLDER", "TOLD", "Change", "Client", "Entry", "install",
-           "location", "naming", "servers", "shown", "uninstall"]  # fmt: skip
+__all__ = [
+    "HOSTS", "NAME", "PASSED_VARIABLES", "PER_FOLDER", "Change", "Entry", "Host", "entry_json",
+    "install", "location", "naming_errors", "servers", "uninstall",
+]  # fmt: skip
 
 NAME = "rearank-agent"
-TOLD = ("REARANK_POLICY", "REARANK_DEADLINE", "REARANK_CACHE", "REARANK_CALLS", "VLLM_BASE_URL",
-        "OPENAI_BASE_URL")  # fmt: skip
+PASSED_VARIABLES = (
+    "REARANK_POLICY", "REARANK_DEADLINE", "REARANK_CACHE", "REARANK_CALLS", "VLLM_BASE_URL",
+    "OPENAI_BASE_URL",
+)  # fmt: skip
 """Hosts do not inherit the environment of a shell: these go into the entry."""
 
 Entry = dict[str, Any]
 
 
-class Client(StrEnum):
+class Host(StrEnum):
     """A host that starts MCP servers by itself."""
 
     claude_desktop = "claude-desktop"
@@ -38,8 +42,8 @@ class Client(StrEnum):
     vscode = "vscode"
 
 
-CLIENTS = tuple(Client)
-OF_A_FOLDER = (Client.claude_code, Client.vscode)
+HOSTS = tuple(Host)
+PER_FOLDER = (Host.claude_code, Host.vscode)
 
 
 @dataclass(frozen=True)
@@ -58,15 +62,15 @@ class Change:
     backup: Path | None = None
 
 
-def location(client: Client) -> Path:
+def location(client: Host) -> Path:
     """The file in which a host keeps its servers: the user's, or that of the current folder.
 
     Raises:
         SetupError: there is no home or no current folder.
     """
-    with naming(f"the configuration file of {client}"):
+    with naming_errors(f"the configuration file of {client}"):
         home = Path.home()
-        here = Path.cwd() if client in OF_A_FOLDER else home
+        here = Path.cwd() if client in PER_FOLDER else home
     if sys.platform == "darwin":
         base = home / "Library" / "Application Support"
     elif sys.platform == "win32":
@@ -74,14 +78,14 @@ def location(client: Client) -> Path:
     else:
         base = Path(os.environ.get("XDG_CONFIG_HOME") or home / ".config")
     return {
-        Client.claude_desktop: base / "Claude" / "claude_desktop_config.json",
-        Client.claude_code: here / ".mcp.json",
-        Client.cursor: home / ".cursor" / "mcp.json",
-        Client.vscode: here / ".vscode" / "mcp.json",
+        Host.claude_desktop: base / "Claude" / "claude_desktop_config.json",
+        Host.claude_code: here / ".mcp.json",
+        Host.cursor: home / ".cursor" / "mcp.json",
+        Host.vscode: here / ".vscode" / "mcp.json",
     }[client]
 
 
-def servers(client: Client) -> dict[str, Any]:
+def servers(client: Host) -> dict[str, Any]:
     """The entries in the host's file, by name; raises as `install` does."""
     by_hand = "put `rearank-agent mcp proxy OPTIONS --` before a server's command by hand"
     _, whole = _read(location(client), _key(client), by_hand)
@@ -89,12 +93,12 @@ def servers(client: Client) -> dict[str, Any]:
     return found
 
 
-def shown(client: Client, entry: Entry, name: str = NAME) -> str:
+def entry_json(client: Host, entry: Entry, name: str = NAME) -> str:
     """The entry as JSON, with all that stands around it in the host's file."""
     return _json({_key(client): {name: entry}})
 
 
-def install(client: Client, entry: Entry, name: str = NAME) -> Change:
+def install(client: Host, entry: Entry, name: str = NAME) -> Change:
     """Put the entry into the host's file; all else in it stays, and so do variables set by hand.
 
     Raises:
@@ -113,7 +117,7 @@ def install(client: Client, entry: Entry, name: str = NAME) -> Change:
     return Change(path, True, said, _write(path, before, whole))
 
 
-def uninstall(client: Client, name: str = NAME) -> Change:
+def uninstall(client: Host, name: str = NAME) -> Change:
     """Take the entry out of the host's file; what is not there changes nothing.
 
     Raises:
@@ -127,15 +131,15 @@ def uninstall(client: Client, name: str = NAME) -> Change:
     return Change(path, True, f"removed {name} from {path}", _write(path, before, whole))
 
 
-def _key(client: Client) -> str:
-    return "servers" if client is Client.vscode else "mcpServers"
+def _key(client: Host) -> str:
+    return "servers" if client is Host.vscode else "mcpServers"
 
 
 def _with_own(entry: Entry, old: Any) -> Entry:
     """The entry with the variables of the old one that only a hand can have written."""
     env = old.get("env") if isinstance(old, dict) else None
     old_env = env.items() if isinstance(env, dict) else ()
-    own = {n: v for n, v in old_env if n not in TOLD or discreet(str(v)) != str(v)}
+    own = {n: v for n, v in old_env if n not in PASSED_VARIABLES or redact(str(v)) != str(v)}
     return entry | {"env": own | entry.get("env", {})} if own else entry
 
 
@@ -143,7 +147,7 @@ def _read(
     path: Path, key: str, by_hand: str = "--print shows what to add by hand"
 ) -> tuple[bytes | None, dict[str, Any]]:
     """What stands in the file, as bytes (None: there is no file) and as what it means."""
-    with naming(path):
+    with naming_errors(path):
         try:
             data = path.read_bytes()
         except FileNotFoundError:
@@ -173,7 +177,7 @@ def _write(path: Path, before: bytes | None, whole: dict[str, Any]) -> Path | No
     """Replace the file in one step, after a copy of what stood there; gives where that lies."""
     # Half a surrogate, which JSON can hold and UTF-8 cannot, is escaped as JSON does it.
     data = f"{_json(whole)}\n".encode(errors="backslashreplace")
-    with naming(path):
+    with naming_errors(path):
         real = Path(os.path.realpath(path))
         real.parent.mkdir(parents=True, exist_ok=True)
         mode = 0o600 if before is None else real.stat().st_mode & 0o777
@@ -204,7 +208,7 @@ def _fill(path: Path, data: bytes, mode: int) -> None:
 
 
 @contextmanager
-def naming(what: object) -> Iterator[None]:
+def naming_errors(what: object) -> Iterator[None]:
     """A failure of the system as a SetupError that names what it was about."""
     try:
         yield

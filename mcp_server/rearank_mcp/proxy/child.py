@@ -15,15 +15,15 @@ from typing import Any, BinaryIO, cast
 
 from rearank_agent.errors import SetupError
 from rearank_mcp.pipes import Lines
-from rearank_mcp.proxy.messages import as_object, read
+from rearank_mcp.proxy.messages import as_object, decode
 
-__all__ = ["Wrapped"]
+__all__ = ["ChildServer"]
 
 _HANDSHAKE = 60.0  # seconds that a server may take when it is started anew
 _AT_ONCE = 0.5
 
 
-class Wrapped:
+class ChildServer:
     """A program that speaks MCP over its stdin and stdout; its stderr is ours.
 
     Attributes:
@@ -68,7 +68,7 @@ class Wrapped:
         self.lines.write(opening[0])
         try:
             async with asyncio.timeout(_HANDSHAKE):
-                await self._answer(read(opening[0])["id"])
+                await self._answer(decode(opening[0])["id"])
         except OSError:  # and so is a time that is over
             raise SetupError(f"it gave no answer and {await self.end(_AT_ONCE)}") from None
         for line in opening[1:]:
@@ -76,7 +76,7 @@ class Wrapped:
 
     async def _answer(self, key: Any) -> None:
         async for line in self.lines:
-            answer = as_object(read(line))
+            answer = as_object(decode(line))
             if "method" not in answer and answer.get("id") == key:
                 return
         raise BrokenPipeError

@@ -7,8 +7,10 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["Key", "Message", "Request", "as_object", "key_of", "parts", "progress_of", "read",
-           "request_key", "written"]  # fmt: skip
+__all__ = [
+    "Key", "Message", "Request", "as_object", "decode", "encode", "key_of", "messages_in",
+    "progress_in", "request_key",
+]  # fmt: skip
 
 Message = dict[str, Any]
 Key = tuple[type, int | float | str] | None
@@ -54,7 +56,7 @@ class Request:
         return as_object(self.params.get("_meta")).get("progressToken")
 
 
-def read(line: bytes) -> Any:
+def decode(line: bytes) -> Any:
     """The object or list that a line is; None if it is neither."""
     try:
         message = json.loads(line)
@@ -63,13 +65,13 @@ def read(line: bytes) -> Any:
     return message if isinstance(message, dict | list) else None
 
 
-def parts(message: Any) -> list[Message]:
+def messages_in(message: Any) -> list[Message]:
     """The messages of a batch, or the one that is none."""
     return [one for one in (message if isinstance(message, list) else [message])
             if isinstance(one, dict)]  # fmt: skip
 
 
-def written(message: Message) -> bytes:
+def encode(message: Message) -> bytes:
     """The message as a line.
 
     Raises:
@@ -83,7 +85,7 @@ def as_object(value: Any) -> Message:
     return value if isinstance(value, dict) else {}
 
 
-def progress_of(message: Message) -> tuple[Any, float]:
+def progress_in(message: Message) -> tuple[Any, float]:
     """Of whom a message tells how far it is, and how far; None for what tells nothing of that."""
     params = as_object(message.get("params"))
     far = params.get("progress")

@@ -15,22 +15,22 @@ from time import perf_counter
 from typing import Any
 
 from rearank_agent.errors import RearankError
-from rearank_agent.text import short
+from rearank_agent.text import shorten
 from rearank_mcp.pipes import Lines
-from rearank_mcp.proxy.child import Wrapped
+from rearank_mcp.proxy.child import ChildServer
 from rearank_mcp.proxy.messages import (
     Key,
     Message,
     Request,
     as_object,
+    decode,
+    encode,
     key_of,
-    parts,
-    progress_of,
-    read,
+    messages_in,
+    progress_in,
     request_key,
-    written,
 )
-from rearank_mcp.proxy.results import Sorter
+from rearank_mcp.proxy.results import ResultReranker
 
 __all__ = ["Relay"]
 
@@ -50,10 +50,14 @@ class Relay:
     """
 
     def __init__(
-        self, host: Lines, start: Callable[[], Wrapped], tools: Collection[str], sorter: Sorter
+        self,
+        host: Lines,
+        start: Callable[[], ChildServer],
+        tools: Collection[str],
+        sorter: ResultReranker,
     ) -> None:
         self._host, self._start, self._tools, self._sorter = host, start, tools, sorter
-        self._wrapped: Wrapped | None = None  # who can be spoken to
+        self._wrapped: ChildServer | None = None  # who can be spoken to
         self._fate = ""  # how the server ended, until somebody was told
         self._opening: list[bytes] = []  # the host's part of the handshake, to say it again
         self._waiting: dict[Key, Request] = {}
@@ -63,7 +67,7 @@ class Relay:
         self._offered: set[str] = set()
         self._host_has_gone = False
 
-    async def run(self, wrapped: Wrapped) -> None:
+    async def run(self, wrapped: ChildServer) -> None:
         """Go on until the host ends; the server ends with it."""
         self._latest = wrapped
         self._life = asyncio.create_task(self._live(wrapped))
@@ -94,7 +98,7 @@ class Relay:
                 await self._host.drained()
 
     def _from_host(self, line: bytes) -> None:
-        messages = parts(read(line))
+        messages = messages_in(decode(line))
         for message in messages:
             self._note(message, line)
         if self._wrapped:
@@ -126,7 +130,7 @@ class Relay:
             if sorting := self._sorting.pop(key, None):
                 sorting.cancel()
 
-    async def _live(self, wrapped: Wrapped | None = None) -> None:
+    async def _live(self, wrapped: ChildServer | None = None) -> None:
         """A server's life, from its start to the telling of its end."""
         try:
             self._wrapped = wrapped or await self._started()
@@ -141,13 +145,13 @@ class Relay:
         self._bury(fate)
 
     async def _from_wrapped(self, line: bytes) -> None:
-        message = read(line)
+        message = decode(line)
         if message is None:
             if line.strip():
-                shown = short(line.decode(errors="replace"), _SHOWN)
+                shown = shorten(line.decode(errors="replace"), _SHOWN)
                 _log.warning("the wrapped server wrote what is no message; left out: %s", shown)
             return
-        for part in parts(message):
+        for part in messages_in(message):
             key, result = key_of(part.get("id")), part.get("result")
             if "method" in part:
                 if key:
@@ -172,7 +176,7 @@ class Relay:
             told = self._progress(request)
             ordered = await self._sorter.sorted(request.tool, arguments, result, spent, told)
             if ordered is not result:
-                line = written({**message, "result": ordered})
+                line = encode({**message, "result": ordered})
         except Exception:
             _log.exception("a result is handed on as it came: reranking it failed")
         finally:
@@ -189,13 +193,13 @@ class Relay:
             params = {"progressToken": request.token, "progress": reached + done, "message": what}
             if total:
                 params |= {"total": reached + total, "message": f"{what} {done} of {total}"}
-            self._host.write(written({"method": "notifications/progress", "params": params}))
+            self._host.write(encode({"method": "notifications/progress", "params": params}))
 
         return tell
 
     def _follow(self, message: Message) -> None:
         """Keep in mind how far the server says it is."""
-        token, progress = progress_of(message)
+        token, progress = progress_in(message)
         for request in self._waiting.values():
             if token is not None and request.token == token:
                 request.progress = max(request.progress, progress)
@@ -206,14 +210,14 @@ class Relay:
         named = (as_object(tool).get("name") for tool in listed) if isinstance(listed, list) else ()
         self._offered |= {name for name in named if isinstance(name, str)}
         if not result.get("nextCursor") and (missing := sorted(set(self._tools) - self._offered)):
-            has = short(", ".join(sorted(self._offered)), 400)
+            has = shorten(", ".join(sorted(self._offered)), 400)
             _log.warning("the wrapped server has no tool %s; it has %s", ", ".join(missing), has)
 
     def _bury(self, fate: str) -> None:
         """Tell of a server that has ended, and take back what it asked."""
         for asked in self._asked.values():
             params = {"requestId": asked, "reason": f"the server {fate}"}
-            self._host.write(written({"method": "notifications/cancelled", "params": params}))
+            self._host.write(encode({"method": "notifications/cancelled", "params": params}))
         self._asked.clear()
         self._held.clear()
         waiting = self._taken()
@@ -231,15 +235,15 @@ class Relay:
     def _refuse(self, requests: Iterable[Request], fate: str) -> None:
         error = {"code": _INTERNAL_ERROR, "message": f"the wrapped server {fate}"}
         for request in requests:
-            self._host.write(written({"id": request.message["id"], "error": error}))
+            self._host.write(encode({"id": request.message["id"], "error": error}))
 
-    async def _started(self) -> Wrapped:
+    async def _started(self) -> ChildServer:
         """A server started anew, that has heard again what the host said to open the conversation.
 
         Raises:
             SetupError: it cannot be started, or does not answer.
         """
         wrapped = self._latest = self._start()
-        if self._opening and request_key(read(self._opening[0])) not in self._waiting:
+        if self._opening and request_key(decode(self._opening[0])) not in self._waiting:
             await wrapped.shake(self._opening)
         return wrapped

@@ -9,17 +9,17 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from rearank_agent.errors import InputError, PolicyError, RearankError
-from rearank_agent.present.answer import RerankAnswer, tokens
-from rearank_agent.present.faults import unjudged
-from rearank_agent.present.truncate import LEAST_TOKENS, rerank_answer
-from rearank_agent.redact import discreet
-from rearank_agent.search.find import Told
-from rearank_agent.text import short
-from rearank_agent.tool_results.lists import Listlike, few, listlike
+from rearank_agent.present.answer import RerankAnswer, estimate_tokens
+from rearank_agent.present.faults import why_unranked
+from rearank_agent.present.truncate import MIN_TOKENS, rerank_answer
+from rearank_agent.redact import redact
+from rearank_agent.search.find import Progress
+from rearank_agent.text import shorten
+from rearank_agent.tool_results.lists import FoundList, find_list, too_few
 from rearank_agent.types import Passage, Ranking
-from rearank_mcp.service import Desk
+from rearank_mcp.service import Service
 
-__all__ = ["META", "Sorter"]
+__all__ = ["META", "ResultReranker"]
 
 _log = logging.getLogger(__name__)
 
@@ -32,7 +32,7 @@ _QUERIES = ("query", "q", "question", "search_query", "search", "keywords")
 
 
 @dataclass(frozen=True)
-class Sorter:
+class ResultReranker:
     """Puts the items of results in order, and says why.
 
     Attributes:
@@ -43,7 +43,7 @@ class Sorter:
         instruction: one sentence on what relevant means here.
     """
 
-    desk: Desk
+    desk: Service
     top_k: int = 10
     query_arg: str = ""
     instruction: str = ""
@@ -54,7 +54,7 @@ class Sorter:
         arguments: Mapping[str, Any],
         result: Result,
         spent: float = 0.0,
-        progress: Told | None = None,
+        progress: Progress | None = None,
     ) -> Result:
         """The result with its best items alone, best first, and the reasons as a text behind them.
 
@@ -73,7 +73,7 @@ class Sorter:
         try:
             return await self._sorted(arguments, result, lists, spent, progress)
         except RearankError as error:
-            why = discreet(str(error))
+            why = redact(str(error))
             _log.warning("a result of %s is handed on as it came, not reranked: %s", tool, why)
             return _with_text(result, f"note: {tool}'s result as it came, not reranked: {why}")
 
@@ -81,9 +81,9 @@ class Sorter:
         self,
         arguments: Mapping[str, Any],
         result: Result,
-        lists: Mapping[str, Listlike],
+        lists: Mapping[str, FoundList],
         spent: float,
-        progress: Told | None,
+        progress: Progress | None,
     ) -> Result:
         if not lists:
             raise InputError("it holds no list, or not just one")
@@ -96,12 +96,12 @@ class Sorter:
             blend=self.desk.reranker.policy.blend,
             spent=spent,
         )
-        if why := unjudged(ranking):
+        if why := why_unranked(ranking):
             raise PolicyError(why)
         best = ranking.passages[: self.top_k]
         order = [one.was - 1 for one in best]
-        names = [short(_name(one.passage), _NAME) for one in best]
-        room = max(LEAST_TOKENS, self.desk.max_tokens - tokens("".join(names)))
+        names = [shorten(_name(one.passage), _NAME) for one in best]
+        room = max(MIN_TOKENS, self.desk.max_tokens - estimate_tokens("".join(names)))
         answer = rerank_answer(ranking, self.top_k, True, room)
         said = _reasons(ranking, answer, names)
         forms = {"content": "the text above", "structuredContent": "the structured content"}
@@ -133,7 +133,7 @@ def _reasons(ranking: Ranking, answer: RerankAnswer, names: Sequence[str]) -> st
     n, kept = answer.total, len(names)
     rest = f"; {n - kept} weaker left out" if n > kept else ""
     partial = "; partial: the best order so far" if answer.partial else ""
-    head = f"reranked for “{short(ranking.query, _QUERY)}”: the best {kept} of {n}"
+    head = f"reranked for “{shorten(ranking.query, _QUERY)}”: the best {kept} of {n}"
     lines = (
         f"{line.rank}. [{line.number}] {': '.join(filter(None, (name, line.reason)))}".rstrip()
         for line, name in zip(answer.ranking, names, strict=False)
@@ -143,9 +143,9 @@ def _reasons(ranking: Ranking, answer: RerankAnswer, names: Sequence[str]) -> st
     return "\n".join([f"{head}{rest}{partial}", *lines, end, *notes])
 
 
-def _lists(result: Result) -> dict[str, Listlike]:
+def _lists(result: Result) -> dict[str, FoundList]:
     """The list in the structured content and the same in the text, as far as they are there."""
-    found = {key: listlike(result.get(key)) for key in ("structuredContent", "content")}
+    found = {key: find_list(result.get(key)) for key in ("structuredContent", "content")}
     lists = {key: one for key, one in found.items() if one}
     if len(lists) > 1 and len({json.dumps([*map(_said, o.items)]) for o in lists.values()}) > 1:
         del lists["content"]
@@ -167,11 +167,11 @@ def _nothing_to_sort(result: Result) -> bool:
     if not isinstance(content, list):
         return True
     if (structured := result.get("structuredContent")) is not None:
-        return few(structured)
+        return too_few(structured)
     if len(content) > 1:
         return False
     try:
-        return not content or few(json.loads(content[0]["text"]))
+        return not content or too_few(json.loads(content[0]["text"]))
     except (KeyError, TypeError, ValueError, RecursionError):
         return False
 

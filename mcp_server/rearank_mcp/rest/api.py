@@ -16,14 +16,14 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from rearank_agent.errors import BusyError, InputError, RearankError
-from rearank_mcp.error_text import failed, wrong
+from rearank_mcp.error_text import error_message, validation_message
 from rearank_mcp.rest.openapi import document
-from rearank_mcp.rest.schemas import MODEL, Error, Refusal, RerankRequest, response
-from rearank_mcp.service import Desk
+from rearank_mcp.rest.schemas import MODEL, ErrorDetail, ErrorResponse, RerankRequest, to_response
+from rearank_mcp.service import Service
 
-__all__ = ["MOST_BODY", "refused", "rest"]
+__all__ = ["MAX_BODY", "error_response", "rest_app"]
 
-MOST_BODY = 8 * 1024 * 1024
+MAX_BODY = 8 * 1024 * 1024
 _PATHS = ("/v1/rerank", "/v2/rerank", "/rerank")  # clients append one or the other
 
 # In the place of what Starlette says.
@@ -36,7 +36,7 @@ _GUIDE = {
 T = TypeVar("T")
 
 
-def rest(desk: Desk) -> Starlette:
+def rest_app(desk: Service) -> Starlette:
     """The endpoints as an application; every refusal of it has one form."""
     service = _Service(desk)
     return Starlette(
@@ -45,22 +45,24 @@ def rest(desk: Desk) -> Starlette:
             Route("/openapi.json", _described),
         ],
         exception_handlers={
-            HTTPException: lambda _, error: refused(
+            HTTPException: lambda _, error: error_response(
                 error.status_code, _GUIDE.get(error.detail, error.detail), error.headers
             ),
-            ValidationError: lambda _, error: refused(422, wrong(error)),
-            InputError: lambda _, error: refused(422, failed(error)),
-            BusyError: lambda _, error: refused(503, failed(error), {"Retry-After": "1"}),
-            RearankError: lambda _, error: refused(500, failed(error)),
-            ClientDisconnect: lambda *_: refused(408, "the body did not come in time"),
-            Exception: lambda *_: refused(500, "the server failed; its own log says how"),
+            ValidationError: lambda _, error: error_response(422, validation_message(error)),
+            InputError: lambda _, error: error_response(422, error_message(error)),
+            BusyError: lambda _, error: error_response(
+                503, error_message(error), {"Retry-After": "1"}
+            ),
+            RearankError: lambda _, error: error_response(500, error_message(error)),
+            ClientDisconnect: lambda *_: error_response(408, "the body did not come in time"),
+            Exception: lambda *_: error_response(500, "the server failed; its own log says how"),
         },
     )
 
 
 @dataclass(frozen=True)
 class _Service:
-    desk: Desk
+    desk: Service
 
     async def rerank(self, request: Request) -> Response:
         asked = RerankRequest.model_validate(_json(await _body(request)))
@@ -73,7 +75,7 @@ class _Service:
             request, self.desk.rank(asked.query, asked.passages, asked.instruction or "")
         )
         version = "2" if request.url.path.startswith("/v2") else "1"
-        return Response(response(asked, ranking, policy, version), media_type="application/json")
+        return Response(to_response(asked, ranking, policy, version), media_type="application/json")
 
 
 async def _described(_: Request) -> Response:
@@ -84,8 +86,8 @@ async def _body(request: Request) -> bytes:
     body = bytearray()
     async for chunk in request.stream():
         body += chunk
-        if len(body) > MOST_BODY:
-            raise HTTPException(413, f"the body has more than {MOST_BODY:,} bytes")
+        if len(body) > MAX_BODY:
+            raise HTTPException(413, f"the body has more than {MAX_BODY:,} bytes")
     return bytes(body)
 
 
@@ -115,9 +117,9 @@ async def _gone(request: Request) -> None:
     await request.receive()  # after the body nothing else comes
 
 
-def refused(
+def error_response(
     status: int, message: str, headers: Mapping[str, str] | None = None, **more: object
 ) -> JSONResponse:
     """What a client is told whose request is not answered, and more beside it."""
-    refusal = Refusal(error=Error(code=status, message=message), detail=message)
+    refusal = ErrorResponse(error=ErrorDetail(code=status, message=message), detail=message)
     return JSONResponse({**more, **refusal.model_dump()}, status, headers)

@@ -8,7 +8,7 @@ from typing import Any
 from pydantic.json_schema import models_json_schema
 
 import rearank_agent
-from rearank_mcp.rest.schemas import Refusal, RerankRequest, RerankResponse
+from rearank_mcp.rest.schemas import ErrorResponse, RerankRequest, RerankResponse
 
 __all__ = ["document"]
 
@@ -53,7 +53,7 @@ _ANSWERED = {
 @cache
 def document() -> dict[str, Any]:
     """The OpenAPI 3.1 document."""
-    models = (RerankRequest, RerankResponse, Refusal)
+    models = (RerankRequest, RerankResponse, ErrorResponse)
     _, schemas = models_json_schema(
         [(model, "validation") for model in models], ref_template="#/components/schemas/{model}"
     )
@@ -90,7 +90,7 @@ def document() -> dict[str, Any]:
 
 def _refusal(status: int, told: str) -> dict[str, Any]:
     example = {"error": {"code": status, "message": told}, "detail": told}
-    return {"description": told, "content": _json("Refusal", example)}
+    return {"description": told, "content": _json("ErrorResponse", example)}
 
 
 def _json(model: str, example: object) -> dict[str, Any]:

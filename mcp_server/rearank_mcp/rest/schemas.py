@@ -9,12 +9,12 @@ from typing import Annotated, Any
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, model_validator
 from pydantic_core import PydanticCustomError
 
-from rearank_agent.policies.protocol import Policy, share
-from rearank_agent.present.faults import noted
-from rearank_agent.text import short
+from rearank_agent.policies.protocol import Policy, unit_score
+from rearank_agent.present.faults import fault_line
+from rearank_agent.text import shorten
 from rearank_agent.types import Passage, Ranked, Ranking
 
-__all__ = ["MODEL", "Refusal", "RerankRequest", "RerankResponse", "response"]
+__all__ = ["MODEL", "ErrorResponse", "RerankRequest", "RerankResponse", "to_response"]
 
 MODEL = "rearank-agent"
 """What every server of ours answers to as a model, whoever judges."""
@@ -67,7 +67,7 @@ class RerankRequest(_Sent):
         )
 
 
-class Why(BaseModel):
+class RationaleFields(BaseModel):
     """Why a document stands where it stands."""
 
     text: str = Field(description="The judge's own words; empty if it has none.")
@@ -82,10 +82,12 @@ class Result(BaseModel):
     index: int = Field(ge=0, description="Of the document in the request, from 0.")
     relevance_score: float = Field(ge=0, le=1, description="Falls along the results.")
     document: Document | None = Field(None, description="As it was sent; a string as its text.")
-    rationale: Why | None = Field(None, description="Left out where the policy gave none.")
+    rationale: RationaleFields | None = Field(
+        None, description="Left out where the policy gave none."
+    )
 
 
-class Tokens(BaseModel):
+class TokenUsage(BaseModel):
     """What a model read and wrote; 0 from policies without one."""
 
     prompt_tokens: int
@@ -106,25 +108,25 @@ class RerankResponse(BaseModel):
     id: str = Field(description="The run, by which MCP's explain knows it.")
     model: str = Field(description="The policy's name.")
     results: list[Result]
-    usage: Tokens
+    usage: TokenUsage
     meta: Meta
 
 
-class Error(BaseModel):
+class ErrorDetail(BaseModel):
     """What was wrong, and who can mend it."""
 
     code: int
     message: str
 
 
-class Refusal(BaseModel):
+class ErrorResponse(BaseModel):
     """An error; `detail` is its message again, where Jina's clients look for it."""
 
-    error: Error
+    error: ErrorDetail
     detail: str
 
 
-def response(asked: RerankRequest, ranking: Ranking, policy: Policy, version: str) -> str:
+def to_response(asked: RerankRequest, ranking: Ranking, policy: Policy, version: str) -> str:
     """The answer to a request, as JSON.
 
     Args:
@@ -139,7 +141,9 @@ def response(asked: RerankRequest, ranking: Ranking, policy: Policy, version: st
         id=ranking.run,
         model=policy.name,
         results=[_result(asked, one, policy) for one in ranking.passages[: asked.top_n]],
-        usage=Tokens(prompt_tokens=usage.prompt_tokens, total_tokens=usage.prompt_tokens + written),
+        usage=TokenUsage(
+            prompt_tokens=usage.prompt_tokens, total_tokens=usage.prompt_tokens + written
+        ),
         meta=Meta(
             api_version={"version": version},
             billed_units={"search_units": 1},
@@ -154,16 +158,16 @@ def _result(asked: RerankRequest, one: Ranked, policy: Policy) -> Result:
         wanted["document"] = asked.documents[one.was - 1]
     if asked.rationale and (why := one.rationale):
         quotes = [one.text[quote.start : quote.end] for quote in why.quotes]
-        wanted["rationale"] = Why(
+        wanted["rationale"] = RationaleFields(
             text=why.text, evidence=quotes, has=list(why.has), lacks=list(why.lacks)
         )
     scale = policy.scale if one.scored else 1.0  # the ranks' own stand-ins are shares already
-    return Result(index=one.was - 1, relevance_score=share(one.score, scale), **wanted)
+    return Result(index=one.was - 1, relevance_score=unit_score(one.score, scale), **wanted)
 
 
 def _warnings(asked: RerankRequest, ranking: Ranking) -> Iterator[str]:
     if unused := [name for name, value in (asked.model_extra or {}).items() if value is not None]:
-        yield short(f"not used: {', '.join(sorted(unused))}", 200)
+        yield shorten(f"not used: {', '.join(sorted(unused))}", 200)
     if ranking.partial:
         yield "partial: the best order so far"
-    yield from map(noted, ranking.faults)
+    yield from map(fault_line, ranking.faults)

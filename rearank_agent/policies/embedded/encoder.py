@@ -15,7 +15,7 @@ from tokenizers import Tokenizer
 
 from rearank_agent.errors import SetupError
 
-__all__ = ["Encoded", "Encoder", "Text", "Vector", "unit"]
+__all__ = ["Encoder", "Encoding", "TrunkOutput", "Vector", "normalized"]
 
 Vector = NDArray[np.float32]
 
@@ -26,7 +26,7 @@ _UNKNOWN = "[UNK]"
 
 
 @dataclass(frozen=True, slots=True)
-class Text:
+class TrunkOutput:
     """One text as the lower layers read it.
 
     Attributes:
@@ -43,7 +43,7 @@ class Text:
 
 
 @dataclass(frozen=True, slots=True)
-class Encoded(Text):
+class Encoding(TrunkOutput):
     """One text as the encoder reads it.
 
     Attributes:
@@ -86,19 +86,19 @@ class Encoder:
         self._trunk = _session(_sound(folder / "trunk.onnx", shared))
         self._top = _session(_sound(top / "top.onnx", self.facts))
 
-    def encode(self, text: str) -> Encoded:
+    def encode(self, text: str) -> Encoding:
         """Read a text, at most the first `max_tokens` tokens of it."""
         low = self.trunk(text, self.max_tokens)
         (hidden,) = self._top.run(None, {"states": low.states[None]})
-        return Encoded(low.states, low.starts, low.end, low.whole, hidden[0])
+        return Encoding(low.states, low.starts, low.end, low.whole, hidden[0])
 
-    def trunk(self, text: str, most: int) -> Text:
+    def trunk(self, text: str, most: int) -> TrunkOutput:
         """Read a text with the lower layers alone, at most the first `most` tokens of it."""
         tokens, whole = self._tokens(text)
         ids = _first(tokens.ids, most)
         inner = tokens.offsets[1 : len(ids) - 1]
         (states,) = self._trunk.run(None, {"ids": np.array([ids], dtype=np.int64)})
-        return Text(
+        return TrunkOutput(
             states=states[0],
             starts=np.array([0, *(start for start, _ in inner), 0], dtype=np.int64),
             end=inner[-1][1] if inner else 0,
@@ -178,7 +178,7 @@ def _beyond_ascii(letter: str) -> bool:
     return letter.isalpha() and not letter.isascii()
 
 
-def unit(vectors: Vector) -> Vector:
+def normalized(vectors: Vector) -> Vector:
     """The vectors at length 1, along the last axis."""
     squares = np.einsum("...i,...i->...", vectors, vectors)[..., None]
     scaled: Vector = vectors / np.maximum(np.sqrt(squares), 1e-12)

@@ -16,13 +16,13 @@ from weakref import WeakKeyDictionary
 import numpy as np
 
 from rearank_agent.errors import InputError
-from rearank_agent.policies.embedded.encoder import Encoded, Encoder, Vector, unit
-from rearank_agent.policies.embedded.similarity import Look, likeness
-from rearank_agent.policies.protocol import Policy, best_first, no_instruction, share
-from rearank_agent.text import Terms, bigrams, content, sentences
+from rearank_agent.policies.embedded.encoder import Encoder, Encoding, Vector, normalized
+from rearank_agent.policies.embedded.similarity import PooledText, similarity
+from rearank_agent.policies.protocol import Policy, best_first, instruction_fault, unit_score
+from rearank_agent.text import QueryTerms, bigrams, content_tokens, sentences
 from rearank_agent.types import Fault, Passage, Quote, Rationale, Reply, Task, Usage, Window
 
-__all__ = ["DEFAULT", "WEIGHTS", "Embedded", "shipped"]
+__all__ = ["DEFAULT", "WEIGHTS", "Embedded", "shipped_weights"]
 
 WEIGHTS = Path(__file__).parents[2] / "weights"
 DEFAULT = "open"
@@ -33,24 +33,24 @@ Found = TypeVar("Found")
 
 
 @dataclass(frozen=True, slots=True)
-class _Query:
+class _EncodedQuery:
     """What is worked out of a task before any passage is read."""
 
-    look: Look
-    terms: Terms
+    look: PooledText
+    terms: QueryTerms
     whole: bool
     strange: frozenset[str]
     unreadable: str
 
 
 @dataclass(frozen=True, slots=True)
-class _Judged:
+class _Scored:
     score: float
     rationale: Rationale
     whole: bool
 
 
-class _Once(Generic[Found]):
+class _Lazy(Generic[Found]):
     """What is worked out once, by whichever thread asks first; the others wait for it.
 
     Windows of one task share these and not futures: cancelling one window must not take away
@@ -69,14 +69,14 @@ class _Once(Generic[Found]):
             return self._found[0]
 
 
-class _Request:
+class _TaskWork:
     """A task's work; a passage is read once, whichever windows it stands in."""
 
     def __init__(self, policy: Embedded, query: str, candidates: tuple[Passage, ...]) -> None:
-        self.query = _Once(partial(policy._query, query, candidates))
-        self.judged = [_Once(partial(self._judge, policy, passage)) for passage in candidates]
+        self.query = _Lazy(partial(policy._query, query, candidates))
+        self.judged = [_Lazy(partial(self._judge, policy, passage)) for passage in candidates]
 
-    def _judge(self, policy: Embedded, passage: Passage) -> _Judged:
+    def _judge(self, policy: Embedded, passage: Passage) -> _Scored:
         return policy._judged(self.query(), passage)
 
 
@@ -88,7 +88,7 @@ class Embedded:
     ranked by BM25 on pairs of letters instead, with a fault.
 
     Args:
-        top: which upper layers: the name of `shipped` ones, or a folder of one's own.
+        top: which upper layers: the name of `shipped_weights` ones, or a folder of one's own.
         threads: how many passages are read at the same time.
         weights: the folder of the lower layers, and of those that are shipped.
 
@@ -110,7 +110,7 @@ class Embedded:
         self.name = "embedded" if top == DEFAULT else f"embedded:{top}"
         self.encoder = Encoder(weights, _folder(top, weights))
         self.threads = threads or os.cpu_count() or 1
-        self._requests: WeakKeyDictionary[Task, _Request] = WeakKeyDictionary()
+        self._requests: WeakKeyDictionary[Task, _TaskWork] = WeakKeyDictionary()
         self._lock = Lock()
 
     @property
@@ -145,7 +145,7 @@ class Embedded:
         if query.unreadable:
             reply = await self._bigrams.judge(task, window)
             fault = Fault("vocabulary", (), query.unreadable)
-            scores = tuple(share(s, self._bigrams.scale) for s in reply.scores or ())
+            scores = tuple(unit_score(s, self._bigrams.scale) for s in reply.scores or ())
             return replace(reply, scores=scores, faults=(fault, *reply.faults))
         judged = await asyncio.gather(*(run(request.judged[position]) for position in window))
         scores = tuple(one.score for one in judged)
@@ -157,20 +157,20 @@ class Embedded:
             usage=Usage(calls=1),
         )
 
-    def _request(self, task: Task) -> _Request:
+    def _request(self, task: Task) -> _TaskWork:
         with self._lock:
             if (request := self._requests.get(task)) is None:
-                request = self._requests[task] = _Request(self, task.query, task.candidates)
+                request = self._requests[task] = _TaskWork(self, task.query, task.candidates)
         return request
 
     def _faults(
-        self, task: Task, window: Window, query: _Query, judged: Sequence[_Judged]
+        self, task: Task, window: Window, query: _EncodedQuery, judged: Sequence[_Scored]
     ) -> tuple[Fault, ...]:
         most = f"only the first {self.encoder.max_tokens} tokens were read"
         ids = task.ids(window)
         cut = tuple(i for i, one in zip(ids, judged, strict=True) if not one.whole)
         strange = tuple(i for i in ids if i in query.strange)
-        faults = [*no_instruction(task, self.name)]
+        faults = [*instruction_fault(task, self.name)]
         if not query.whole:
             faults.append(Fault("cut", (), f"of the query {most}"))
         if cut:
@@ -180,7 +180,7 @@ class Embedded:
             faults.append(Fault("vocabulary", strange, detail))
         return tuple(faults)
 
-    def _query(self, text: str, candidates: tuple[Passage, ...]) -> _Query:
+    def _query(self, text: str, candidates: tuple[Passage, ...]) -> _EncodedQuery:
         unknown = [self.encoder.unknown(passage.content) for passage in candidates]
         shares = {
             "the query's letters": self.encoder.unknown(text),
@@ -190,9 +190,9 @@ class Embedded:
             f"{share:.0%} of {what}" for what, share in shares.items() if share > MOST_UNKNOWN
         )
         encoded = self.encoder.encode(text)
-        return _Query(
-            look=Look(encoded.hidden),
-            terms=Terms.of(text),
+        return _EncodedQuery(
+            look=PooledText(encoded.hidden),
+            terms=QueryTerms.of(text),
             whole=encoded.whole,
             strange=frozenset(
                 p.id for p, s in zip(candidates, unknown, strict=True) if s > MOST_UNKNOWN
@@ -200,26 +200,28 @@ class Embedded:
             unreadable=told and f"the encoder cannot read {told}; BM25 on pairs of letters ranks",
         )
 
-    def _judged(self, query: _Query, passage: Passage) -> _Judged:
+    def _judged(self, query: _EncodedQuery, passage: Passage) -> _Scored:
         text = passage.content
         if not text.strip():
-            return _Judged(-1.0, query.terms.rationale(()), True)
+            return _Scored(-1.0, query.terms.rationale(()), True)
         encoded = self.encoder.encode(text)
-        quotes = _nearest(query.look.whole, encoded, passage, len(text) - len(passage.text))
-        return _Judged(
-            score=likeness(query.look, Look(encoded.hidden), self._share),
-            rationale=query.terms.rationale(content(text), quotes),
+        quotes = _nearest_sentence(
+            query.look.whole, encoded, passage, len(text) - len(passage.text)
+        )
+        return _Scored(
+            score=similarity(query.look, PooledText(encoded.hidden), self._share),
+            rationale=query.terms.rationale(content_tokens(text), quotes),
             whole=encoded.whole,
         )
 
 
-def shipped(weights: Path = WEIGHTS) -> tuple[str, ...]:
+def shipped_weights(weights: Path = WEIGHTS) -> tuple[str, ...]:
     """The names of the upper layers that come with the package."""
     return tuple(sorted(path.parent.name for path in weights.glob("*/policy.json")))
 
 
 def _folder(top: str, weights: Path) -> Path:
-    names = shipped(weights)
+    names = shipped_weights(weights)
     folder = weights / top if top in names else Path(top)
     if not (folder / "policy.json").is_file():
         raise InputError(
@@ -229,7 +231,9 @@ def _folder(top: str, weights: Path) -> Path:
     return folder
 
 
-def _nearest(query: Vector, encoded: Encoded, passage: Passage, shift: int) -> tuple[Quote, ...]:
+def _nearest_sentence(
+    query: Vector, encoded: Encoding, passage: Passage, shift: int
+) -> tuple[Quote, ...]:
     """The sentence of the passage's text whose tokens lie nearest to the query."""
     starts = encoded.starts[1:-1]
     best: Quote | None = None
@@ -238,7 +242,7 @@ def _nearest(query: Vector, encoded: Encoded, passage: Passage, shift: int) -> t
         first, after = np.searchsorted(starts, (span.start + shift, span.end + shift))
         if after > first:
             tokens = encoded.hidden[1 + first : 1 + after]
-            nearness = float(np.dot(query, unit(tokens.mean(axis=0))))
+            nearness = float(np.dot(query, normalized(tokens.mean(axis=0))))
             if nearness > highest:
                 best, highest = span, nearness
     return (best,) if best else ()

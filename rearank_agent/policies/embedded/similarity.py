@@ -7,16 +7,16 @@ from functools import cached_property
 
 import numpy as np
 
-from rearank_agent.policies.embedded.encoder import Vector, unit
+from rearank_agent.policies.embedded.encoder import Vector, normalized
 
-__all__ = ["SPAN", "Look", "likeness"]
+__all__ = ["SPAN", "PooledText", "similarity"]
 
 SPAN = 16
 """Tokens of a part; each begins in the middle of the one before."""
 
 
 @dataclass(frozen=True)
-class Look:
+class PooledText:
     """A text as it is compared; what nobody asks for is not worked out.
 
     Attributes:
@@ -28,15 +28,15 @@ class Look:
     @cached_property
     def whole(self) -> Vector:
         """[width], the mean of the token vectors, at length 1."""
-        return unit(self.hidden.mean(axis=0))
+        return normalized(self.hidden.mean(axis=0))
 
     @cached_property
     def parts(self) -> Vector:
         """[parts, width], the means of the spans, each at length 1."""
-        return unit(_means(self.hidden[1:-1] if len(self.hidden) > 2 else self.hidden))
+        return normalized(_means(self.hidden[1:-1] if len(self.hidden) > 2 else self.hidden))
 
 
-def likeness(query: Look, passage: Look, share: float) -> float:
+def similarity(query: PooledText, passage: PooledText, share: float) -> float:
     """-1 to 1: the cosine of the wholes and, with a weight of `share`, of the parts.
 
     Of the parts it is the mean, over those of the query, of the highest cosine with one of the

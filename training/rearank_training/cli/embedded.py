@@ -15,7 +15,7 @@ import typer
 from rearank_agent.cli.options import with_options
 from rearank_agent.errors import InputError, require
 from rearank_training.cli.inputs import with_lists
-from rearank_training.embedded.settings import Recipe
+from rearank_training.embedded.settings import EmbeddedSettings
 
 if TYPE_CHECKING:
     from rearank_training.embedded.dev import Dev
@@ -56,7 +56,7 @@ def embedded(
         ),
     ] = None,
     start: Start = None,
-    recipe: Recipe,
+    recipe: EmbeddedSettings,
 ) -> None:
     """Train the embedded policy: a supervised start, then reinforcement.
 
@@ -84,22 +84,26 @@ def embedded(
 
 
 def _finished(trainer: Trainer, rows: Path) -> dict[str, Any]:
-    from rearank_agent.cli.output import waiting
+    from rearank_agent.cli.output import progress_bar
     from rearank_agent.policies.embedded.policy import WEIGHTS
     from rearank_training.embedded.finish import finish
     from rearank_training.plots import plot
 
-    with waiting("choosing the blend, and exporting"):
+    with progress_bar("choosing the blend, and exporting"):
         plot(trainer.out)
         return finish(trainer, rows, WEIGHTS)
 
 
 def _trainer(
-    rows: Path, dev: list[str], out: Path, begin: tuple[Path | None, Path | None], recipe: Recipe
+    rows: Path,
+    dev: list[str],
+    out: Path,
+    begin: tuple[Path | None, Path | None],
+    recipe: EmbeddedSettings,
 ) -> Trainer:
     base, start = begin
     require("training", "train", "torch", "transformers", "onnx")
-    from rearank_agent.cli.output import waiting
+    from rearank_agent.cli.output import progress_bar
     from rearank_agent.policies.embedded.encoder import Encoder
     from rearank_agent.policies.embedded.policy import WEIGHTS
     from rearank_training.embedded.checkpoints import fill, load
@@ -107,31 +111,31 @@ def _trainer(
     from rearank_training.embedded.towers import Towers
     from rearank_training.embedded.trainer import Trainer
     from rearank_training.embedded.trunk import Trunk
-    from rearank_training.embedded.windows import Draw
-    from rearank_training.rows.rows import better, read_rows
+    from rearank_training.embedded.windows import WindowSampler
+    from rearank_training.rows.rows import read_rows, with_signal
 
-    with waiting("reading the rows"):
+    with progress_bar("reading the rows"):
         all_rows, passages = read_rows(rows)
     trunk = Trunk(Encoder(WEIGHTS, WEIGHTS / "untrained"), recipe.threads)
     towers = Towers(base or packaged(), FROZEN, recipe.share)
     if start:
         fill(towers, load(start).get("towers"), start)
-    hopeful = better(all_rows)
+    hopeful = with_signal(all_rows)
     if recipe.steps and not hopeful:
         raise InputError(f"{rows} has no signal: every set is in its best order already")
-    warm = Draw(all_rows, passages, recipe.seed)
-    reward = Draw(hopeful, passages, recipe.seed) if hopeful else warm
+    warm = WindowSampler(all_rows, passages, recipe.seed)
+    reward = WindowSampler(hopeful, passages, recipe.seed) if hopeful else warm
     judged = _dev(dev, recipe, [row.query.text for row in all_rows])
     return Trainer(recipe, warm, reward, judged, trunk, towers, out)
 
 
-def _dev(names: list[str], recipe: Recipe, learned: list[str]) -> Dev:
-    from rearank_agent.cli.output import waiting
-    from rearank_agent.data.names import collections
+def _dev(names: list[str], recipe: EmbeddedSettings, learned: list[str]) -> Dev:
+    from rearank_agent.cli.output import progress_bar
+    from rearank_agent.data.load import load_collections
     from rearank_training.embedded.dev import Dev
 
-    with waiting("reading the dev collections"):
-        found = collections(names)
+    with progress_bar("reading the dev collections"):
+        found = load_collections(names)
     dev = Dev(with_lists(found, 100), recipe.dev_queries, seed=recipe.seed, learned=learned)
     if dev.dropped:
         told = f"{dev.dropped} dev queries are in the rows too, and left out of dev"
@@ -139,9 +143,9 @@ def _dev(names: list[str], recipe: Recipe, learned: list[str]) -> Dev:
     return dev
 
 
-def _watch(recipe: Recipe) -> Watch:
+def _watch(recipe: EmbeddedSettings) -> Watch:
     """A line for every look at dev; between them the last step, where there is a terminal."""
-    from rearank_agent.cli.output import running
+    from rearank_agent.cli.output import progress_line
 
     steps = {"warm": recipe.warm_steps, "reward": recipe.steps}
     worth: deque[float] = deque(maxlen=50)
@@ -161,6 +165,6 @@ def _watch(recipe: Recipe) -> Watch:
             told += f"loss {line['loss']:.3f}{mean}, {monotonic() - began:.0f} s"
         else:
             return
-        running(told, lasting="macro" in line)
+        progress_line(told, lasting="macro" in line)
 
     return watch

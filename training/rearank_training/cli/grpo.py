@@ -17,17 +17,17 @@ from rearank_training.cli.lm_options import (
 )
 from rearank_training.cli.lm_setup import (
     begin,
-    better_rows,
-    dev_of,
-    fitting,
+    examples_with_signal,
+    fitting_ones,
     interruptible,
-    launched,
-    ready,
+    read_dev,
     report,
+    require_extra,
     rows_hash,
     watch,
+    wrote_launcher,
 )
-from rearank_training.lm.settings import Grpo, Words
+from rearank_training.lm.settings import GRPOSettings, PromptOptions
 
 app = typer.Typer(add_completion=False, rich_markup_mode="rich")
 
@@ -44,8 +44,8 @@ def grpo(
     resume: Resume = False,
     device: Device = "auto",
     processes: Processes = 1,
-    words: Words,
-    settings: Grpo,
+    words: PromptOptions,
+    settings: GRPOSettings,
 ) -> None:
     """Reinforce a language model on what its orders are worth, as REARANK does.
 
@@ -58,15 +58,15 @@ def grpo(
 
     Several GPUs: --processes 8 writes runs/one/launch.sh, which starts them.
     """
-    ready()
-    if launched(processes, device, out):
+    require_extra()
+    if wrote_launcher(processes, device, out):
         return
     taught = {"rows": rows_hash(rows), "dev": dev}
     start = begin("grpo", (model, words, device), settings, (out, resume), taught)
     from rearank_training.lm.grpo import grpo as reinforce
 
-    some = fitting(start, better_rows(start, rows))
-    held = dev_of(dev, start, [one.query for one in some])
+    some = fitting_ones(start, examples_with_signal(start, rows))
+    held = read_dev(dev, start, [one.query for one in some])
     start.claim()
     with interruptible(out):
         best = reinforce(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from rearank_agent.cli.output import waiting
+from rearank_agent.cli.output import progress_bar
 from rearank_agent.data.collection import Collection
 
 __all__ = ["with_lists"]
@@ -17,7 +17,7 @@ def with_lists(found: list[Collection], depth: int) -> list[Collection]:
     listed = []
     for one in found:
         if one.lists is None:
-            with waiting(f"the first stage of {one.name}"):
+            with progress_bar(f"the first stage of {one.name}"):
                 first = first_stage(one, depth)
             one = replace(one, lists=first.lists, listed=first.name)
         listed.append(one)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from rearank_training.lm.settings import named
+from rearank_training.lm.settings import recipe_by_name
 
 __all__ = ["Dev", "Device", "Model", "Out", "Processes", "Recipe", "Resume", "Rows"]
 
@@ -15,7 +15,7 @@ __all__ = ["Dev", "Device", "Model", "Out", "Processes", "Recipe", "Resume", "Ro
 def _recipe(context: typer.Context, name: str) -> str:
     """Let a recipe give what is not said otherwise."""
     if name:
-        context.default_map = named(name, str(context.info_name))
+        context.default_map = recipe_by_name(name, str(context.info_name))
     return name
 
 

@@ -12,19 +12,19 @@ from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
-from rearank_agent.cli.output import running, waiting
+from rearank_agent.cli.output import progress_bar, progress_line
 from rearank_agent.errors import InputError, require
 from rearank_training.cli.inputs import with_lists
-from rearank_training.lm.settings import Grpo, Sft, Words
+from rearank_training.lm.settings import GRPOSettings, PromptOptions, SFTSettings
 
 if TYPE_CHECKING:
     from rearank_training.lm.callbacks import Dev, Watch
-    from rearank_training.lm.demonstrations import Lesson
+    from rearank_training.lm.demonstrations import Demonstration
     from rearank_training.lm.model import Loaded
-    from rearank_training.lm.prompts import Shown
+    from rearank_training.lm.prompts import Example
 
 
-def ready() -> None:
+def require_extra() -> None:
     """Raise SetupError unless what trains language models is installed."""
     require("training", "train", "torch", "transformers", "trl", "datasets")
 
@@ -34,7 +34,7 @@ class Start:
     """What both phases begin with: a model, and a folder that may be used."""
 
     loaded: Loaded
-    settings: Sft | Grpo
+    settings: SFTSettings | GRPOSettings
     out: Path
     checkpoint: Path | None
     told: dict[str, Any]
@@ -49,8 +49,8 @@ class Start:
 
 def begin(
     phase: str,
-    of: tuple[str, Words, str],
-    settings: Sft | Grpo,
+    of: tuple[str, PromptOptions, str],
+    settings: SFTSettings | GRPOSettings,
     into: tuple[Path, bool],
     taught: dict[str, Any],
 ) -> Start:
@@ -75,7 +75,7 @@ def begin(
     told = about | taught | asdict(settings)
     checkpoint = begin(out, told, resume)
     quiet(settings.threads)
-    with waiting(f"loading {model}"):
+    with progress_bar(f"loading {model}"):
         loaded = load(model, asked, where)
     return Start(loaded, settings, out, checkpoint, told)
 
@@ -88,25 +88,25 @@ def rows_hash(rows: Path | None) -> str:
     return digest(manifest) if manifest and manifest.is_file() else str(rows)
 
 
-def shown_rows(rows: Path) -> list[Shown]:
+def read_examples(rows: Path) -> list[Example]:
     """All rows of a folder."""
-    from rearank_training.lm.prompts import shown
+    from rearank_training.lm.prompts import example_of
     from rearank_training.rows.rows import read_rows
 
-    with waiting("reading the rows"):
+    with progress_bar("reading the rows"):
         some, passages = read_rows(rows)
-    return [shown(row, passages) for row in some]
+    return [example_of(row, passages) for row in some]
 
 
-def better_rows(start: Start, rows: Path) -> list[Shown]:
+def examples_with_signal(start: Start, rows: Path) -> list[Example]:
     """The rows of a folder that have a better order than their own, and suit the goal."""
     from rearank_training.lm.prompts import check_sizes
-    from rearank_training.rows.rows import better
+    from rearank_training.rows.rows import with_signal
 
-    some = shown_rows(rows)
-    whole = isinstance(start.settings, Grpo) and start.settings.goal == "list"
+    some = read_examples(rows)
+    whole = isinstance(start.settings, GRPOSettings) and start.settings.goal == "list"
     check_sizes(some, start.loaded.words, whole)
-    kept = better(some)
+    kept = with_signal(some)
     if not kept:
         raise InputError(f"{rows} has no signal: every set is in its best order already")
     if len(kept) < len(some):
@@ -114,15 +114,15 @@ def better_rows(start: Start, rows: Path) -> list[Shown]:
     return kept
 
 
-def fitting(start: Start, some: list[Shown], what: str = "prompts") -> list[Shown]:
+def fitting_ones(start: Start, some: list[Example], what: str = "prompts") -> list[Example]:
     """Those whose prompts fit; what does not, and what is shown cut, is told."""
-    from rearank_training.lm.prompts import fits
-    from rearank_training.lm.sampler import Voice
+    from rearank_training.lm.prompts import fitting_examples
+    from rearank_training.lm.sampler import Sampler
 
     words, most = start.loaded.words, start.settings.prompt_tokens
-    voice = Voice(start.loaded.model, start.loaded.tokenizer, words)
-    with waiting(f"measuring the {what}"):
-        kept, counts = fits(some, words, lambda prompt: len(voice.tokens(prompt)), most)
+    voice = Sampler(start.loaded.model, start.loaded.tokenizer, words)
+    with progress_bar(f"measuring the {what}"):
+        kept, counts = fitting_examples(some, words, lambda prompt: len(voice.tokens(prompt)), most)
     if counts["long"]:
         _note(f"{counts['long']:,} {what} are longer than {most} tokens, and left out")
     if counts["cut"]:
@@ -130,25 +130,25 @@ def fitting(start: Start, some: list[Shown], what: str = "prompts") -> list[Show
     return kept
 
 
-def lessons(
+def demonstrations(
     start: Start, rows: Path | None, records: list[Path], teacher: str, quotes: bool
-) -> list[Lesson]:
+) -> list[Demonstration]:
     """What is imitated; what the model could not say is left out."""
     from rearank_agent.policies.registry import policy
     from rearank_training.lm.demonstrations import of_policy, of_rankings
     from rearank_training.lm.prompts import check_sizes
 
     window = start.loaded.words.window
-    with waiting("writing the replies to learn"):
+    with progress_bar("writing the replies to learn"):
         found = (
-            list(of_policy(shown_rows(rows), policy(teacher), quotes, start.settings.seed))
+            list(of_policy(read_examples(rows), policy(teacher), quotes, start.settings.seed))
             if rows
             else [one for path in records for one in of_rankings(path, window, quotes)]
         )
     if not found:
         raise InputError("there is no reply to learn: every record was mended, or has one passage")
     check_sizes([lesson.shown for lesson in found], start.loaded.words, whole=False)
-    fits = {id(one) for one in fitting(start, [lesson.shown for lesson in found])}
+    fits = {id(one) for one in fitting_ones(start, [lesson.shown for lesson in found])}
     budget, tokenizer = start.loaded.words.budget, start.loaded.tokenizer
     kept = [
         one
@@ -162,25 +162,25 @@ def lessons(
     return kept
 
 
-def dev_of(names: list[str], start: Start, learned: list[str]) -> Dev:
+def read_dev(names: list[str], start: Start, learned: list[str]) -> Dev:
     """What is chosen by, without the queries that are learned from."""
-    from rearank_agent.data.names import collections
-    from rearank_training.lm.callbacks import Dev, list_of
+    from rearank_agent.data.load import load_collections
+    from rearank_training.lm.callbacks import Dev, dev_example
     from rearank_training.rows.heldout import held_out
 
     how = start.settings
-    with waiting("reading the dev collections"):
-        listed = with_lists(collections(names), how.dev_depth)
+    with progress_bar("reading the dev collections"):
+        listed = with_lists(load_collections(names), how.dev_depth)
     judged, dropped = held_out(listed, how.dev_queries, how.dev_depth, how.seed, learned)
     if dropped:
         _note(f"{dropped} dev queries are in what is learned, and left out of dev")
-    lists = [list_of(one) for one in judged]
-    fit = {id(one) for one in fitting(start, lists, "dev prompts")}
+    lists = [dev_example(one) for one in judged]
+    fit = {id(one) for one in fitting_ones(start, lists, "dev prompts")}
     pairs = zip(judged, lists, strict=True)
     return Dev([one for one, list_ in pairs if id(list_) in fit], start.loaded.words)
 
 
-def launched(processes: int, device: str, out: Path) -> bool:
+def wrote_launcher(processes: int, device: str, out: Path) -> bool:
     """Write what starts several processes, if they are wanted and this is none of them."""
     if processes == 1 or "WORLD_SIZE" in os.environ:
         return False
@@ -203,20 +203,20 @@ def interruptible(out: Path) -> Iterator[None]:
 
 def report(best: dict[str, Any], out: Path) -> None:
     """Draw the curves, and print the best look as JSON."""
-    from rearank_training.lm.callbacks import POLICY
-    from rearank_training.lm.runs import first
+    from rearank_training.lm.callbacks import POLICY_FOLDER
+    from rearank_training.lm.runs import is_first_process
     from rearank_training.plots import plot_lm
 
-    if first():
+    if is_first_process():
         plot_lm(out)
         print(json.dumps({"step": best["step"], **best["dev"], "macro": best["macro"]}))
-        print(f"serve it: rearank-agent serve {out / POLICY} --name NAME", file=sys.stderr)
+        print(f"serve it: rearank-agent serve {out / POLICY_FOLDER} --name NAME", file=sys.stderr)
 
 
 def _note(told: str) -> None:
-    from rearank_training.lm.runs import first
+    from rearank_training.lm.runs import is_first_process
 
-    if first():
+    if is_first_process():
         print(f"note: {told}", file=sys.stderr)
 
 
@@ -237,6 +237,6 @@ def watch(steps: int) -> Watch:
             told += f"loss {line['loss']:.3f}{worth}, {monotonic() - began:.0f} s"
         else:
             return
-        running(told, lasting="macro" in line)
+        progress_line(told, lasting="macro" in line)
 
     return watch

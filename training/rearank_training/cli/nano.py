@@ -10,7 +10,7 @@ import typer
 
 from rearank_agent.errors import InputError
 from rearank_training.cli.lm_options import Rows
-from rearank_training.cli.lm_setup import ready, shown_rows
+from rearank_training.cli.lm_setup import read_examples, require_extra
 
 app = typer.Typer(add_completion=False, rich_markup_mode="rich")
 
@@ -38,7 +38,7 @@ def nano(
 
         rearank-agent train nano runs/rows --out runs/nano
     """
-    ready()
+    require_extra()
     from rearank_agent.policies.registry import policy
     from rearank_training.lm.demonstrations import of_policy
     from rearank_training.lm.model import quiet
@@ -47,7 +47,7 @@ def nano(
     if size % 32:
         raise InputError(f"the size must be a multiple of 32, not {size}")
     quiet(1)
-    some = shown_rows(rows)
+    some = read_examples(rows)
     some = some[:: max(1, len(some) // _READ)]
     count = make(out, of_policy(some, policy("lexical"), False), size, layers, vocabulary, seed)
     print(f"{count:,} parameters in {out}; it knows nothing yet", file=sys.stderr)

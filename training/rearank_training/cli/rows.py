@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Drawing:
+class DrawOptions:
     """How many sets are drawn, and how large."""
 
     sets: Annotated[int, typer.Option(min=1, help="Random sets of a query.")] = 50
@@ -61,7 +61,7 @@ def rows(
             show_default=False,
         ),
     ] = None,
-    drawing: Drawing,
+    drawing: DrawOptions,
     as_json: Annotated[bool, typer.Option("--json", help="Give manifest.json on stdout.")] = False,
 ) -> None:
     """Draw small sets of passages from judged queries' lists, to train on.
@@ -74,15 +74,15 @@ def rows(
 
         rearank-agent train rows A B --dev C --limit 179 --out runs/rows
     """
-    from rearank_agent.cli.output import waiting
+    from rearank_agent.cli.output import progress_bar
     from rearank_training.rows.augment import Augmentation, augment
     from rearank_training.rows.rows import write_rows
 
     how = Augmentation(**asdict(drawing))
     found, held = _collections(collection, dev or [], drawing.depth)
-    with waiting("drawing sets") as watch:
+    with progress_bar("drawing sets") as watch:
         made = augment(found, how, held, watch)
-    with waiting(f"writing {out}"):
+    with progress_bar(f"writing {out}"):
         manifest = write_rows(out, made)
     if as_json:
         print(json.dumps(manifest, ensure_ascii=False))
@@ -97,11 +97,11 @@ def _collections(
     names: list[str], dev: list[str], depth: int
 ) -> tuple[list[Collection], list[Collection]]:
     """What is trained on, each with a first stage, and what is held out."""
-    from rearank_agent.cli.output import waiting
-    from rearank_agent.data.names import collections
+    from rearank_agent.cli.output import progress_bar
+    from rearank_agent.data.load import load_collections
 
-    with waiting("reading the collections"):
-        found, held = collections(names), collections(dev)
+    with progress_bar("reading the collections"):
+        found, held = load_collections(names), load_collections(dev)
     return with_lists(found, depth), held
 
 

@@ -20,16 +20,16 @@ from rearank_training.cli.lm_options import (
 )
 from rearank_training.cli.lm_setup import (
     begin,
-    dev_of,
+    demonstrations,
     interruptible,
-    launched,
-    lessons,
-    ready,
+    read_dev,
     report,
+    require_extra,
     rows_hash,
     watch,
+    wrote_launcher,
 )
-from rearank_training.lm.settings import Sft, Words
+from rearank_training.lm.settings import PromptOptions, SFTSettings
 
 app = typer.Typer(add_completion=False, rich_markup_mode="rich")
 
@@ -63,8 +63,8 @@ def sft(
     resume: Resume = False,
     device: Device = "auto",
     processes: Processes = 1,
-    words: Words,
-    settings: Sft,
+    words: PromptOptions,
+    settings: SFTSettings,
 ) -> None:
     """A cold start: imitate another policy, until held-out replies get no likelier.
 
@@ -77,16 +77,16 @@ def sft(
     """
     if (rows is None) == (not records):
         raise InputError("give rows, or --records of a run of eval")
-    ready()
-    if launched(processes, device, out):
+    require_extra()
+    if wrote_launcher(processes, device, out):
         return
     taught = {"rows": rows_hash(rows), "records": records, "dev": dev}
     taught |= {"teacher": teacher, "quotes": str(quotes)}
     start = begin("sft", (model, words, device), settings, (out, resume), taught)
     from rearank_training.lm.sft import sft as imitate
 
-    some = lessons(start, rows, records or [], teacher, quotes)
-    held = dev_of(dev, start, [lesson.shown.query for lesson in some])
+    some = demonstrations(start, rows, records or [], teacher, quotes)
+    held = read_dev(dev, start, [lesson.shown.query for lesson in some])
     start.claim()
     with interruptible(out):
         best = imitate(

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from rearank_agent.errors import InputError
-from rearank_agent.files import swapped
+from rearank_agent.files import atomic_write
 
 __all__ = ["fill", "load", "save"]
 
@@ -21,7 +21,7 @@ def save(path: Path, state: Mapping[str, Any]) -> None:
     Raises:
         SetupError: the disk is full, or the folder cannot be written.
     """
-    with swapped(path) as file:
+    with atomic_write(path) as file:
         try:
             torch.save(dict(state), file)
         except RuntimeError as error:  # torch may tell of a full disk so

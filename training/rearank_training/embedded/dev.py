@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 import torch
 
 from rearank_agent.data.collection import Collection
-from rearank_agent.policies.blend import ordered
+from rearank_agent.policies.blend import blended_order
 from rearank_training.embedded.towers import Towers
 from rearank_training.embedded.trunk import Trunk
 from rearank_training.rows.heldout import held_out
@@ -52,7 +52,7 @@ class Dev:
                 looks = towers.looks([query]), towers.looks(passages)
                 scores = towers.scores(*looks)[0].tolist()
             for blend, values in zip(blends, found, strict=True):
-                order, _ = ordered(tuple(range(len(scores))), scores, blend)
+                order, _ = blended_order(tuple(range(len(scores))), scores, blend)
                 values.setdefault(asked.collection, []).append(asked.ndcg(order))
         return found
 

@@ -22,9 +22,9 @@ from torch import nn
 from transformers import AutoModel
 
 from rearank_agent.errors import SetupError, install_line
-from rearank_agent.files import digest, swapped, write
+from rearank_agent.files import atomic_write, digest, write_text
 from rearank_agent.policies.embedded.encoder import Encoder
-from rearank_training.embedded.quantise import OPSET, QUANTISATION, quantised
+from rearank_training.embedded.quantise import OPSET, QUANTISATION, quantise
 
 __all__ = ["export", "export_top", "packaged"]
 
@@ -92,8 +92,8 @@ def export(
     tokenizer.no_truncation()
     tokenizer.save(str(out / "tokenizer.json"))
     ids = torch.arange(1000, 1040)[None]
-    with swapped(out / "trunk.onnx") as file:
-        file.write(quantised(_Lower(model, frozen), ids, "ids", "states"))
+    with atomic_write(out / "trunk.onnx") as file:
+        file.write(quantise(_Lower(model, frozen), ids, "ids", "states"))
     files = (out / "trunk.onnx", out / "tokenizer.json")
     facts = {
         "base": name,
@@ -102,7 +102,7 @@ def export(
         "sha256": {file.name: digest(file) for file in files},
         **_made(),
     }
-    write(out / "encoder.json", _json(facts))
+    write_text(out / "encoder.json", _json(facts))
     upper = model.encoder.layer[frozen:]
     export_top(upper, out, out / "untrained", {"blend": 0.3, "spans": 0.0})
 
@@ -131,15 +131,15 @@ def export_top(
     upper = _Upper(layers).eval()
     width = next(upper.parameters()).shape[-1]
     states = torch.randn(1, 40, width, generator=torch.Generator().manual_seed(0))
-    with swapped(out / "top.onnx") as file:
-        file.write(quantised(upper, states, "states", "hidden"))
+    with atomic_write(out / "top.onnx") as file:
+        file.write(quantise(upper, states, "states", "hidden"))
     facts = {
         **about,
         "trunk": digest(weights / "trunk.onnx"),
         "sha256": {"top.onnx": digest(out / "top.onnx")},
         **_made(),
     }
-    write(out / "policy.json", _json(facts))
+    write_text(out / "policy.json", _json(facts))
     encoder = Encoder(weights, out)
 
     def exact(text: str) -> torch.Tensor:

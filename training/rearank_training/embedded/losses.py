@@ -11,17 +11,23 @@ import torch
 from torch import Tensor
 
 from rearank_agent.errors import InputError
-from rearank_training.embedded.plackett_luce import LOSSES, advantages, drift, likely, sampled
-from rearank_training.embedded.settings import Recipe
-from rearank_training.embedded.towers import Looks, Towers
+from rearank_training.embedded.plackett_luce import (
+    LOSSES,
+    advantages,
+    kl_estimate,
+    log_probability,
+    sample_orders,
+)
+from rearank_training.embedded.settings import EmbeddedSettings
+from rearank_training.embedded.towers import PooledTexts, Towers
 from rearank_training.embedded.trunk import Trunk
-from rearank_training.embedded.windows import Draw, Window
-from rearank_training.rows.rewards import OrderReward, named
+from rearank_training.embedded.windows import Window, WindowSampler
+from rearank_training.rows.rewards import OrderReward, reward_by_name
 
-__all__ = ["Lessons"]
+__all__ = ["Losses"]
 
 
-class Lessons:
+class Losses:
     """Losses, by seed and step.
 
     Args:
@@ -33,11 +39,13 @@ class Lessons:
         InputError: the recipe's loss or reward is unknown.
     """
 
-    def __init__(self, recipe: Recipe, warm: Draw, reward: Draw, trunk: Trunk) -> None:
+    def __init__(
+        self, recipe: EmbeddedSettings, warm: WindowSampler, reward: WindowSampler, trunk: Trunk
+    ) -> None:
         self._recipe, self._warm, self._reward, self._trunk = recipe, warm, reward, trunk
         if recipe.loss not in LOSSES:
             raise InputError(f"there is no loss {recipe.loss!r}; there are: {', '.join(LOSSES)}")
-        reward_of = named(recipe.reward)
+        reward_of = reward_by_name(recipe.reward)
         if not isinstance(reward_of, OrderReward):
             raise InputError(f"the reward {recipe.reward} is of replies in words, not of orders")
         self._loss, self._reward_of = LOSSES[recipe.loss], reward_of
@@ -67,10 +75,10 @@ class Lessons:
         with torch.no_grad():
             begun = self._logits(start, windows)
         for window, logits, before in zip(windows, learned, begun, strict=True):
-            orders = sampled(logits, recipe.samples, noise)
+            orders = sample_orders(logits, recipe.samples, noise)
             worth = self._reward_of.of_orders(orders.tolist(), window.gains)
-            now = likely(logits, orders, recipe.places)
-            away = drift(now, likely(before, orders, recipe.places))
+            now = log_probability(logits, orders, recipe.places)
+            away = kl_estimate(now, log_probability(before, orders, recipe.places))
             better = advantages(torch.tensor(worth, device=now.device))
             gain = (better * now).mean() / recipe.places
             losses.append(recipe.kl * away - gain)
@@ -90,5 +98,5 @@ class Lessons:
             found.append(towers.logits(towers.scores(query, passages)[0], ranks))
         return found
 
-    def _looks(self, towers: Towers, texts: Sequence[str]) -> Looks:
+    def _looks(self, towers: Towers, texts: Sequence[str]) -> PooledTexts:
         return towers.looks(towers.encode(self._trunk.states(texts, self._recipe.tokens)))

@@ -13,12 +13,15 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-__all__ = ["LOSSES", "advantages", "drift", "likely", "list_mle", "listwise", "sampled"]
+__all__ = [
+    "LOSSES", "advantages", "kl_estimate", "list_mle", "listwise", "log_probability",
+    "sample_orders",
+]  # fmt: skip
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 
 
-def sampled(logits: Tensor, samples: int, noise: torch.Generator) -> Tensor:
+def sample_orders(logits: Tensor, samples: int, noise: torch.Generator) -> Tensor:
     """Orders drawn from the policy, [samples, passages].
 
     Logits with Gumbel noise, sorted, are draws without replacement (Kool, van Hoof and Welling,
@@ -29,7 +32,7 @@ def sampled(logits: Tensor, samples: int, noise: torch.Generator) -> Tensor:
     return (logits.detach().cpu() + gumbel).argsort(1, descending=True).to(logits.device)
 
 
-def likely(logits: Tensor, orders: Tensor, places: int) -> Tensor:
+def log_probability(logits: Tensor, orders: Tensor, places: int) -> Tensor:
     """The log probability of the first places of orders, [samples]."""
     chosen = logits[orders]
     rest = torch.logcumsumexp(chosen.flip(1), 1).flip(1)
@@ -43,7 +46,7 @@ def advantages(rewards: Tensor) -> Tensor:
     return torch.zeros_like(rewards) if spread <= 1e-8 else centred / spread
 
 
-def drift(now: Tensor, start: Tensor) -> Tensor:
+def kl_estimate(now: Tensor, start: Tensor) -> Tensor:
     """KL of the policy to its start, estimated from log probabilities of its own samples.
 
     exp(d) - d - 1 with d = start - now, as the paper's recipe has it (low variance, never
@@ -66,7 +69,10 @@ def list_mle(logits: Tensor, gains: Tensor) -> Tensor:
     have, said = gains.tolist(), logits.detach().tolist()
     order = sorted(range(len(have)), key=lambda i: (-have[i], -said[i]))
     relevant = int((gains > 0).sum())
-    return -likely(logits, torch.tensor([order], device=logits.device), relevant)[0] / relevant
+    return (
+        -log_probability(logits, torch.tensor([order], device=logits.device), relevant)[0]
+        / relevant
+    )
 
 
 LOSSES: dict[str, Loss] = {"listwise": listwise, "listmle": list_mle}

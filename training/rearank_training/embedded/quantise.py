@@ -15,7 +15,7 @@ import torch
 from onnxruntime.quantization import QuantType, quantize_dynamic
 from torch import nn
 
-__all__ = ["OPSET", "QUANTISATION", "quantised"]
+__all__ = ["OPSET", "QUANTISATION", "quantise"]
 
 OPSET = 20
 QUANTISATION = {
@@ -26,7 +26,7 @@ QUANTISATION = {
 """7 bits, because a CPU without VNNI adds two products in 16 bits: 8 would saturate there."""
 
 
-def quantised(model: nn.Module, sample: torch.Tensor, entry: str, result: str) -> bytes:
+def quantise(model: nn.Module, sample: torch.Tensor, entry: str, result: str) -> bytes:
     """The model as int8 ONNX, free of the paths and stack traces the exporter leaves in it."""
     with _quiet(), tempfile.TemporaryDirectory() as folder:
         program = torch.onnx.export(

@@ -9,11 +9,11 @@ import typer
 
 from rearank_agent.errors import InputError
 
-__all__ = ["Recipe"]
+__all__ = ["EmbeddedSettings"]
 
 
 @dataclass(frozen=True)
-class Recipe:
+class EmbeddedSettings:
     """How the embedded policy is trained: a supervised start, then reinforcement.
 
     Raises:

@@ -20,13 +20,13 @@ from transformers import AutoModel
 
 from rearank_agent.policies.embedded.similarity import SPAN
 
-__all__ = ["Looks", "Towers"]
+__all__ = ["PooledTexts", "Towers"]
 
 _PADDED = {"cpu": 4096, "cuda": 65536}
 """Tokens, padding included, that go through the layers together: a processor's cache holds them."""
 
 
-class Looks(NamedTuple):
+class PooledTexts(NamedTuple):
     """Texts as they are compared: `likeness.Look`, many at once.
 
     Attributes:
@@ -44,9 +44,9 @@ class Looks(NamedTuple):
         """[texts, parts], which are no padding."""
         return torch.arange(self.parts.shape[1], device=self.counts.device) < self.counts[:, None]
 
-    def some(self, texts: slice) -> Looks:
+    def some(self, texts: slice) -> PooledTexts:
         """Those of some of the texts."""
-        return Looks(self.wholes[texts], self.parts[texts], self.counts[texts])
+        return PooledTexts(self.wholes[texts], self.parts[texts], self.counts[texts])
 
 
 class Towers(nn.Module):
@@ -99,14 +99,14 @@ class Towers(nn.Module):
             found |= {place: text[: len(states[place])] for place, text in texts}
         return [found[place] for place in range(len(states))]
 
-    def looks(self, hidden: Sequence[Tensor]) -> Looks:
+    def looks(self, hidden: Sequence[Tensor]) -> PooledTexts:
         """Texts as they are compared, from their token vectors."""
         lengths = torch.tensor([len(text) for text in hidden], device=hidden[0].device)
         padded = pad_sequence(list(hidden), batch_first=True)
         parts, counts = _parts(padded, lengths)
-        return Looks(normalize(padded.sum(1) / lengths[:, None], dim=1), parts, counts)
+        return PooledTexts(normalize(padded.sum(1) / lengths[:, None], dim=1), parts, counts)
 
-    def scores(self, queries: Looks, passages: Looks) -> Tensor:
+    def scores(self, queries: PooledTexts, passages: PooledTexts) -> Tensor:
         """[queries, passages], -1 to 1: their `likeness`."""
         wholes = queries.wholes @ passages.wholes.T
         if not self.share:

@@ -23,11 +23,11 @@ from torch import Tensor
 from rearank_agent.errors import InputError
 from rearank_training.embedded.checkpoints import fill, load, save
 from rearank_training.embedded.dev import Dev
-from rearank_training.embedded.losses import Lessons
-from rearank_training.embedded.settings import Recipe
+from rearank_training.embedded.losses import Losses
+from rearank_training.embedded.settings import EmbeddedSettings
 from rearank_training.embedded.towers import Towers
 from rearank_training.embedded.trunk import Trunk
-from rearank_training.embedded.windows import Draw
+from rearank_training.embedded.windows import WindowSampler
 from rearank_training.log import LOG, append, cut
 from rearank_training.rows.heldout import macro
 
@@ -67,9 +67,9 @@ class Trainer:
 
     def __init__(
         self,
-        recipe: Recipe,
-        warm: Draw,
-        reward: Draw,
+        recipe: EmbeddedSettings,
+        warm: WindowSampler,
+        reward: WindowSampler,
         dev: Dev,
         trunk: Trunk,
         towers: Towers,
@@ -77,7 +77,7 @@ class Trainer:
     ) -> None:
         torch.set_num_threads(recipe.threads)
         self.recipe, self.dev, self.trunk, self.towers, self.out = recipe, dev, trunk, towers, out
-        self._lessons = Lessons(recipe, warm, reward, trunk)
+        self._lessons = Losses(recipe, warm, reward, trunk)
         self._begin("warm")
         self.best: dict[str, Any] = {"macro": -1.0}
         self._lines = 0

@@ -10,7 +10,7 @@ from random import Random
 from rearank_agent.errors import InputError
 from rearank_training.rows.rows import Passages, Row
 
-__all__ = ["Draw", "Window"]
+__all__ = ["Window", "WindowSampler"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,7 @@ class Window:
     judged: Mapping[str, int]
 
 
-class Draw:
+class WindowSampler:
     """Draws rows: a collection, by the root of its number of queries; a query; a row of it.
 
     Few queries of many kinds count for more so than in a plain draw, where the largest

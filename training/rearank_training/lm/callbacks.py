@@ -12,17 +12,17 @@ from typing import Any
 from transformers import TrainerCallback
 
 from rearank_agent.errors import InputError
-from rearank_agent.files import write
-from rearank_agent.llm.checkpoint import Trained
-from rearank_agent.schedules import halfway
-from rearank_training.lm.prompts import Shown
-from rearank_training.lm.rollout import Game, Say, play
+from rearank_agent.files import write_text
+from rearank_agent.llm.checkpoint import PromptConfig
+from rearank_agent.schedules import half_sliding
+from rearank_training.lm.prompts import Example
+from rearank_training.lm.rollout import Generate, Rollout, roll_out
 from rearank_training.log import LOG, append
-from rearank_training.rows.heldout import Judged, macro
+from rearank_training.rows.heldout import HeldOutQuery, macro
 
-__all__ = ["POLICY", "Dev", "Looks", "Watch", "list_of"]
+__all__ = ["POLICY_FOLDER", "Dev", "DevCallback", "Watch", "dev_example"]
 
-POLICY = "policy"
+POLICY_FOLDER = "policy"
 
 Watch = Callable[[dict[str, Any]], None]
 
@@ -31,13 +31,13 @@ Watch = Callable[[dict[str, Any]], None]
 class Dev:
     """Held-out lists, and how a model ranks them: by its own words, schedule and reader."""
 
-    judged: Sequence[Judged]
-    words: Trained
+    judged: Sequence[HeldOutQuery]
+    words: PromptConfig
 
-    def look(self, say: Say) -> dict[str, Any]:
+    def look(self, say: Generate) -> dict[str, Any]:
         """nDCG@10 of a model: the mean of every collection, their mean, and mended replies."""
-        games = [Game(halfway(self.words.window), list_of(one)) for one in self.judged]
-        play(games, self.words, say)
+        games = [Rollout(half_sliding(self.words.window), dev_example(one)) for one in self.judged]
+        roll_out(games, self.words, say)
         values: dict[str, list[float]] = {}
         mended = []
         for one, game in zip(self.judged, games, strict=True):
@@ -47,12 +47,12 @@ class Dev:
         return {"dev": means, "macro": round(macro(values), 6), "mended": round(fmean(mended), 6)}
 
 
-def list_of(one: Judged) -> Shown:
+def dev_example(one: HeldOutQuery) -> Example:
     """A held-out query as it is shown."""
-    return Shown("", one.query, one.instruction, one.passages, one.grades)
+    return Example("", one.query, one.instruction, one.passages, one.grades)
 
 
-class Looks(TrainerCallback):
+class DevCallback(TrainerCallback):
     """Writes the log, looks at dev, keeps the best model, and ends a run that gets no better.
 
     A checkpoint is written at every look, so a run that is taken up again looks at the same steps.
@@ -67,7 +67,7 @@ class Looks(TrainerCallback):
         watch: is given every line of the log, and phase, step and queries before a look.
     """
 
-    _say: Say
+    _say: Generate
     _keep: Callable[[Path], None]
     _measure: Callable[[], dict[str, float]]
     _agreed: Callable[[dict[str, Any]], dict[str, Any]]
@@ -90,7 +90,7 @@ class Looks(TrainerCallback):
 
     def attach(
         self,
-        say: Say,
+        say: Generate,
         keep: Callable[[Path], None],
         measure: Callable[[], dict[str, float]],
         agreed: Callable[[dict[str, Any]], dict[str, Any]],
@@ -127,7 +127,7 @@ class Looks(TrainerCallback):
         text = (self.out / LOG).read_text(encoding="utf-8").splitlines()
         self._lines = [line for line in map(json.loads, text) if line["step"] <= step]
         if self._writes:
-            write(self.out / LOG, (f"{json.dumps(line)}\n" for line in self._lines))
+            write_text(self.out / LOG, (f"{json.dumps(line)}\n" for line in self._lines))
 
     @property
     def over(self) -> bool:
@@ -170,7 +170,7 @@ class Looks(TrainerCallback):
         seen = {**self.dev.look(self._say), **self._measure()}
         line = self._agreed({"phase": self.phase, "step": step, **seen})
         if not before or self._goodness(line) > self._goodness(before):
-            self._keep(self.out / POLICY)
+            self._keep(self.out / POLICY_FOLDER)
         self._log(line)
 
     def _log(self, line: dict[str, Any]) -> None:

@@ -13,26 +13,26 @@ from pathlib import Path
 from random import Random
 
 from rearank_agent.errors import InputError
-from rearank_agent.listwise import say
+from rearank_agent.listwise import write_reply
 from rearank_agent.policies.protocol import Policy
 from rearank_agent.reranker import run_sync
 from rearank_agent.types import Passage, Ranking, Rationale, Reply, Step, Task, Window
-from rearank_training.lm.prompts import Shown
+from rearank_training.lm.prompts import Example
 
-__all__ = ["Lesson", "of_policy", "of_rankings", "thought"]
+__all__ = ["Demonstration", "of_policy", "of_rankings", "thought"]
 
 
 @dataclass(frozen=True, slots=True)
-class Lesson:
+class Demonstration:
     """What is shown, and the reply that is learned."""
 
-    shown: Shown
+    shown: Example
     reply: str
 
 
 def of_policy(
-    rows: Iterable[Shown], policy: Policy, quotes: bool, seed: int = 0
-) -> Iterator[Lesson]:
+    rows: Iterable[Example], policy: Policy, quotes: bool, seed: int = 0
+) -> Iterator[Demonstration]:
     """What a policy that judges without words makes of rows.
 
     The passages are shuffled: one that agrees with the first stage would teach to change nothing.
@@ -49,10 +49,10 @@ def of_policy(
         task = Task(row.name, row.query, row.instruction, passages)
         reply = run_sync(policy.judge(task, tuple(range(len(passages)))))
         mixed = replace(row, passages=passages, grades=grades)
-        yield Lesson(mixed, _said(reply, passages, quotes))
+        yield Demonstration(mixed, _said(reply, passages, quotes))
 
 
-def of_rankings(path: Path, window: int, quotes: bool) -> Iterator[Lesson]:
+def of_rankings(path: Path, window: int, quotes: bool) -> Iterator[Demonstration]:
     """What a policy said of the windows of a run that `eval` kept, where nothing was mended.
 
     A larger window than ours is several: every so many-th passage of it.
@@ -80,15 +80,15 @@ def of_rankings(path: Path, window: int, quotes: bool) -> Iterator[Lesson]:
 
 def _lessons(
     ranking: Ranking, candidates: Sequence[Passage], step: Step, window: int, quotes: bool
-) -> Iterator[Lesson]:
+) -> Iterator[Demonstration]:
     parts = ceil(len(step.window) / window)
     for part in range(parts):
         places = tuple(range(len(step.window)))[part::parts]
         passages = tuple(candidates[step.window[place]] for place in places)
         name = f"{ranking.run}/{step.turn}/{part}"
-        shown = Shown(name, ranking.query, ranking.instruction, passages)
+        shown = Example(name, ranking.query, ranking.instruction, passages)
         if len(passages) > 1:
-            yield Lesson(shown, _said(_part(step.reply, places), passages, quotes))
+            yield Demonstration(shown, _said(_part(step.reply, places), passages, quotes))
 
 
 def _part(reply: Reply, places: Window) -> Reply:
@@ -103,7 +103,7 @@ def _part(reply: Reply, places: Window) -> Reply:
 
 def _said(reply: Reply, passages: Sequence[Passage], quotes: bool) -> str:
     own = reply.reasoning or thought(reply.rationales, passages, quotes)
-    return say(reply.order, own)
+    return write_reply(reply.order, own)
 
 
 def thought(rationales: Sequence[Rationale], passages: Sequence[Passage], quotes: bool) -> str:

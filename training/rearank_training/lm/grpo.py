@@ -18,16 +18,21 @@ from trl.trainer.grpo_config import GRPOConfig
 from trl.trainer.grpo_trainer import GRPOTrainer
 
 from rearank_agent.errors import InputError, SetupError
-from rearank_agent.listwise import read
-from rearank_agent.schedules import halfway
-from rearank_training.lm.callbacks import Dev, Looks, Watch
+from rearank_agent.listwise import parse_reply
+from rearank_agent.schedules import half_sliding
+from rearank_training.lm.callbacks import Dev, DevCallback, Watch
 from rearank_training.lm.model import Loaded
-from rearank_training.lm.prompts import Shown, asked
-from rearank_training.lm.runs import calm, run
-from rearank_training.lm.sampler import Voice, chat_options
-from rearank_training.lm.settings import Grpo
-from rearank_training.lm.trl_settings import adapters, common, passes, several_gpus
-from rearank_training.lm.vllm_sampler import VllmVoice
+from rearank_training.lm.prompts import Example, example_prompt
+from rearank_training.lm.runs import run, without_warnings
+from rearank_training.lm.sampler import Sampler, chat_options
+from rearank_training.lm.settings import GRPOSettings
+from rearank_training.lm.trl_settings import (
+    accumulation_steps,
+    adapters,
+    common_settings,
+    several_gpus,
+)
+from rearank_training.lm.vllm_sampler import VLLMSampler
 from rearank_training.lm.whole_list import WholeList
 from rearank_training.rows.rewards import (
     CompleteList,
@@ -39,9 +44,9 @@ from rearank_training.rows.rewards import (
     Reward,
     Tags,
 )
-from rearank_training.rows.rewards import named as reward_named
+from rearank_training.rows.rewards import reward_by_name as reward_named
 
-__all__ = ["Rewarding", "grpo"]
+__all__ = ["TRLReward", "grpo"]
 
 _FAULTS = ("unreadable", "missing", "repeated", "foreign")
 _USUAL = (RelativeNdcg(), Tags(), CompleteList())
@@ -50,7 +55,7 @@ _PARTS: dict[str, tuple[Reward, ...]] = {
 }
 
 
-class Rewarding:
+class TRLReward:
     """A reward as TRL calls it, which says what replies were like, and whose reply it failed on.
 
     Args:
@@ -89,7 +94,7 @@ class Rewarding:
             self._of(*one) for one in zip(replies, row, grades, gains, strict=True)
         ]
         for reply, shown in zip(replies, grades, strict=True):
-            found = Counter(fault.kind for fault in read(reply, len(shown)).faults)
+            found = Counter(fault.kind for fault in parse_reply(reply, len(shown)).faults)
             for kind in _FAULTS:
                 log_metric(f"fault/{kind}", float(found[kind] > 0))
             for part in self._parts:
@@ -116,12 +121,12 @@ class Rewarding:
         return worth
 
 
-@calm()
+@without_warnings()
 def grpo(
     loaded: Loaded,
-    rows: Sequence[Shown],
+    rows: Sequence[Example],
     dev: Dev,
-    recipe: Grpo,
+    recipe: GRPOSettings,
     out: Path,
     checkpoint: Path | None = None,
     watch: Watch = lambda _line: None,
@@ -139,17 +144,19 @@ def grpo(
     """
     os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")  # rollout_func is called experimental
     lists = (
-        WholeList(rows, loaded.words, halfway(loaded.words.window), recipe.temperature, recipe.seed)
+        WholeList(
+            rows, loaded.words, half_sliding(loaded.words.window), recipe.temperature, recipe.seed
+        )
         if recipe.goal == "list"
         else None
     )
-    looks = Looks(
+    looks = DevCallback(
         "grpo", out, dev, every=recipe.every, patience=recipe.patience, updates=recipe.updates,
         watch=watch,
     )  # fmt: skip
     trainer = GRPOTrainer(
         model=loaded.model,
-        reward_funcs=Rewarding(reward_named(recipe.reward)),
+        reward_funcs=TRLReward(reward_named(recipe.reward)),
         args=_config(recipe, loaded, out, len(rows)),
         train_dataset=Dataset.from_list([_row(one, loaded, lists) for one in rows]),
         processing_class=loaded.tokenizer,
@@ -158,20 +165,20 @@ def grpo(
         rollout_func=lists,
     )
     if recipe.vllm:
-        voice: Voice = VllmVoice(trainer, loaded.tokenizer, loaded.words)
+        voice: Sampler = VLLMSampler(trainer, loaded.tokenizer, loaded.words)
     else:
-        voice = Voice(trainer.model, loaded.tokenizer, loaded.words)
+        voice = Sampler(trainer.model, loaded.tokenizer, loaded.words)
     if lists:
         lists.voice = voice
     return run(trainer, looks, loaded, voice.say, checkpoint)
 
 
-def _row(one: Shown, loaded: Loaded, lists: WholeList | None) -> dict[str, Any]:
-    prompt = lists.prompt(one) if lists else asked(loaded.words, one).messages
+def _row(one: Example, loaded: Loaded, lists: WholeList | None) -> dict[str, Any]:
+    prompt = lists.prompt(one) if lists else example_prompt(loaded.words, one).messages
     return {"prompt": list(prompt), "row": one.name, "grades": list(one.grades)}
 
 
-def _config(recipe: Grpo, loaded: Loaded, out: Path, rows: int) -> GRPOConfig:
+def _config(recipe: GRPOSettings, loaded: Loaded, out: Path, rows: int) -> GRPOConfig:
     if rows < recipe.prompts:
         raise InputError(
             f"{rows} rows are fewer than the {recipe.prompts} prompts of a step: draw more, or "
@@ -184,7 +191,7 @@ def _config(recipe: Grpo, loaded: Loaded, out: Path, rows: int) -> GRPOConfig:
             "on several GPUs the weights are shared out, and processes that sample on their own "
             "would wait for one another for ever: there it must be --vllm, --goal window, no --lora"
         )
-    each = passes(recipe.prompts * recipe.rollouts // recipe.updates, recipe.at_once)
+    each = accumulation_steps(recipe.prompts * recipe.rollouts // recipe.updates, recipe.at_once)
     sampler: dict[str, Any] = {
         "use_vllm": True,
         "vllm_mode": "colocate",
@@ -194,7 +201,7 @@ def _config(recipe: Grpo, loaded: Loaded, out: Path, rows: int) -> GRPOConfig:
         "vllm_importance_sampling_correction": recipe.goal == "window",
     }
     return GRPOConfig(
-        **common(out, recipe.seed, loaded.where),
+        **common_settings(out, recipe.seed, loaded.where),
         **(sampler if recipe.vllm else {}),
         loss_type="grpo",
         max_steps=recipe.steps * recipe.updates,

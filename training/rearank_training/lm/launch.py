@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
-from rearank_agent.files import write
+from rearank_agent.files import write_text
 
 __all__ = ["launch_files"]
 
@@ -42,9 +42,9 @@ def launch_files(out: Path, processes: int, where: str, arguments: Sequence[str]
     config, script = out / "accelerate.yaml", out / "launch.sh"
     command = ["torchrun", "--standalone", "--nproc-per-node", str(processes)]
     if where == "cuda":
-        write(config, _CONFIG.format(processes=processes))
+        write_text(config, _CONFIG.format(processes=processes))
         command = ["accelerate", "launch", "--config_file", str(config)]
     line = shlex.join([*command, "-m", "rearank_agent", *arguments])
     here = f"cd {shlex.quote(str(Path.cwd()))}"
-    write(script, f"#!/usr/bin/env bash\nset -euo pipefail\n{here}\n{line}\n")
+    write_text(script, f"#!/usr/bin/env bash\nset -euo pipefail\n{here}\n{line}\n")
     return script

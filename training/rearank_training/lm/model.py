@@ -11,8 +11,8 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from rearank_agent.errors import InputError, SetupError
-from rearank_agent.files import unwritable
-from rearank_agent.llm.checkpoint import Trained
+from rearank_agent.files import write_error
+from rearank_agent.llm.checkpoint import PromptConfig
 
 __all__ = ["Loaded", "device", "load", "quiet", "write_model"]
 
@@ -38,11 +38,11 @@ class Loaded:
 
     model: Any
     tokenizer: Any
-    words: Trained
+    words: PromptConfig
     where: str
 
 
-def load(name: str, words: Trained, where: str) -> Loaded:
+def load(name: str, words: PromptConfig, where: str) -> Loaded:
     """A model and its tokenizer.
 
     Args:
@@ -68,7 +68,7 @@ def load(name: str, words: Trained, where: str) -> Loaded:
     return Loaded(model, tokenizer, words, where)
 
 
-def write_model(folder: Path, save: Any, words: Trained) -> None:
+def write_model(folder: Path, save: Any, words: PromptConfig) -> None:
     """Write a model beside its place, then swap it in: weights, tokenizer and words.
 
     Args:
@@ -89,7 +89,7 @@ def write_model(folder: Path, save: Any, words: Trained) -> None:
         new.rename(folder)
         shutil.rmtree(old, ignore_errors=True)
     except OSError as error:
-        raise unwritable(folder, error) from None
+        raise write_error(folder, error) from None
 
 
 def quiet(threads: int) -> None:

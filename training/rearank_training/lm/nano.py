@@ -21,10 +21,10 @@ from transformers import (
 )
 
 from rearank_agent.listwise.template import Template
-from rearank_agent.llm.checkpoint import Trained
-from rearank_training.lm.demonstrations import Lesson
+from rearank_agent.llm.checkpoint import PromptConfig
+from rearank_training.lm.demonstrations import Demonstration
 from rearank_training.lm.model import write_model
-from rearank_training.lm.prompts import Shown, asked
+from rearank_training.lm.prompts import Example, example_prompt
 
 __all__ = ["LENGTH", "make", "nano_words"]
 
@@ -43,14 +43,19 @@ _TAGS = ("<think>\n", "\n</think>\n", "<answer>", "</answer>")
 _PIECES = (*(f"[{number}]" for number in range(1, 21)), " > ", *_TAGS)
 
 
-def nano_words() -> Trained:
+def nano_words() -> PromptConfig:
     """Its words: windows of five, passages of at most some twenty words."""
     text = Path(__file__).with_name("nano.toml").read_text(encoding="utf-8")
-    return Trained(Template.parse(text), window=5, cut=120, budget=128)
+    return PromptConfig(Template.parse(text), window=5, cut=120, budget=128)
 
 
 def make(
-    folder: Path, lessons: Iterable[Lesson], size: int, layers: int, vocabulary: int, seed: int
+    folder: Path,
+    lessons: Iterable[Demonstration],
+    size: int,
+    layers: int,
+    vocabulary: int,
+    seed: int,
 ) -> int:
     """Write a model with random weights, as vLLM and transformers read it; gives its parameters.
 
@@ -89,10 +94,10 @@ def make(
     return sum(parameter.numel() for parameter in model.parameters())
 
 
-def _texts(lessons: Iterable[Lesson], words: Trained) -> Iterator[str]:
+def _texts(lessons: Iterable[Demonstration], words: PromptConfig) -> Iterator[str]:
     for lesson in lessons:
-        shown: Shown = lesson.shown
-        yield from (message["content"] for message in asked(words, shown).messages)
+        shown: Example = lesson.shown
+        yield from (message["content"] for message in example_prompt(words, shown).messages)
         yield lesson.reply
 
 

@@ -7,20 +7,20 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from rearank_agent.errors import InputError
-from rearank_agent.listwise import ask
-from rearank_agent.listwise.prompt import Asked, Message
-from rearank_agent.llm.checkpoint import Trained
+from rearank_agent.listwise import build_prompt
+from rearank_agent.listwise.prompt import Message, Prompt
+from rearank_agent.llm.checkpoint import PromptConfig
 from rearank_agent.types import Passage
 from rearank_training.rows.rows import Passages, Row
 
-__all__ = ["Length", "Shown", "asked", "check_sizes", "fits", "shown"]
+__all__ = ["Example", "Length", "check_sizes", "example_of", "example_prompt", "fitting_examples"]
 
 Length = Callable[[Sequence[Message]], int]
 """The tokens of a prompt, the start of the reply included."""
 
 
 @dataclass(frozen=True, slots=True)
-class Shown:
+class Example:
     """A query and passages, as a policy gets to see them.
 
     Attributes:
@@ -35,19 +35,21 @@ class Shown:
     grades: tuple[int, ...] = ()
 
 
-def shown(row: Row, passages: Passages) -> Shown:
+def example_of(row: Row, passages: Passages) -> Example:
     """A row with its texts."""
     of = row.query
     texts = tuple(passages[of.collection, name] for name in row.passages)
-    return Shown(
+    return Example(
         f"{of.collection}/{of.id}/{row.number}", of.text, of.instruction, texts, row.grades
     )
 
 
-def asked(words: Trained, one: Shown, window: Iterable[int] | None = None) -> Asked:
+def example_prompt(
+    words: PromptConfig, one: Example, window: Iterable[int] | None = None
+) -> Prompt:
     """The messages that ask for the order of the passages at these positions; None for all."""
     positions = range(len(one.passages)) if window is None else window
-    return ask(
+    return build_prompt(
         one.query,
         [one.passages[position] for position in positions],
         instruction=one.instruction,
@@ -58,7 +60,7 @@ def asked(words: Trained, one: Shown, window: Iterable[int] | None = None) -> As
     )
 
 
-def check_sizes(some: Iterable[Shown], words: Trained, whole: bool) -> None:
+def check_sizes(some: Iterable[Example], words: PromptConfig, whole: bool) -> None:
     """Raise InputError unless each is a window or, with `whole`, a list longer than one."""
     sizes = [len(one.passages) for one in some]
     if not whole and max(sizes) > words.window:
@@ -73,9 +75,9 @@ def check_sizes(some: Iterable[Shown], words: Trained, whole: bool) -> None:
         )
 
 
-def fits(
-    some: Iterable[Shown], words: Trained, length: Length, most: int
-) -> tuple[list[Shown], Counter[str]]:
+def fitting_examples(
+    some: Iterable[Example], words: PromptConfig, length: Length, most: int
+) -> tuple[list[Example], Counter[str]]:
     """Those whose prompt fits; and how many were too `long`, or show a passage `cut`.
 
     Args:
@@ -84,12 +86,12 @@ def fits(
     Raises:
         InputError: none fits.
     """
-    kept: list[Shown] = []
+    kept: list[Example] = []
     counts = Counter[str]()
     for one in some:
         places = range(len(one.passages))
         longest = sorted(places, key=lambda place: -len(one.passages[place].content))
-        said = asked(words, one, longest[: words.window])  # of all windows there can be
+        said = example_prompt(words, one, longest[: words.window])  # of all windows there can be
         if length(said.messages) > most:
             counts["long"] += 1
         else:

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from rearank_agent.listwise import read
+from rearank_agent.listwise import parse_reply
 from rearank_agent.listwise.prompt import Message
-from rearank_agent.llm.checkpoint import Trained
+from rearank_agent.llm.checkpoint import PromptConfig
 from rearank_agent.schedules import Schedule
 from rearank_agent.types import Reply, Window
-from rearank_training.lm.prompts import Shown, asked
+from rearank_training.lm.prompts import Example, example_prompt
 
-__all__ = ["Game", "Say", "play"]
+__all__ = ["Generate", "Rollout", "roll_out"]
 
-Say = Callable[[Sequence[Sequence[Message]]], Sequence[str]]
+Generate = Callable[[Sequence[Sequence[Message]]], Sequence[str]]
 """The replies to prompts, each on its own."""
 
 
-class Game:
+class Rollout:
     """A list that is being ranked.
 
     Attributes:
@@ -27,7 +27,7 @@ class Game:
     """
 
     def __init__(
-        self, schedule: Schedule, list_: Shown, played: Sequence[Sequence[Reply]] = ()
+        self, schedule: Schedule, list_: Example, played: Sequence[Sequence[Reply]] = ()
     ) -> None:
         self.schedule, self.list = schedule, list_
         self._turns = schedule.start(len(list_.passages))
@@ -45,26 +45,28 @@ class Game:
         except StopIteration as end:
             self.windows, self.order = (), end.value
 
-    def fork(self) -> Game:
+    def fork(self) -> Rollout:
         """The same again, to go on otherwise from here."""
-        return Game(self.schedule, self.list, self.played)
+        return Rollout(self.schedule, self.list, self.played)
 
 
-def play(
-    games: Sequence[Game],
-    words: Trained,
-    say: Say,
-    turns: Callable[[Game], bool] = lambda _game: True,
+def roll_out(
+    games: Sequence[Rollout],
+    words: PromptConfig,
+    say: Generate,
+    turns: Callable[[Rollout], bool] = lambda _game: True,
 ) -> None:
     """Let the games go on, a turn of all at a time, each as long as `turns` wants it to."""
     while open_ := [game for game in games if game.windows and turns(game)]:
-        prompts = [asked(words, g.list, window).messages for g in open_ for window in g.windows]
+        prompts = [
+            example_prompt(words, g.list, window).messages for g in open_ for window in g.windows
+        ]
         said = iter(say(prompts))
         for game in open_:
-            game.go_on([reply_of(next(said), len(window), words) for window in game.windows])
+            game.go_on([to_reply(next(said), len(window), words) for window in game.windows])
 
 
-def reply_of(text: str, n: int, words: Trained) -> Reply:
+def to_reply(text: str, n: int, words: PromptConfig) -> Reply:
     """A reply as a policy gives it, by the reader of serving and of rewards."""
-    reading = read(text, n, words.form)
+    reading = parse_reply(text, n, words.form)
     return Reply(reading.order, reading.scores, faults=reading.faults)

@@ -24,13 +24,13 @@ from accelerate.utils import broadcast_object_list
 from transformers import PrinterCallback
 
 from rearank_agent.errors import InputError, RearankError, SetupError
-from rearank_agent.files import write
-from rearank_training.lm.callbacks import Looks
+from rearank_agent.files import write_text
+from rearank_training.lm.callbacks import DevCallback
 from rearank_training.lm.model import Loaded, write_model
-from rearank_training.lm.rollout import Say
+from rearank_training.lm.rollout import Generate
 from rearank_training.log import LOG
 
-__all__ = ["begin", "calm", "claim", "first", "run"]
+__all__ = ["begin", "claim", "is_first_process", "run", "without_warnings"]
 
 _RUN = "run.json"
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS, errno.EACCES}
@@ -49,7 +49,7 @@ def begin(out: Path, told: Mapping[str, Any], resume: bool) -> Path | None:
     path = out / _RUN
     whole = [one for one in out.glob("checkpoint-*") if _whole(one)]
     if not resume:
-        if whole and first():
+        if whole and is_first_process():
             raise InputError(f"{out} holds a run: go on with --resume, or choose another --out")
         return None
     try:
@@ -71,12 +71,12 @@ def claim(out: Path, told: Mapping[str, Any]) -> None:
     Raises:
         SetupError: it cannot be written.
     """
-    if first():
+    if is_first_process():
         (out / LOG).unlink(missing_ok=True)  # of one that came to no checkpoint
-        write(out / _RUN, json.dumps(_plain(told), indent=2) + "\n")
+        write_text(out / _RUN, json.dumps(_plain(told), indent=2) + "\n")
 
 
-def first() -> bool:
+def is_first_process() -> bool:
     """Whether this is the first of the processes, or the only one."""
     return os.environ.get("RANK", "0") == "0"
 
@@ -99,7 +99,7 @@ def _whole(checkpoint: Path) -> bool:
 
 
 @contextmanager
-def calm() -> Iterator[None]:
+def without_warnings() -> Iterator[None]:
     """Without the libraries' warnings about one another's old names."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)
@@ -108,9 +108,9 @@ def calm() -> Iterator[None]:
 
 def run(
     trainer: Any,
-    looks: Looks,
+    looks: DevCallback,
     loaded: Loaded,
-    say: Say,
+    say: Generate,
     checkpoint: Path | None,
     measure: Callable[[], dict[str, float]] = dict,
 ) -> dict[str, Any]:
@@ -127,7 +127,7 @@ def run(
     """
     trainer.remove_callback(PrinterCallback)  # the log is ours
     trainer.create_model_card = lambda *_, **__: None  # and a card is not written by a program
-    looks.attach(say, partial(_keep, trainer, loaded), measure, _agreed, first())
+    looks.attach(say, partial(_keep, trainer, loaded), measure, _agreed, is_first_process())
     if checkpoint:
         state = json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8"))
         looks.resume(state["global_step"] // looks.updates)
@@ -184,7 +184,7 @@ def _keep(trainer: Any, loaded: Loaded, folder: Path) -> None:
         state = model.state_dict()
     else:
         state = trainer.accelerator.get_state_dict(trainer.model)
-    if not first():
+    if not is_first_process():
         return
     dtype = torch.bfloat16 if trainer.args.bf16 else torch.float32
     state = {name: tensor.to(dtype) for name, tensor in state.items()}
@@ -195,6 +195,6 @@ def _keep(trainer: Any, loaded: Loaded, folder: Path) -> None:
         config = json.loads((to / "config.json").read_text(encoding="utf-8"))
         config["dtype"] = str(dtype).removeprefix("torch.")
         config.pop("use_cache", None)  # training goes without
-        write(to / "config.json", json.dumps(config, indent=2) + "\n")
+        write_text(to / "config.json", json.dumps(config, indent=2) + "\n")
 
     write_model(folder, save, loaded.words)

@@ -9,19 +9,19 @@ import torch
 from transformers import GenerationConfig
 
 from rearank_agent.listwise.prompt import Message
-from rearank_agent.llm.checkpoint import Trained
+from rearank_agent.llm.checkpoint import PromptConfig
 
-__all__ = ["Voice", "chat_options"]
+__all__ = ["Sampler", "chat_options"]
 
 _AT_ONCE = 64
 
 
-def chat_options(words: Trained) -> dict[str, Any]:
+def chat_options(words: PromptConfig) -> dict[str, Any]:
     """What a chat template is told beside the messages; a server is told the same."""
     return {} if words.think else {"enable_thinking": False}
 
 
-class Voice:
+class Sampler:
     """Replies of a model.
 
     Args:
@@ -31,7 +31,9 @@ class Voice:
         at_once: prompts that are answered at a time.
     """
 
-    def __init__(self, model: Any, tokenizer: Any, words: Trained, at_once: int = _AT_ONCE) -> None:
+    def __init__(
+        self, model: Any, tokenizer: Any, words: PromptConfig, at_once: int = _AT_ONCE
+    ) -> None:
         self.model, self.tokenizer, self.words = model, tokenizer, words
         self._at_once = at_once
         ends = [tokenizer.eos_token_id, *_listed(model.generation_config.eos_token_id)]

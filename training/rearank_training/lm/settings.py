@@ -11,10 +11,10 @@ import typer
 
 from rearank_agent.errors import InputError
 from rearank_agent.listwise.template import Template
-from rearank_agent.llm.checkpoint import Trained
-from rearank_training.rows.rewards import named as named_reward
+from rearank_agent.llm.checkpoint import PromptConfig
+from rearank_training.rows.rewards import reward_by_name as named_reward
 
-__all__ = ["Grpo", "Sft", "Words", "named"]
+__all__ = ["GRPOSettings", "PromptOptions", "SFTSettings", "recipe_by_name"]
 
 _FOLDER = Path(__file__).parents[1] / "recipes"
 
@@ -50,7 +50,7 @@ class Common:
 
 
 @dataclass(frozen=True)
-class Sft(Common):
+class SFTSettings(Common):
     """How replies are imitated."""
 
     steps: Annotated[int, typer.Option(min=1, help="Steps, at most.")] = 1000
@@ -62,7 +62,7 @@ class Sft(Common):
 
 
 @dataclass(frozen=True)
-class Grpo(Common):
+class GRPOSettings(Common):
     """How a policy is reinforced: the defaults are REARANK's but for the size of a step.
 
     Raises:
@@ -103,7 +103,7 @@ class Grpo(Common):
 
 
 @dataclass(frozen=True)
-class Words:
+class PromptOptions:
     """How a model without words of its own is asked; those a model carries stay."""
 
     template: Annotated[
@@ -131,7 +131,7 @@ class Words:
         ),
     ] = None  # fmt: skip
 
-    def of(self, model: str) -> Trained:
+    def of(self, model: str) -> PromptConfig:
         """The words of a model: those it carries, else these.
 
         Raises:
@@ -140,9 +140,9 @@ class Words:
         told = {name: value for name, value in vars(self).items() if value is not None}
         if self.template:
             told["template"] = Template.load(self.template)
-        carried = Trained.load(model)
+        carried = PromptConfig.load(model)
         if carried is None:
-            return replace(Trained(), **told)
+            return replace(PromptConfig(), **told)
         odd = [name for name, value in told.items() if getattr(carried, name) != value]
         if odd:
             raise InputError(
@@ -152,7 +152,7 @@ class Words:
         return carried
 
 
-def named(name: str, phase: str) -> dict[str, Any]:
+def recipe_by_name(name: str, phase: str) -> dict[str, Any]:
     """The settings of a recipe: of one of ours by its name, or of a file of the same form.
 
     Args:
@@ -170,8 +170,8 @@ def named(name: str, phase: str) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         raise InputError(f"the recipe {path} cannot be used: {error}") from None
     settings: dict[str, Any] = told.get("words", {}) | told.get(phase, {})
-    known = {field.name for field in fields(Grpo if phase == "grpo" else Sft)}
-    known |= {field.name for field in fields(Words)}
+    known = {field.name for field in fields(GRPOSettings if phase == "grpo" else SFTSettings)}
+    known |= {field.name for field in fields(PromptOptions)}
     if odd := [setting for setting in settings if setting not in known]:
         raise InputError(f"the recipe {path} has settings that are none: {', '.join(odd)}")
     return settings

@@ -17,26 +17,31 @@ from trl.trainer.sft_config import SFTConfig
 from trl.trainer.sft_trainer import SFTTrainer
 
 from rearank_agent.errors import InputError
-from rearank_training.lm.callbacks import Dev, Looks, Watch
-from rearank_training.lm.demonstrations import Lesson
+from rearank_training.lm.callbacks import Dev, DevCallback, Watch
+from rearank_training.lm.demonstrations import Demonstration
 from rearank_training.lm.model import Loaded
-from rearank_training.lm.prompts import asked
-from rearank_training.lm.runs import calm, run
-from rearank_training.lm.sampler import Voice, chat_options
-from rearank_training.lm.settings import Sft
-from rearank_training.lm.trl_settings import adapters, common, passes, several_gpus
+from rearank_training.lm.prompts import example_prompt
+from rearank_training.lm.runs import run, without_warnings
+from rearank_training.lm.sampler import Sampler, chat_options
+from rearank_training.lm.settings import SFTSettings
+from rearank_training.lm.trl_settings import (
+    accumulation_steps,
+    adapters,
+    common_settings,
+    several_gpus,
+)
 
 __all__ = ["sft"]
 
 _MOST_HELD_OUT = 256
 
 
-@calm()
+@without_warnings()
 def sft(
     loaded: Loaded,
-    lessons: Sequence[Lesson],
+    lessons: Sequence[Demonstration],
     dev: Dev,
-    recipe: Sft,
+    recipe: SFTSettings,
     out: Path,
     checkpoint: Path | None = None,
     watch: Watch = lambda _line: None,
@@ -52,7 +57,7 @@ def sft(
         InputError: the loss is not a number, or the settings do not go together.
         SetupError: the folder cannot be written.
     """
-    looks = Looks("sft", out, dev, every=recipe.every, patience=recipe.patience, watch=watch)
+    looks = DevCallback("sft", out, dev, every=recipe.every, patience=recipe.patience, watch=watch)
     if several_gpus(loaded.where) and recipe.lora:
         raise InputError("adapters are trained on one GPU: leave out --lora, or the processes")
     learned, held = _held_out(lessons, recipe.seed)
@@ -69,16 +74,16 @@ def sft(
     def held_out() -> dict[str, float]:
         return {"held_out": round(trainer.evaluate()["eval_loss"], 6)}
 
-    say = Voice(trainer.model, loaded.tokenizer, loaded.words).say
+    say = Sampler(trainer.model, loaded.tokenizer, loaded.words).say
     return run(trainer, looks, loaded, say, checkpoint, held_out)
 
 
-def _config(recipe: Sft, loaded: Loaded, out: Path) -> SFTConfig:
+def _config(recipe: SFTSettings, loaded: Loaded, out: Path) -> SFTConfig:
     return SFTConfig(
-        **common(out, recipe.seed, loaded.where),
+        **common_settings(out, recipe.seed, loaded.where),
         max_steps=recipe.steps,
         per_device_train_batch_size=recipe.at_once,
-        gradient_accumulation_steps=passes(recipe.batch, recipe.at_once),
+        gradient_accumulation_steps=accumulation_steps(recipe.batch, recipe.at_once),
         learning_rate=recipe.rate,
         lr_scheduler_type="linear",
         warmup_steps=min(50, recipe.steps // 10),
@@ -91,7 +96,9 @@ def _config(recipe: Sft, loaded: Loaded, out: Path) -> SFTConfig:
     )
 
 
-def _held_out(lessons: Sequence[Lesson], seed: int) -> tuple[Sequence[Lesson], Sequence[Lesson]]:
+def _held_out(
+    lessons: Sequence[Demonstration], seed: int
+) -> tuple[Sequence[Demonstration], Sequence[Demonstration]]:
     """Those that are learned, and those of a twentieth of the queries; of one query, the same."""
     queries = sorted({lesson.shown.query for lesson in lessons})
     count = min(len(queries) // 2, max(1, len(queries) // 20))
@@ -101,14 +108,14 @@ def _held_out(lessons: Sequence[Lesson], seed: int) -> tuple[Sequence[Lesson], S
     return learned, held[:_MOST_HELD_OUT] or lessons
 
 
-def _table(lessons: Sequence[Lesson], loaded: Loaded) -> Dataset:
+def _table(lessons: Sequence[Demonstration], loaded: Loaded) -> Dataset:
     return Dataset.from_list([_row(lesson, loaded) for lesson in lessons])
 
 
-def _row(lesson: Lesson, loaded: Loaded) -> dict[str, Any]:
+def _row(lesson: Demonstration, loaded: Loaded) -> dict[str, Any]:
     options = chat_options(loaded.words)
     return {
-        "prompt": list(asked(loaded.words, lesson.shown).messages),
+        "prompt": list(example_prompt(loaded.words, lesson.shown).messages),
         "completion": [{"role": "assistant", "content": lesson.reply}],
         **({"chat_template_kwargs": options} if options else {}),
     }

@@ -10,7 +10,7 @@ from transformers import TrainingArguments
 
 from rearank_agent.errors import InputError
 
-__all__ = ["adapters", "common", "passes", "several_gpus"]
+__all__ = ["accumulation_steps", "adapters", "common_settings", "several_gpus"]
 
 # transformers gave it another name in 5.23; vLLM 0.32 wants one before 5.20
 _RECOMPUTED = next(
@@ -20,7 +20,7 @@ _RECOMPUTED = next(
 )
 
 
-def common(out: Path, seed: int, where: str) -> dict[str, Any]:
+def common_settings(out: Path, seed: int, where: str) -> dict[str, Any]:
     """The settings of TRL that both phases share."""
     return {
         "output_dir": str(out),
@@ -37,7 +37,7 @@ def common(out: Path, seed: int, where: str) -> dict[str, Any]:
     }
 
 
-def passes(replies: int, at_once: int) -> int:
+def accumulation_steps(replies: int, at_once: int) -> int:
     """How many passes of each process an update takes.
 
     Raises:

@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from rearank_agent.llm.checkpoint import Trained
-from rearank_training.lm.sampler import Voice
+from rearank_agent.llm.checkpoint import PromptConfig
+from rearank_training.lm.sampler import Sampler
 
-__all__ = ["VllmVoice"]
+__all__ = ["VLLMSampler"]
 
 
-class VllmVoice(Voice):
-    """As `Voice`, from a trainer of TRL's with vLLM in its processes."""
+class VLLMSampler(Sampler):
+    """As `Sampler`, from a trainer of TRL's with vLLM in its processes."""
 
-    def __init__(self, trainer: Any, tokenizer: Any, words: Trained) -> None:
+    def __init__(self, trainer: Any, tokenizer: Any, words: PromptConfig) -> None:
         super().__init__(trainer.model, tokenizer, words)
         self._trainer = trainer
 

@@ -14,11 +14,11 @@ from random import Random
 from typing import Any
 
 from rearank_agent.listwise.prompt import Message
-from rearank_agent.llm.checkpoint import Trained
+from rearank_agent.llm.checkpoint import PromptConfig
 from rearank_agent.schedules import Schedule, cost
-from rearank_training.lm.prompts import Shown, asked
-from rearank_training.lm.rollout import Game, play, reply_of
-from rearank_training.lm.sampler import Voice
+from rearank_training.lm.prompts import Example, example_prompt
+from rearank_training.lm.rollout import Rollout, roll_out, to_reply
+from rearank_training.lm.sampler import Sampler
 from rearank_training.rows.rewards import relative_ndcg
 
 __all__ = ["WholeList"]
@@ -35,12 +35,12 @@ class WholeList:
         seed: of the sampled windows.
     """
 
-    voice: Voice
+    voice: Sampler
 
     def __init__(
         self,
-        lists: Sequence[Shown],
-        words: Trained,
+        lists: Sequence[Example],
+        words: PromptConfig,
         schedule: Schedule,
         temperature: float,
         seed: int,
@@ -50,7 +50,7 @@ class WholeList:
         self._lists = {one.name: one for one in lists}
 
     @staticmethod
-    def prompt(one: Shown) -> list[Message]:
+    def prompt(one: Example) -> list[Message]:
         """What TRL's dataset has for a prompt: the list's name, since its windows are yet to be."""
         return [{"role": "user", "content": one.name}]
 
@@ -64,7 +64,7 @@ class WholeList:
         names = (str(prompt[-1]["content"]) for prompt in prompts)
         groups = [(self._lists[name], len(list(same))) for name, same in groupby(names)]
         games = self._until_sampled([one for one, _ in groups], trainer.state.global_step)
-        shown = [asked(self.words, game.list, game.windows[0]).messages for game in games]
+        shown = [example_prompt(self.words, game.list, game.windows[0]).messages for game in games]
         ids = [self.voice.tokens(messages) for messages in shown]
         counts = [count for _, count in groups]
         prompt_ids = [one for one, count in zip(ids, counts, strict=True) for _ in range(count)]
@@ -80,34 +80,34 @@ class WholeList:
             "grades": grades,
         }
 
-    def _until_sampled(self, lists: Sequence[Shown], step: int) -> list[Game]:
+    def _until_sampled(self, lists: Sequence[Example], step: int) -> list[Rollout]:
         """Every list with the window that is sampled before it."""
-        games = [Game(self.schedule, one) for one in lists]
+        games = [Rollout(self.schedule, one) for one in lists]
         until = {
             id(game): Random(f"{self.seed} {step} {one.name}").randrange(self._turns(one))  # noqa: S311
             for game, one in zip(games, lists, strict=True)
         }
-        play(games, self.words, self.voice.say, lambda game: len(game.played) < until[id(game)])
+        roll_out(games, self.words, self.voice.say, lambda game: len(game.played) < until[id(game)])
         return games
 
-    def _turns(self, one: Shown) -> int:
+    def _turns(self, one: Example) -> int:
         return cost(self.schedule, len(one.passages)).turns
 
-    def _finished(self, games: Sequence[Game], replies: Sequence[str]) -> list[float]:
+    def _finished(self, games: Sequence[Rollout], replies: Sequence[str]) -> list[float]:
         """What each list gains in the end, when this reply is given to its next window."""
-        ends: dict[tuple[str, tuple[int, ...]], Game] = {}
+        ends: dict[tuple[str, tuple[int, ...]], Rollout] = {}
         names = []
         for game, text in zip(games, replies, strict=True):
-            reply = reply_of(text, len(game.windows[0]), self.words)
+            reply = to_reply(text, len(game.windows[0]), self.words)
             names.append((game.list.name, reply.order))
             if names[-1] not in ends:
                 ends[names[-1]] = other = game.fork()
                 other.go_on([reply])
-        play(list(ends.values()), self.words, self.voice.say)
+        roll_out(list(ends.values()), self.words, self.voice.say)
         gained = {name: _gain(game) for name, game in ends.items()}
         return [gained[name] for name in names]
 
 
-def _gain(game: Game) -> float:
+def _gain(game: Rollout) -> float:
     grades = game.list.grades
     return relative_ndcg([grades[position] for position in game.order or ()], grades)

@@ -23,15 +23,15 @@ from rearank_agent.errors import InputError
 from rearank_agent.types import Passage, check_text
 from rearank_training.rows.rows import Query, Row, Rows
 
-__all__ = ["LEAST", "MOST_SHARED", "Augmentation", "augment", "left_out", "words"]
+__all__ = ["MAX_SHARED", "MIN_PASSAGES", "Augmentation", "augment", "left_out", "normalized_query"]
 
-LEAST = 5
+MIN_PASSAGES = 5
 """Passages of a set. A shorter list says too little of an order: its query has no rows."""
 
 _LOWEST = 0.1
 """nDCG@10 of a set in its first-stage order, as the paper has it."""
 
-MOST_SHARED = 0.05
+MAX_SHARED = 0.05
 """Of a collection's queries: more of them in dev collections are no accident."""
 
 _REASONS = {
@@ -45,7 +45,7 @@ _REASONS = {
 _BEFORE = {
     "held_out": "queries are in a dev collection too",
     "unknown": "candidates are not in the corpus",
-    "short": f"queries have fewer than {LEAST} candidates",
+    "short": f"queries have fewer than {MIN_PASSAGES} candidates",
 }
 """What is left out before anything is drawn."""
 
@@ -74,8 +74,8 @@ class Augmentation:
     filtered: bool = True
 
     def __post_init__(self) -> None:
-        if not LEAST <= self.size <= self.depth:
-            raise InputError(f"the size of a set must be {LEAST} to the depth, {self.depth}")
+        if not MIN_PASSAGES <= self.size <= self.depth:
+            raise InputError(f"the size of a set must be {MIN_PASSAGES} to the depth, {self.depth}")
         if self.sets < 1 or (self.limit is not None and self.limit < 1):
             raise InputError("there must be at least 1 set, and 1 query")
 
@@ -140,24 +140,24 @@ def _held_out(
     collections: Sequence[Collection], dev: Sequence[Collection]
 ) -> dict[str, frozenset[str]]:
     """The queries of every collection whose words stand in a dev collection."""
-    where = {words(text): one.name for one in dev for text in one.queries.values()}
+    where = {normalized_query(text): one.name for one in dev for text in one.queries.values()}
     held, over = {}, []
     for one in collections:
-        asked = {query: where.get(words(text)) for query, text in one.queries.items()}
+        asked = {query: where.get(normalized_query(text)) for query, text in one.queries.items()}
         shared = {query: name for query, name in asked.items() if name is not None}
         held[one.name] = frozenset(shared)
-        if len(shared) > MOST_SHARED * len(asked):
+        if len(shared) > MAX_SHARED * len(asked):
             there = ", ".join(f"{n:,} in {name}" for name, n in Counter(shared.values()).items())
             over.append(f"{one.name}, {len(shared):,} of {len(asked):,} ({there})")
     if over:
         raise InputError(
-            f"more than {MOST_SHARED:.0%} of the queries are in dev collections too: "
+            f"more than {MAX_SHARED:.0%} of the queries are in dev collections too: "
             f"{'; '.join(over)}; train and choose on different collections"
         )
     return held
 
 
-def words(text: str) -> str:
+def normalized_query(text: str) -> str:
     """What makes two queries the same: the words alone; a text without words stays as it is."""
     plain = normalize("NFKC", text).casefold()
     return " ".join(re.findall(r"\w+", plain)) or plain.strip()
@@ -195,7 +195,7 @@ def _query(one: Collection, name: str, depth: int, counts: Counter[str]) -> Quer
 
 def _kept(query: Query, how: Augmentation, counts: Counter[str]) -> Iterator[Row]:
     """The sets worth learning from; what becomes of every set is counted."""
-    if len(query.passages) < LEAST:
+    if len(query.passages) < MIN_PASSAGES:
         counts["short"] += 1
         return
     seen = set()

@@ -11,13 +11,13 @@ from rearank_agent.data.collection import Collection
 from rearank_agent.errors import InputError
 from rearank_agent.metrics import ndcg
 from rearank_agent.types import Passage
-from rearank_training.rows.augment import MOST_SHARED, words
+from rearank_training.rows.augment import MAX_SHARED, normalized_query
 
-__all__ = ["Judged", "held_out", "macro"]
+__all__ = ["HeldOutQuery", "held_out", "macro"]
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
+class HeldOutQuery:
     """A query, the passages its first stage found, and their grades.
 
     Attributes:
@@ -42,7 +42,7 @@ def held_out(
     depth: int = 100,
     seed: int = 0,
     learned: Iterable[str] = (),
-) -> tuple[list[Judged], int]:
+) -> tuple[list[HeldOutQuery], int]:
     """A fixed sample of judged queries, and how many were left out as they are learned from.
 
     Args:
@@ -55,13 +55,13 @@ def held_out(
     Raises:
         InputError: no query has a list, or more than 5% of a collection's are learned from.
     """
-    known = {words(text) for text in learned}
-    asked: list[Judged] = []
+    known = {normalized_query(text) for text in learned}
+    asked: list[HeldOutQuery] = []
     dropped = 0
     for one in collections:
         listed = [query for query in one.queries if (one.lists or {}).get(query)]
-        free = [query for query in listed if words(one.queries[query]) not in known]
-        if (shared := len(listed) - len(free)) > MOST_SHARED * len(listed):
+        free = [query for query in listed if normalized_query(one.queries[query]) not in known]
+        if (shared := len(listed) - len(free)) > MAX_SHARED * len(listed):
             raise InputError(
                 f"{shared:,} of {len(listed):,} queries of {one.name} are in the rows: train "
                 "and choose on different collections"
@@ -75,10 +75,10 @@ def held_out(
     return asked, dropped
 
 
-def _judged(one: Collection, query: str, depth: int) -> Judged:
+def _judged(one: Collection, query: str, depth: int) -> HeldOutQuery:
     listed = [p for p in (one.lists or {})[query][:depth] if p in one.corpus]
     grades = one.qrels[query]
-    return Judged(
+    return HeldOutQuery(
         one.name,
         one.queries[query],
         one.instruction,

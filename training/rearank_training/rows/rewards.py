@@ -24,12 +24,12 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from rearank_agent.errors import InputError
-from rearank_agent.listwise import read
+from rearank_agent.listwise import parse_reply
 from rearank_agent.metrics import ndcg, rbo, recall
 
 __all__ = [
     "REWARDS", "CompleteList", "Ndcg", "OrderReward", "Rbo", "Rearank", "ReasonRank", "Recall",
-    "RelativeNdcg", "Reward", "Tags", "named", "relative_ndcg",
+    "RelativeNdcg", "Reward", "Tags", "relative_ndcg", "reward_by_name",
 ]  # fmt: skip
 
 _TAG = re.compile(r"<(/?(?:think|answer))\s*>", re.IGNORECASE)
@@ -94,7 +94,7 @@ class OrderReward(Reward):
 
     def of_reply(self, reply: str, gains: Sequence[float]) -> float:
         """The reward of the order that is read from the reply."""
-        return self.of_order(read(reply, len(gains)).order, gains)
+        return self.of_order(parse_reply(reply, len(gains)).order, gains)
 
 
 @dataclass(frozen=True)
@@ -221,7 +221,7 @@ REWARDS: Mapping[str, Reward] = {
 """By the name a command line knows them by."""
 
 
-def named(name: str) -> Reward:
+def reward_by_name(name: str) -> Reward:
     """The reward of that name.
 
     Raises:
@@ -241,5 +241,5 @@ def _tagged(reply: str) -> bool:
 
 
 def _complete(reply: str, n: int) -> bool:
-    reading = read(reply, n)
+    reading = parse_reply(reply, n)
     return reading.readable and not reading.faults

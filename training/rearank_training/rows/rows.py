@@ -22,11 +22,11 @@ from typing import Any, Protocol, TypeVar
 
 from rearank_agent import __version__
 from rearank_agent.errors import InputError
-from rearank_agent.files import unwritable, write
+from rearank_agent.files import write_error, write_text
 from rearank_agent.metrics import ndcg
 from rearank_agent.types import Passage
 
-__all__ = ["Passages", "Query", "Row", "Rows", "better", "read_rows", "write_rows"]
+__all__ = ["Passages", "Query", "Row", "Rows", "read_rows", "with_signal", "write_rows"]
 
 _VERSION = 1
 _FILES = ("queries.jsonl", "passages.jsonl", "rows.jsonl")
@@ -101,7 +101,7 @@ def _initial(one: _Graded) -> float:
     return ndcg(one.grades, one.grades, 10)
 
 
-def better(some: Iterable[_Some]) -> list[_Some]:
+def with_signal(some: Iterable[_Some]) -> list[_Some]:
     """Those that have a better order than their own: of the others all orders gain nothing."""
     return [one for one in some if _initial(one) < 1]
 
@@ -125,7 +125,7 @@ def write_rows(folder: Path, rows: Rows) -> dict[str, Any]:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / _MANIFEST).unlink(missing_ok=True)
     except OSError as error:
-        raise unwritable(folder, error) from None
+        raise write_error(folder, error) from None
     parts = (
         (asdict(query) for query, _ in groupby(rows.rows, key=lambda row: row.query)),
         (_passage(collection, passage) for (collection, _), passage in rows.passages.items()),
@@ -136,12 +136,12 @@ def write_rows(folder: Path, rows: Rows) -> dict[str, Any]:
         "version": _VERSION,
         **rows.made,
         "files": {
-            name: write(folder / name, (f"{_json(one)}\n" for one in part))
+            name: write_text(folder / name, (f"{_json(one)}\n" for one in part))
             for name, part in zip(_FILES, parts, strict=True)
         },
         "versions": {"rearank-agent": __version__, "python": platform.python_version()},
     }
-    write(folder / _MANIFEST, f"{_json(manifest, indent=2)}\n")
+    write_text(folder / _MANIFEST, f"{_json(manifest, indent=2)}\n")
     return manifest
 
 

@@ -8,13 +8,13 @@ from dataclasses import replace
 from pathlib import Path
 
 from rearank_agent.data.beir import read_folder
-from rearank_agent.data.collection import Collection, counted
+from rearank_agent.data.collection import Collection, count_notes
 from rearank_agent.errors import InputError
 
-__all__ = ["chosen", "collections", "remarks"]
+__all__ = ["load_collections", "remarks", "select_queries"]
 
 
-def collections(names: Iterable[str]) -> list[Collection]:
+def load_collections(names: Iterable[str]) -> list[Collection]:
     """The collections of all names, each with a name of its own.
 
     Args:
@@ -62,7 +62,9 @@ def _apart(found: Sequence[Collection]) -> list[Collection]:
     return [replace(c, name=name) for c, name in zip(found, names, strict=True)]
 
 
-def chosen(collection: Collection, limit: int | None, wanted: Sequence[str] | None) -> Collection:
+def select_queries(
+    collection: Collection, limit: int | None, wanted: Sequence[str] | None
+) -> Collection:
     """The collection with some of its queries alone.
 
     Args:
@@ -107,4 +109,4 @@ def remarks(collection: Collection) -> list[str]:
             passage not in collection.corpus for grades in judged for passage in grades
         ),
     }
-    return [*collection.notes, *counted(counts)]
+    return [*collection.notes, *count_notes(counts)]
