@@ -1,9 +1,8 @@
-"""Does an agent gain? Questions about this project, asked by a scripted agent of its tools.
+"""What an agent gains: a scripted agent asks its tools questions about this project.
 
-The agent calls `search` once and reads what comes back. What counts is how many tokens that puts
-into its context (WordPiece tokens of what the model is sent), and whether a passage from a right
-file stands among the first three: for ten questions in the project's words, and for ten in the words
-of somebody who does not know them.
+The agent calls `search` once and reads the result. Measured are the tokens this adds to its
+context (WordPiece tokens of what the model is sent), and whether a passage of a file with the answer
+is among the first three: for ten questions in the project's terms, and for ten in other words.
 
     python -m benchmarks.agent
 """
@@ -40,50 +39,51 @@ def main() -> None:
             found = library.search(query, 10).passages
             return [{"place": passage.place, "text": passage.text} for passage in found]
 
-        def deep(query: str) -> list[dict[str, str]]:
+        def search_50(query: str) -> list[dict[str, str]]:
             """Search the files."""
             found = library.search(query, 50).passages
             return [{"place": passage.place, "text": passage.text} for passage in found]
 
-        deep.__name__ = "search"
+        search_50.__name__ = "search"
         ways = {
             "plain search, 10 passages": (FunctionToolset([search]), {}),
-            "plain search, 50 passages": (FunctionToolset([deep]), {}),
-            "Reranked(search of 50), best 10": (Reranked(FunctionToolset([deep]), reranker=reranker), {}),
-            "Reranked(search of 50), best 3": (Reranked(FunctionToolset([deep]), reranker=reranker, top_k=3), {}),
+            "plain search, 50 passages": (FunctionToolset([search_50]), {}),
+            "Reranked(search of 50), best 10": (Reranked(FunctionToolset([search_50]), reranker=reranker), {}),
+            "Reranked(search of 50), best 3": (Reranked(FunctionToolset([search_50]), reranker=reranker, top_k=3), {}),
             "our search, 10 lines": (rerank_toolset(reranker, library), {"top_k": 10}),
             "our search, 3 lines": (rerank_toolset(reranker, library), {"top_k": 3}),
         }  # fmt: skip
         print(f"{'tokens':>8}{'first 3':>10}{'in other words: tokens':>25}{'first 3':>10}")
         for name, (toolset, arguments) in ways.items():
             for questions in (QUESTIONS, IN_OTHER_WORDS):
-                asking = asked(questions, toolset, arguments, root, count)
-                tokens, ranks = asyncio.run(asking)
+                measuring = measured(questions, toolset, arguments, root, count)
+                tokens, ranks = asyncio.run(measuring)
                 hits = sum(0 < rank <= 3 for rank in ranks)
                 width = 8 if questions is QUESTIONS else 25
                 print(f"{tokens / len(ranks):{width},.0f}{hits:4} of {len(ranks)}", end="")
             print(f"  {name}")
 
 
-async def asked(questions, toolset, arguments, root, count):
-    """The tokens in the context, and the rank of the first right passage for every question."""
+async def measured(questions, toolset, arguments, root, count):
+    """The tokens in the context, and for every question the rank of the first passage with the answer."""
     total, ranks = 0, []
     for question, files in questions.items():
         agent = Agent(FunctionModel(script({"query": question} | arguments)), toolsets=[toolset])
         run = await agent.run(question)
-        (said,) = (p for m in run.all_messages() for p in m.parts if isinstance(p, ToolReturnPart))
-        total += len(count.encode(said.model_response_str(), add_special_tokens=False).ids)
-        content = said.content
+        parts = (part for message in run.all_messages() for part in message.parts)
+        (result,) = (part for part in parts if isinstance(part, ToolReturnPart))
+        total += len(count.encode(result.model_response_str(), add_special_tokens=False).ids)
+        content = result.content
         items = content if isinstance(content, list) else content.ranking
         places = [item["place"] if isinstance(item, dict) else item.place for item in items]
-        rights = tuple(f"{root / name}:" for name in files)
-        right = (rank for rank, place in enumerate(places, 1) if place.startswith(rights))
-        ranks.append(next(right, 0))
+        answers = tuple(f"{root / name}:" for name in files)
+        hits = (rank for rank, place in enumerate(places, 1) if place.startswith(answers))
+        ranks.append(next(hits, 0))
     return total, ranks
 
 
 def script(arguments):
-    """A model that searches once, and then ends."""
+    """A scripted model: searches once, then answers."""
 
     def answer(messages, _):
         if len(messages) > 1:

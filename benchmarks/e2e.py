@@ -1,13 +1,13 @@
-"""From judged queries to a served policy, by the commands a user has: does reinforcement gain?
+"""End-to-end study: from judged queries to a served policy, by the command line only.
 
     python -m benchmarks.e2e runs/e2e --vllm PROGRAM              # one seed, in minutes
     python -m benchmarks.e2e runs/e2e --vllm PROGRAM --seeds 0 1 2
     python -m benchmarks.e2e runs/e2e-small --vllm PROGRAM --small
 
-A nano model of random weights imitates BM25's words and orders until held-out replies get no
-likelier; then it is reinforced on the grades of other queries. Random, imitating and reinforced
-models are served by `rearank-agent serve` and measured by `rearank-agent eval` on queries that
-neither saw. What is done stays done: the same command goes on.
+A nano model with random weights is fine-tuned (SFT) on the replies of BM25 until held-out replies
+get no likelier; then it is trained by GRPO on the grades of other queries. The random, SFT and
+GRPO models are served by `rearank-agent serve` and measured by `rearank-agent eval` on queries
+that neither phase saw. Finished parts are kept: the same command resumes.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from statistics import fmean, stdev
 from time import perf_counter
@@ -47,18 +48,18 @@ Values = Mapping[str, float]
 
 @dataclass(frozen=True)
 class Size:
-    """How much of everything.
+    """The size of a study.
 
     Attributes:
-        boats: for imitation, reinforcement, dev, and test: the first and the end of each.
-        sft, grpo, whole: options of the phases; no whole means no run for whole lists.
-        queries: of the test collection.
+        boats: for SFT, GRPO, dev and test: the first, and the end.
+        sft, grpo, list_goal: options of the phases; "" skips GRPO with `--goal list`.
+        queries: number of test queries.
     """
 
     boats: Mapping[str, tuple[int, int]]
     sft: str
     grpo: str
-    whole: str
+    list_goal: str
     queries: int
 
 
@@ -66,28 +67,28 @@ FULL = Size(
     {"sft": (0, 240), "rl": (240, 360), "dev": (360, 384), "test": (384, 408)},
     sft="--recipe nano",
     grpo="--recipe nano",
-    whole="--recipe nano --goal list",
+    list_goal="--recipe nano --goal list",
     queries=200,
 )
 SMALL = Size(
     {"sft": (0, 40), "rl": (40, 60), "dev": (60, 64), "test": (64, 68)},
     sft="--recipe nano --steps 150 --every 150 --dev-queries 8",
     grpo="--recipe nano --steps 3 --every 3 --dev-queries 8 --prompts 8 --at-once 32",
-    whole="",
+    list_goal="",
     queries=12,
 )
 
 
 @dataclass(frozen=True)
 class Study:
-    """The whole of it, in a folder."""
+    """A study in a folder."""
 
     folder: Path
     size: Size
     vllm: str
 
     def prepare(self) -> None:
-        """The collections, and rows of two of them: windows, and whole lists."""
+        """Make the collections, and the rows of two of them: windows, and whole lists."""
         for name, (first, end) in self.size.boats.items():
             if not (self.folder / name).exists():
                 registry(self.folder / name, slice(first, end))
@@ -97,12 +98,12 @@ class Study:
 
     def _rows(self, collection: str, name: str, *how: str) -> None:
         out = self.folder / name
-        held = [word for dev in ("dev", "test") for word in ("--dev", str(self.folder / dev))]
+        held_out = [("--dev", str(self.folder / dev)) for dev in ("dev", "test")]
         if not (out / "manifest.json").exists():
-            _run("train", "rows", self.folder / collection, *held, *how, "--out", out)
+            _run("train", "rows", self.folder / collection, *chain(*held_out), *how, "--out", out)
 
     def train(self, seed: int) -> dict[str, Path]:
-        """The models of a seed, by how they came about."""
+        """The models of a seed, by method of training."""
         made = {"random": self.folder / f"nano-{seed}"}
         if not made["random"].exists():
             _run("train", "nano", self.folder / "rows-sft", "--out", made["random"],
@@ -111,22 +112,22 @@ class Study:
             "sft", made["random"], "sft", seed, f"{self.size.sft} --teacher lexical --no-quotes"
         )
         made["SFT+GRPO"] = self._phase("grpo", made["SFT"], "window", seed, self.size.grpo)
-        if self.size.whole:
-            how = self.size.whole
+        if self.size.list_goal:
+            how = self.size.list_goal
             made["SFT+GRPO, whole lists"] = self._phase("grpo", made["SFT"], "list", seed, how)
         return made
 
     def _phase(self, phase: str, model: Path, rows: str, seed: int, how: str) -> Path:
         name = rows if phase == "sft" else f"grpo-{rows}"
         out = self.folder / f"{name}-{seed}"
-        if not (out / "learning.png").exists():  # it is drawn at the end
-            again = ["--resume"] if list(out.glob("checkpoint-*")) else []
+        if not (out / "learning.png").exists():  # written last
+            resume = ["--resume"] if list(out.glob("checkpoint-*")) else []
             _run("train", phase, model, self.folder / f"rows-{rows}", "--dev", self.folder / "dev",
-                 "--out", out, "--seed", str(seed), *how.split(), *again)  # fmt: skip
+                 "--out", out, "--seed", str(seed), *how.split(), *resume)  # fmt: skip
         return out / "policy"
 
     def teacher(self) -> Values:
-        """nDCG@10 of what is imitated, in the model's windows: what imitation can come to."""
+        """nDCG@10 of the teacher in the model's windows: the ceiling of SFT."""
         out = self.folder / "measured" / "teacher"
         if not (out / "report.json").exists():
             _run("eval", self.folder / "test", "--policy", TEACHER, "--schedule", "sliding:5:2",
@@ -134,7 +135,7 @@ class Study:
         return _values(out, TEACHER)
 
     def measure(self, name: str, seed: int, model: Path) -> tuple[Values, Values, float]:
-        """nDCG@10 of a served model and of the first stage; the share of mended replies."""
+        """nDCG@10 of a served model and of the first stage; the share of repaired replies."""
         out = self.folder / "measured" / f"{name}-{seed}".replace(" ", "-").replace(",", "")
         if not (out / "report.json").exists():
             with served(self.vllm, model, self.folder) as url:
@@ -143,8 +144,8 @@ class Study:
                      VLLM_BASE_URL=url)  # fmt: skip
         (records,) = out.glob("test/vllm*/records.jsonl")
         rankings = map(Ranking.from_json, records.read_text().splitlines())
-        mended = [bool(step.reply.faults) for ranking in rankings for step in ranking.steps]
-        return _values(out, "vllm:nano"), _values(out, FIRST), fmean(mended)
+        repaired = [bool(step.reply.faults) for ranking in rankings for step in ranking.steps]
+        return _values(out, "vllm:nano"), _values(out, FIRST), fmean(repaired)
 
 
 def _values(out: Path, system: str) -> Values:
@@ -153,9 +154,9 @@ def _values(out: Path, system: str) -> Values:
     return found
 
 
-def _run(*words: object, **environment: str) -> None:
-    command = [*PROGRAM, *map(str, words)]
-    print("$ rearank-agent", *map(str, words), file=sys.stderr, flush=True)
+def _run(*arguments: object, **environment: str) -> None:
+    command = [*PROGRAM, *map(str, arguments)]
+    print("$ rearank-agent", *map(str, arguments), file=sys.stderr, flush=True)
     begun = perf_counter()
     subprocess.run(command, check=True, env={**os.environ, **_QUIET, **environment})
     print(f"  {perf_counter() - begun:.0f} s", file=sys.stderr, flush=True)
@@ -163,7 +164,7 @@ def _run(*words: object, **environment: str) -> None:
 
 @contextmanager
 def served(vllm: str, model: Path, folder: Path) -> Iterator[str]:
-    """A model served as `rearank-agent serve` does, on a free port of this machine."""
+    """A model served by `rearank-agent serve` on a free local port; gives its URL."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -178,7 +179,7 @@ def served(vllm: str, model: Path, folder: Path) -> Iterator[str]:
         try:
             assert server.stdout
             if not server.stdout.readline().startswith("ready"):
-                raise PolicyError(f"vLLM did not start; why stands in {folder / 'vllm.log'}")
+                raise PolicyError(f"vLLM did not start; see {folder / 'vllm.log'}")
             yield f"http://127.0.0.1:{port}/v1"
         finally:
             server.send_signal(signal.SIGTERM)
@@ -186,15 +187,15 @@ def served(vllm: str, model: Path, folder: Path) -> Iterator[str]:
 
 
 def table(teacher: Values, found: Mapping[str, Sequence[tuple[Values, Values, float]]]) -> str:
-    """Every system over its seeds; differences are paired by query, the mean over seeds counts."""
+    """The table of all systems over seeds; differences are paired by query, of means over seeds."""
     seeds = len(found["random"])
     means = {name: _over_seeds([ours for ours, _, _ in runs]) for name, runs in found.items()}
-    means = {FIRST: found["random"][0][1], "BM25, which is imitated": teacher} | means
+    means = {FIRST: found["random"][0][1], "BM25, the teacher": teacher} | means
     lines = [
         f"nDCG@10 x100 on {len(means[FIRST])} unseen queries, {seeds} seed{'s' * (seeds > 1)}; "
         "± is over seeds, intervals (95%) are over queries.",
         "",
-        "| | nDCG@10 | against first-stage | against SFT | replies mended |",
+        "| | nDCG@10 | against first-stage | against SFT | replies repaired |",
         "|---|---|---|---|---|",
     ]
     for name, values in means.items():
@@ -203,8 +204,8 @@ def table(teacher: Values, found: Mapping[str, Sequence[tuple[Values, Values, fl
         shown = f"{100 * fmean(values.values()):.1f}"
         shown += f" ± {100 * stdev(spread):.1f}" if len(spread) > 1 else ""
         gains = [_gain(means, name, base) for base in (FIRST, "SFT")]
-        mended = f"{100 * fmean(share for _, _, share in runs):.0f}%" if runs else ""
-        lines.append(f"| {name} | {shown} | {' | '.join(gains)} | {mended} |")
+        repaired = f"{100 * fmean(share for _, _, share in runs):.0f}%" if runs else ""
+        lines.append(f"| {name} | {shown} | {' | '.join(gains)} | {repaired} |")
     return "\n".join(lines)
 
 
@@ -221,22 +222,23 @@ def _gain(means: Mapping[str, Values], name: str, base: str) -> str:
 
 
 def main() -> None:
+    """Run what is left of the study, and print its table."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("folder", type=Path)
     parser.add_argument("--vllm", required=True, help="the vllm program")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
-    parser.add_argument("--small", action="store_true", help="minutes: it shows that all works")
-    told = parser.parse_args()
-    study = Study(told.folder, SMALL if told.small else FULL, told.vllm)
+    parser.add_argument("--small", action="store_true", help="minutes: checks that all works")
+    args = parser.parse_args()
+    study = Study(args.folder, SMALL if args.small else FULL, args.vllm)
     study.prepare()
-    with ThreadPoolExecutor(os.cpu_count()) as cores:  # a seed is trained on one
-        trained = dict(zip(told.seeds, cores.map(study.train, told.seeds), strict=True))
+    with ThreadPoolExecutor(os.cpu_count()) as cores:  # each trains one seed
+        trained = dict(zip(args.seeds, cores.map(study.train, args.seeds), strict=True))
     found: dict[str, list[tuple[Values, Values, float]]] = {}
     for seed, models in trained.items():
         for name, model in models.items():
             found.setdefault(name, []).append(study.measure(name, seed, model))
     text = table(study.teacher(), found)
-    write_text(told.folder / "table.md", f"{text}\n")
+    write_text(args.folder / "table.md", f"{text}\n")
     print(text)
 
 

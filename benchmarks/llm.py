@@ -1,13 +1,13 @@
-"""A model as the judge: our own time, waiting at the floor, and what is not asked again.
+"""A model as the policy: our own time, many queries at once, cached replies, schedules.
 
-    python -m benchmarks.llm                            # against a stub that waits
-    python -m benchmarks.llm --peer PYTHON              # beside rerankers there
-    python -m benchmarks.llm --vllm URL --model NAME    # and against a real vLLM
+    python -m benchmarks.llm                            # against a stub server with a delay
+    python -m benchmarks.llm --peer PYTHON              # and rerankers in PYTHON
+    python -m benchmarks.llm --vllm URL --model NAME    # and a real vLLM server
 
-PYTHON is an interpreter that has rerankers and litellm. Its ranker judges one range of passages a
-call, so it is called nine times for nine windows, each time with the order it gave before. The
-lock-step loop stands for what is written by hand: the same messages posted window after window,
-all queries waiting for the slowest; a reply is read by one regular expression.
+PYTHON is an interpreter that has rerankers and litellm. Its ranker ranks one range of passages per
+call, so it is called nine times for nine windows, each time with the order of the last call. The
+lock-step loop is a minimal hand-written client: the same messages posted window after window, all
+queries waiting for the slowest; a reply is parsed by one regular expression.
 """
 
 import argparse
@@ -64,9 +64,9 @@ def rank(query):
     assert calls == 9 and len(passages) == 100
 print("ready", flush=True)
 for line in sys.stdin:
-    url, said, queries = json.loads(line)
+    url, content, queries = json.loads(line)
     os.environ["OPENAI_API_BASE"] = os.environ["OPENAI_BASE_URL"] = url
-    now = Made(choices=[Made(message=Made(content=said))])
+    now = Made(choices=[Made(message=Made(content=content))])
     rankgpt_rankers.completion = over_http if url else lambda **_: now
     start = time.perf_counter()
     if queries == 1:
@@ -80,58 +80,59 @@ for line in sys.stdin:
 Side = Callable[[], Awaitable[object]]
 
 
-def passages(count: int = 100, least: int = 40, spread: int = 41) -> list[str]:
+def passages(count: int = 100, min_words: int = 40, spread: int = 41) -> list[str]:
     """Slices of this project's own texts, as in benchmarks.embedded."""
     names = ("LICENSE", "docs/architecture.md", "README.md")
     words = " ".join((ROOT / name).read_text() for name in names).split()
     starts = ((i * 37) % (len(words) - 80) for i in range(count))
-    return [" ".join(words[at:][: least + i * 7 % spread]) for i, at in enumerate(starts)]
+    return [" ".join(words[at:][: min_words + i * 7 % spread]) for i, at in enumerate(starts)]
 
 
 class Peer:
-    """rerankers in its own interpreter, asked for one measurement after the other."""
+    """rerankers in an interpreter of its own, which does one measurement after the other."""
 
     def __init__(self, python: str, texts: list[str]) -> None:
         pipe = subprocess.PIPE
         command = [python, "-W", "ignore", "-c", THEIRS]
         self.process = subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True)
-        self.tell(texts)
+        self.send(texts)
 
-    def tell(self, what: object) -> str:
-        """What it says to this."""
+    def send(self, what: object) -> str:
+        """Send a value; its reply."""
         self.process.stdin.write(json.dumps(what) + "\n")
         self.process.stdin.flush()
         return self.process.stdout.readline()
 
-    def side(self, url: str = "", said: str = "", queries: int = 1) -> Side:
-        """What measures itself: seconds."""
+    def side(self, url: str = "", content: str = "", queries: int = 1) -> Side:
+        """A side that returns the seconds it took."""
 
         async def seconds() -> float:
-            return float(self.tell([url, said, queries]))
+            return float(self.send([url, content, queries]))
 
         return seconds
 
 
 class LockStep:
-    """What is written by hand: every query waits for the slowest before the next window."""
+    """A minimal client: every query waits for the slowest before the next window."""
 
-    def __init__(self, url: str = "", said: str = "", **about: object) -> None:
+    def __init__(self, url: str = "", content: str = "", **settings: object) -> None:
         limits = httpx2.Limits(
             max_connections=CAP,
             max_keepalive_connections=CAP,
             keepalive_expiry=2.0,  # vLLM closes after five seconds
         )
         self.client = httpx2.AsyncClient(limits=limits, timeout=None)
-        self.url, self.said = f"{url}/chat/completions" if url else "", said
-        self.about = {"model": "stub", "max_tokens": 2048, "temperature": 0.0, "seed": 0, **about}
+        self.url, self.content = f"{url}/chat/completions" if url else "", content
+        defaults = {"model": "stub", "max_tokens": 2048, "temperature": 0.0, "seed": 0}
+        self.settings = {**defaults, **settings}
         self.calls = 0
 
     async def post(self, messages: tuple) -> str:
         """The reply."""
         self.calls += 1
         if not self.url:
-            return self.said
-        body = {**self.about, "messages": messages}
+            return self.content
+        body = {**self.settings, "messages": messages}
         answer = (await self.client.post(self.url, json=body)).json()
         return answer["choices"][0]["message"]["content"]
 
@@ -142,9 +143,9 @@ class LockStep:
         answer = (await self.post(listwise.build_prompt(query, window).messages)).rpartition(
             "<answer>"
         )[2]
-        said = dict.fromkeys(int(number) - 1 for number in re.findall(r"\[(\d+)\]", answer))
-        best = [i for i in said if 0 <= i < len(window)]
-        rest = [i for i in range(len(window)) if i not in said]
+        listed = dict.fromkeys(int(number) - 1 for number in re.findall(r"\[(\d+)\]", answer))
+        best = [i for i in listed if 0 <= i < len(window)]
+        rest = [i for i in range(len(window)) if i not in listed]
         order[start:end] = [window[i] for i in best + rest]
 
     async def rank(self, requests: list[tuple[str, list[str]]]) -> None:
@@ -157,28 +158,28 @@ class LockStep:
 
 
 class AtOnce(Model):
-    """A model that takes no time: what is measured is everything around it."""
+    """A model that takes no time, to measure everything around it."""
 
     model_name, system = "at-once", "none"
 
-    def __init__(self, said: str) -> None:
+    def __init__(self, content: str) -> None:
         super().__init__()
-        self.said = said
+        self.content = content
 
     async def request(self, *_: object) -> ModelResponse:
         """The reply."""
         usage = RequestUsage(input_tokens=2000, output_tokens=200)
-        return ModelResponse([TextPart(self.said)], usage=usage)
+        return ModelResponse([TextPart(self.content)], usage=usage)
 
 
-def served(url: str, name: str = "stub", **asking: object) -> LLM:
-    """The policy of a model that a server has."""
+def served(url: str, name: str = "stub", **settings: object) -> LLM:
+    """The policy of a served model."""
     os.environ["VLLM_BASE_URL"] = url
-    return LLM(f"vllm:{name}", **asking)
+    return LLM(f"vllm:{name}", **settings)
 
 
 async def ranked(reranker: Reranker, query: str, texts: list[str]) -> Ranking:
-    """A ranking in which every window was judged; what was not judged would only look fast."""
+    """A ranking; exits if a window was not judged, which would only look fast."""
     ranking = await reranker.rerank(query, texts)
     lost = [fault for fault in ranking.faults if fault.kind in ("failed", "unreadable", "reasked")]
     if lost or ranking.partial:
@@ -189,54 +190,54 @@ async def ranked(reranker: Reranker, query: str, texts: list[str]) -> Ranking:
 async def in_turn(
     sides: dict[str, Side], rounds: int, after: Callable[[str], object] = lambda _: None
 ) -> dict[str, list[float]]:
-    """The seconds of every side, one after the other and again; the first round warms up.
+    """The seconds of every side, run in turn; the first round is a warm-up.
 
-    A side that gives a number back has measured itself. `after` is told each that has run.
+    A side that returns a number has measured itself. `after` is called with the name of each run.
     """
     seconds: dict[str, list[float]] = {name: [] for name in sides}
     for _ in range(rounds + 1):
         for name, side in sides.items():
             start = perf_counter()
-            told = await side()
-            seconds[name].append(told if isinstance(told, float) else perf_counter() - start)
+            taken = await side()
+            seconds[name].append(taken if isinstance(taken, float) else perf_counter() - start)
             after(name)
     return {name: values[1:] for name, values in seconds.items()}
 
 
 async def own_time(texts: list[str], peer: Peer | None) -> None:
-    """What nine windows cost beside the model."""
+    """Print what nine windows cost beside the model."""
     print(f"own time of a rerank of 100 passages in 9 windows; ms, {ROUNDS} runs, in turn")
     columns: list[dict[str, list[float]]] = []
     for thought in (False, True):
-        said = reply(WINDOW, thought)
+        content = reply(WINDOW, thought)
         with Stub(thought=thought) as stub:
             for url in ("", stub.url):
-                judge = served(url) if url else LLM(AtOnce(said))
-                ours, hand = Reranker(judge, schedule=SLIDING), LockStep(url, said)
+                model = served(url) if url else LLM(AtOnce(content))
+                ours, hand = Reranker(model, schedule=SLIDING), LockStep(url, content)
                 sides: dict[str, Side] = {
                     "rearank-agent": lambda ours=ours: ranked(ours, QUERY, texts),
                     "lock-step loop": lambda hand=hand: hand.rank([(QUERY, texts)]),
-                } | ({"rerankers": peer.side(url, said)} if peer else {})
+                } | ({"rerankers": peer.side(url, content)} if peer else {})
                 columns.append(await in_turn(sides, ROUNDS))
                 if url:
                     calls = stub.count()["calls"]
                     assert calls == WINDOWS * len(sides) * (ROUNDS + 1), calls
     print(f"{'answer alone':>22}{'with a thought':>22}")
     print(f"{'at once':>11}{'over HTTP':>11}" * 2)
-    for said, of in (("median", median), ("fastest", min)):
+    for label, statistic in (("median", median), ("fastest", min)):
         for name in columns[0]:
-            told = (f"{1000 * of(column[name]):11.2f}" for column in columns)
-            print("".join(told), f" {said:8}{name}")
+            cells = (f"{1000 * statistic(column[name]):11.2f}" for column in columns)
+            print("".join(cells), f" {label:8}{name}")
 
 
 class Clock:
-    """The seconds spent in functions, and how often they were called."""
+    """The seconds spent in functions, by name."""
 
     def __init__(self) -> None:
         self.spent: dict[str, float] = {}
 
     def around(self, name: str, function: Callable) -> Callable:
-        """The function, clocked."""
+        """The function, timed."""
 
         def called(*args: object, **named: object) -> object:
             start = perf_counter()
@@ -255,7 +256,11 @@ class Clock:
         return awaited if asyncio.iscoroutinefunction(function) else called
 
 
-PARTS = {"ask": listwise.build_prompt, "read": listwise.parse_reply, "model_request": model_request}
+PARTS = {
+    "build_prompt": listwise.build_prompt,
+    "parse_reply": listwise.parse_reply,
+    "model_request": model_request,
+}
 
 
 @contextmanager
@@ -267,12 +272,13 @@ def clocked() -> Iterator[dict[str, float]]:
             for user in [m for n, m in sys.modules.items() if n.startswith("rearank_agent.")]:
                 if user is not listwise and getattr(user, name, None) is function:
                     stack.enter_context(patch.object(user, name, clock.around(name, function)))
-        stack.enter_context(patch.object(Chat, "say", clock.around("say", Chat.say)))
+        generate = clock.around("generate", Chat.generate)
+        stack.enter_context(patch.object(Chat, "generate", generate))
         yield clock.spent
 
 
 async def breakdown(texts: list[str]) -> None:
-    """Where our own time goes."""
+    """Print where our own time goes."""
     heads = ("ask", "messages", "request", "read", "the rest", "all")
     print("\nwhere ours goes, at once; ms a rerank, medians (the clocks add a little)")
     print("".join(f"{head:>10}" for head in heads))
@@ -284,16 +290,16 @@ async def breakdown(texts: list[str]) -> None:
                 start = perf_counter()
                 await ranked(ours, QUERY, texts)
                 every = perf_counter() - start
-            asking, saying, reading = spent["ask"], spent["say"], spent["read"]
-            sent = spent["model_request"]
-            rest = every - asking - saying - reading
-            runs.append((asking, saying - sent, sent, reading, rest, every))
-        told = (median(values) for values in zip(*runs, strict=True))
-        print("".join(f"{1000 * value:10.2f}" for value in told), "", name)
+            build, parse = spent["build_prompt"], spent["parse_reply"]
+            generate, request = spent["generate"], spent["model_request"]
+            rest = every - build - generate - parse
+            runs.append((build, generate - request, request, parse, rest, every))
+        medians = (median(values) for values in zip(*runs, strict=True))
+        print("".join(f"{1000 * value:10.2f}" for value in medians), "", name)
 
 
 async def floors(texts: list[str], peer: Peer | None) -> None:
-    """Many queries at once, beside the least time that the server and the cap allow."""
+    """Print the time of many queries at once, and the minimum that server and cap allow."""
     print(f"\nmany queries at once, {DELAY * 1000:.0f} ms a call, {CAP} calls in flight at most")
     print(f"{'queries':>8} {'floor':>8} {'wall':>8} {'ratio':>6} {'in flight':>9}")
     with Stub(DELAY) as stub:
@@ -311,29 +317,29 @@ async def floors(texts: list[str], peer: Peer | None) -> None:
             if peer and queries <= 8:
                 sides["rerankers in threads"] = peer.side(stub.url, queries=queries)
             floor = DELAY * WINDOWS * max(1, queries / CAP)
-            most: dict[str, int] = {}
+            in_flight: dict[str, int] = {}
 
-            def seen(name: str, most: dict[str, int] = most) -> None:
-                most[name] = stub.count()["most"]
+            def count_calls(name: str, in_flight: dict[str, int] = in_flight) -> None:
+                in_flight[name] = stub.count()["max_in_flight"]
 
-            walls = await in_turn(sides, 5, seen)
+            walls = await in_turn(sides, 5, count_calls)
             for name, values in walls.items():
                 wall = median(values)
                 print(
                     f"{queries:8} {floor:6.2f} s {wall:6.2f} s {wall / floor:6.2f} "
-                    f"{most[name]:9}  {name}"
+                    f"{in_flight[name]:9}  {name}"
                 )
 
 
 async def again(texts: list[str]) -> None:
-    """The same query twice, when replies are kept."""
+    """Print the time of the same query twice, with cached replies."""
     print(f"\nthe same query twice, {DELAY * 1000:.0f} ms a call; medians of 5 fresh stores")
     print(f"{'calls':>8} {'time':>9}")
     rows: dict[str, list[tuple[int, float]]] = {"first": [], "again": []}
     with Stub(DELAY) as stub, tempfile.TemporaryDirectory() as folder:
         for number in range(5):
-            kept = Cached(served(stub.url), Store(Path(folder, f"{number}.sqlite")))
-            reranker = Reranker(kept, schedule=SLIDING)
+            cached = Cached(served(stub.url), Store(Path(folder, f"{number}.sqlite")))
+            reranker = Reranker(cached, schedule=SLIDING)
             for row in rows.values():
                 start = perf_counter()
                 await ranked(reranker, QUERY, texts)
@@ -345,12 +351,12 @@ async def again(texts: list[str]) -> None:
 
 
 async def schedules(texts: list[str]) -> None:
-    """Few turns or many, for one query."""
+    """Print the time of schedules with many and with few turns, for one query."""
     print(f"\nsliding and tournament, {DELAY * 1000:.0f} ms a call; medians of 5, in turn")
     print(f"{'calls':>8} {'turns':>6} {'wall':>8}")
     with Stub(DELAY) as stub:
-        judge = served(stub.url)
-        rerankers = {name: Reranker(judge, schedule=name) for name in (SLIDING, "tournament:20")}
+        model = served(stub.url)
+        rerankers = {name: Reranker(model, schedule=name) for name in (SLIDING, "tournament:20")}
         usage = {name: (await ranked(each, QUERY, texts)).usage for name, each in rerankers.items()}
         walls = await in_turn(
             {n: lambda each=each: ranked(each, QUERY, texts) for n, each in rerankers.items()}, 5
@@ -360,10 +366,10 @@ async def schedules(texts: list[str]) -> None:
 
 
 async def real(url: str, name: str) -> None:
-    """Queries a second of a real server, all at once and in lock-step.
+    """Print queries per second of a real server, all at once and in lock-step.
 
-    Replies are bound to one to ten identifiers, so that any model's can be read and no window is
-    asked again; every run has queries of its own, since a server keeps the beginnings of prompts.
+    Replies are constrained to one to ten identifiers, so that any model's can be parsed and none is
+    asked for again; every run has its own queries, since a server caches prompt prefixes.
     """
     url = url.rstrip("/")
     url = url if url.endswith("/v1") else f"{url}/v1"
@@ -374,14 +380,14 @@ async def real(url: str, name: str) -> None:
     print(
         f"{'queries/s':>10} {'calls/s':>8} {'calls':>6} {'wall':>8}   medians of {rounds}, in turn"
     )
-    bound = {"structured_outputs": {"regex": r"<answer>\[[1-9]\]( > \[[1-9]\]){0,9}</answer>"}}
-    judge = served(url, name, budget=budget)
-    judge.chat.say = partial(judge.chat.say, extra_body=bound)
-    hand = LockStep(url, model=name, max_tokens=budget, **bound)
+    constraint = {"structured_outputs": {"regex": r"<answer>\[[1-9]\]( > \[[1-9]\]){0,9}</answer>"}}
+    model = served(url, name, budget=budget)
+    model.chat.generate = partial(model.chat.generate, extra_body=constraint)
+    hand = LockStep(url, model=name, max_tokens=budget, **constraint)
     calls: dict[str, int] = {}
 
     def ours(schedule: str) -> Side:
-        reranker = Reranker(judge, schedule=schedule)
+        reranker = Reranker(model, schedule=schedule)
 
         async def side() -> None:
             running = (ranked(reranker, f"query {next(number)}", each) for each in texts)
@@ -402,17 +408,17 @@ async def real(url: str, name: str) -> None:
         print(f"{rate:10.2f} {called:8.1f} {calls[side]:6} {wall:6.2f} s  {side}")
 
 
-async def run(told: argparse.Namespace) -> None:
+async def run(args: argparse.Namespace) -> None:
     """Print the tables."""
     texts = passages()
-    peer = Peer(told.peer, texts) if told.peer else None
+    peer = Peer(args.peer, texts) if args.peer else None
     await own_time(texts, peer)
     await breakdown(texts)
     await floors(texts, peer)
     await again(texts)
     await schedules(texts)
-    if told.vllm:
-        await real(told.vllm, told.model)
+    if args.vllm:
+        await real(args.vllm, args.model)
 
 
 def main() -> None:
@@ -423,10 +429,10 @@ def main() -> None:
     parser.add_argument("--peer", help="an interpreter with rerankers and litellm")
     parser.add_argument("--vllm", help="the address of a real vLLM server")
     parser.add_argument("--model", default="", help="what it serves")
-    told = parser.parse_args()
-    if told.vllm and not told.model:
+    args = parser.parse_args()
+    if args.vllm and not args.model:
         parser.error("--vllm needs --model")
-    asyncio.run(run(told))
+    asyncio.run(run(args))
 
 
 if __name__ == "__main__":

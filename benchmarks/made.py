@@ -1,6 +1,6 @@
-"""A made collection in which something can be learned: what was seen counts, hearsay does not.
+"""A synthetic collection with a learnable rule: the kind of source decides the grade.
 
-Boats have facts. Every fact stands in a note of the harbour office (grade 2), in a boat's log
+Boats have facts. Every fact is in a note of the harbour office (grade 2), in a boat's log
 that says less (grade 1) and in two rumours (grade 0), all with the query's words. The same
 arguments give the same texts.
 """
@@ -44,7 +44,7 @@ _TEXTS = (
 
 
 def harbour(name: str, boats: slice) -> Collection:
-    """A collection of some of 80 boats, 5 queries and 20 passages a boat; it has no lists."""
+    """A collection of some of 80 boats, 5 queries and 20 passages a boat; without first-stage lists."""
     random = Random(name)
     corpus: dict[str, Passage] = {}
     queries: dict[str, str] = {}
@@ -54,8 +54,8 @@ def harbour(name: str, boats: slice) -> Collection:
         query = f"{boat}, {key}"
         for number, text in enumerate(_TEXTS):
             day, value = f"{random.randint(2, 28)}th", random.choice(values)
-            told = text.format(boat=boat, key=key, value=value, day=day)
-            corpus[f"{query}, {number}"] = Passage(f"{query}, {number}", told)
+            filled = text.format(boat=boat, key=key, value=value, day=day)
+            corpus[f"{query}, {number}"] = Passage(f"{query}, {number}", filled)
         queries[query] = f"what of the {key} of the {boat}?"
         qrels[query] = {f"{query}, {number}": 2 - number for number in range(2)}
     return Collection(name, "made", queries, qrels, corpus, hash=f"{name} {boats}")

@@ -1,4 +1,4 @@
-"""The MCP server as a host meets it: sizes, start, latency, a ping meanwhile, many clients.
+"""The MCP server: sizes, start, latency, pings during a rerank, many clients.
 
 python -m benchmarks.mcp
 """
@@ -44,7 +44,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as cache:
         os.environ["REARANK_CACHE"] = cache
         os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
-        warnings.simplefilter("ignore")  # the new protocol has no ping; the old one is asked
+        warnings.simplefilter("ignore")  # the new protocol has no ping; the old one is used
         sizes()
         starts()
         asyncio.run(latencies())
@@ -84,24 +84,24 @@ class Wire:
                 return answer["result"]
 
     def begin(self) -> None:
-        """Shake hands."""
+        """Initialize the session."""
         client = {"name": "benchmark", "version": "1"}
         self.ask("initialize", protocolVersion="2025-06-18", capabilities={}, clientInfo=client)
 
     def rerank(self, n: int, **more: object) -> dict:
-        """Rerank so many passages."""
+        """Rerank n passages."""
         arguments = {"query": QUERY, "passages": passages(n), **more}
         return self.ask("tools/call", name="rerank", arguments=arguments)
 
     def end(self) -> None:
-        """Close stdin and wait."""
+        """Close stdin and wait for the server to exit."""
         self.process.stdin.close()
         self.foreign += len(self.process.stdout.read())
         self.process.wait()
 
 
 def sizes() -> None:
-    """Bytes of the tools, and of a hundred passages in and out."""
+    """Print the bytes of the tools, and of a hundred passages in and out."""
     wire = Wire()
     wire.begin()
     for tool in wire.ask("tools/list")["tools"]:
@@ -116,7 +116,7 @@ def sizes() -> None:
 
 
 def starts() -> None:
-    """Seconds until the server has answered the handshake, and until it has ranked."""
+    """Print the seconds to the end of the handshake, and to the first ranking."""
     with tempfile.TemporaryDirectory() as empty:
         first = started(PYTHONPYCACHEPREFIX=empty)
     warm = [started() for _ in range(STARTS)]
@@ -138,7 +138,7 @@ def started(**environment: str) -> tuple[float, float]:
 
 
 async def latencies() -> None:
-    """Milliseconds of a rerank and of a ping meanwhile; many clients at once."""
+    """Print milliseconds of a rerank and of a ping during one; many clients at once."""
     async with over_stdio() as client:
         for n in (20, 100):
             print(f"{shown(await timed(tool, client, n))}  rerank of {n} over stdio")
@@ -163,7 +163,7 @@ def over_stdio():
 
 @asynccontextmanager
 async def over_http():
-    """The URL of a server."""
+    """A server over HTTP; gives its URL."""
     command = [PROGRAM, "mcp", "--http", "127.0.0.1:0"]
     with subprocess.Popen(  # noqa: ASYNC220
         command, stderr=subprocess.PIPE, text=True, cwd=ROOT
@@ -173,7 +173,7 @@ async def over_http():
 
 
 async def timed(rerank, client, n) -> list[float]:
-    """Seconds of each of some calls."""
+    """Seconds of each call, without the first five."""
     times = []
     for _ in range(CALLS):
         start = perf_counter()
@@ -183,19 +183,19 @@ async def timed(rerank, client, n) -> list[float]:
 
 
 async def tool(client, n) -> None:
-    """Rerank so many passages by the tool of MCP."""
+    """Rerank n passages by the MCP tool."""
     result = await client.call_tool("rerank", {"query": QUERY, "passages": passages(n)})
     assert not result.is_error
 
 
 async def posted(client, n) -> None:
-    """Rerank so many documents by the web service."""
+    """Rerank n documents by the REST API."""
     sent = {"query": QUERY, "documents": passages(n), "top_n": 10, "rationale": True}
     (await client.post("/v1/rerank", json=sent)).raise_for_status()
 
 
 async def pinged(client) -> list[float]:
-    """Seconds of each ping while a large rerank goes on."""
+    """Seconds of each ping during a large rerank."""
     arguments = {"query": QUERY, "passages": passages(1_000), "top_k": 10}
     times = []
     for _ in range(3):
@@ -210,7 +210,7 @@ async def pinged(client) -> list[float]:
 
 
 async def many(url) -> None:
-    """Throughput and errors of many clients at once, each with a connection of its own."""
+    """Print throughput and errors of many clients at once, each with its own connection."""
 
     async def one() -> int:
         async with Client(url) as client:

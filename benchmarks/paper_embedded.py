@@ -1,11 +1,12 @@
-"""The paper's experiment at the size of a laptop: judged queries, and what is learned from them.
+"""The paper's experiment with the embedded policy: what is learned from judged queries.
 
     python -m benchmarks.paper_embedded runs/paper --train DIR... --dev DIR...
-    python -m benchmarks.paper_embedded runs/small        # on a made collection, in minutes
+    python -m benchmarks.paper_embedded runs/small        # on a synthetic collection, in minutes
 
-The embedded policy, from its base encoder, by reinforcement and by supervision alone, on the same
-rows and as many steps; the mean of the steps counts, nothing is chosen on dev. At one size the
-paper's parts are left out one by one. What is done stays done: the same command goes on.
+The embedded policy is trained from its base encoder, by reinforcement and by supervision alone, on
+the same rows for as many steps; the weights are the mean over the steps, nothing is chosen on dev.
+At one size the paper's parts are ablated one by one. Finished arms are kept: the same command
+resumes.
 """
 
 from __future__ import annotations
@@ -42,17 +43,17 @@ from rearank_training.rows.heldout import macro
 BLENDS = (0.0, 0.3)
 _COLOURS = {"reinforced": "#0072b2", "supervised": "#e69f00"}
 Values = dict[str, dict[str, list[float]]]
-"""Of a blend, a collection: nDCG@10 of its queries, always the same ones in the same order."""
+"""{blend: {collection: nDCG@10 of its queries}}, always the same ones in the same order."""
 
 
 @dataclass(frozen=True)
 class Arm:
-    """What is learned from, and how.
+    """An arm of the study: training data and method.
 
     Attributes:
-        queries: judged ones; None for all.
+        queries: number of judged queries; None for all.
         method: reinforced or supervised.
-        without: the part of the paper's recipe that is left out.
+        without: the ablated part of the paper's recipe.
     """
 
     queries: int | None
@@ -82,12 +83,12 @@ class Arm:
 
 @dataclass(frozen=True)
 class Study:
-    """All that is trained and measured.
+    """What is trained and measured.
 
     Attributes:
         sizes: numbers of judged queries; None is all.
-        ablated: the size at which parts of the recipe are left out.
-        dev_queries: that are measured, of all dev collections alike.
+        ablated: the size at which parts of the recipe are ablated.
+        dev_queries: number measured, shared equally by the dev collections.
     """
 
     train: Sequence[Collection]
@@ -101,7 +102,7 @@ class Study:
 
     @property
     def arms(self) -> list[Arm]:
-        """The sizes by both methods, then what is left out."""
+        """The sizes by both methods, then the ablations."""
         methods = ("reinforced", "supervised")
         parts = ("augmentation", "filter", "relative reward")
         return [
@@ -121,7 +122,7 @@ def real(train: Sequence[str], dev: Sequence[str]) -> Study:
 
 
 def small() -> Study:
-    """The study on a made collection: whether everything works, and learns, at all."""
+    """The study on a synthetic collection: checks that everything works, and learns."""
     recipe = EmbeddedSettings(
         steps=12, windows=2, samples=16, rate=1e-4, warm_rate=1e-4, tokens=40, moved=1.0
     )
@@ -135,29 +136,29 @@ def _listed(one: Collection) -> Collection:
 
 
 class Lab:
-    """Where the arms are trained and measured, one after the other."""
+    """Trains and measures the arms, one after the other, in a folder."""
 
     def __init__(self, study: Study, out: Path) -> None:
         self.study, self.out = study, out
-        learned = [text for one in study.train for text in one.queries.values()]
+        train_queries = [text for one in study.train for text in one.queries.values()]
         each = max(1, round(study.dev_queries / len(study.dev)))
-        self.dev = Dev(study.dev, each, study.depth, learned=learned)
+        self.dev = Dev(study.dev, each, study.depth, trained_on=train_queries)
         self.trunk = Trunk(Encoder(WEIGHTS, WEIGHTS / "untrained"), study.recipe.threads)
 
     def values(self, arm: Arm | None, seed: int = 0) -> Values:
-        """What an arm comes to on dev, of every blend; None is the base encoder."""
+        """nDCG@10 of an arm on dev, for every blend; None is the base encoder."""
         name = f"{arm}, seed {seed}".replace(", ", "-").replace(" ", "-") if arm else "untrained"
-        kept = self.out / name / "values.json"
-        if not kept.is_file():
-            towers = self._trained(arm, seed, kept.parent) if arm else self._untrained()
+        path = self.out / name / "values.json"
+        if not path.is_file():
+            towers = self._trained(arm, seed, path.parent) if arm else self._untrained()
             values = self.dev.values(towers, self.trunk, BLENDS)
             found = dict(zip(map(str, BLENDS), values, strict=True))
-            kept.parent.mkdir(parents=True, exist_ok=True)
-            write_text(kept, [json.dumps(found)])
-        told: Values = json.loads(kept.read_bytes())
-        means = ", ".join(f"b={b} {100 * macro(one):.2f}" for b, one in told.items())
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_text(path, [json.dumps(found)])
+        saved: Values = json.loads(path.read_bytes())
+        means = ", ".join(f"b={b} {100 * macro(one):.2f}" for b, one in saved.items())
         print(f"{name:<60} {means}", file=sys.stderr, flush=True)
-        return told
+        return saved
 
     def _untrained(self) -> Towers:
         return Towers(packaged(), FROZEN, self.study.recipe.share)
@@ -170,10 +171,10 @@ class Lab:
             WindowSampler(made.rows, made.passages, seed),
             WindowSampler(some, made.passages, seed),
         )
-        glance = Dev(study.dev, 1, 10)  # the trainer wants to look at something; nothing is chosen
+        small_dev = Dev(study.dev, 1, 10)  # the trainer needs one; nothing is chosen on it
         towers = self._untrained()
         out.mkdir(parents=True, exist_ok=True)
-        trainer = Trainer(recipe, *draws, glance, self.trunk, towers, out)
+        trainer = Trainer(recipe, *draws, small_dev, self.trunk, towers, out)
         if (out / LAST).is_file():
             trainer.resume()
         trainer.run()
@@ -181,7 +182,7 @@ class Lab:
 
 
 def gathered(lab: Lab) -> dict[str, Any]:
-    """Every arm's figures x100 at every blend: mean, spread over seeds, gain and its interval."""
+    """Every arm's values x100 at every blend: mean, spread over seeds, gain and its interval."""
     base = lab.values(None)
     found: dict[str, Any] = {}
     for arm in lab.study.arms:
@@ -194,14 +195,14 @@ def gathered(lab: Lab) -> dict[str, Any]:
 
 
 def _figures(runs: Sequence[Mapping[str, list[float]]], base: Mapping[str, list[float]]) -> Any:
-    """The mean of the seeds, query by query, against the start."""
+    """The mean over seeds, compared with the base encoder query by query."""
     mean = {
         name: [fmean(query) for query in zip(*(run[name] for run in runs), strict=True)]
         for name in base
     }
-    told = stats.macro({"base": _named(base), "arm": _named(mean)}, "base")["arm"]
+    result = stats.macro({"base": _named(base), "arm": _named(mean)}, "base")["arm"]
     each = [100 * macro(run) for run in runs]
-    gain, ends = told.difference or 0.0, told.difference_interval or (0.0, 0.0)
+    gain, ends = result.difference or 0.0, result.difference_interval or (0.0, 0.0)
     return {
         "mean": fmean(each),
         "seeds": stdev(each),
@@ -215,7 +216,7 @@ def _named(values: Mapping[str, Sequence[float]]) -> dict[str, dict[str, float]]
 
 
 def table(found: Mapping[str, Any]) -> str:
-    """Figures as Markdown."""
+    """The values as a Markdown table."""
     blends = list(found["untrained"])
     head = " | ".join(f"b={b} | gain (95%)" for b in blends)
     lines = [
@@ -235,7 +236,7 @@ def table(found: Mapping[str, Any]) -> str:
 
 
 def plot(found: Mapping[str, Any]) -> Figure:
-    """Gains over the start with their intervals, an arm a line, a blend a picture."""
+    """Gains over the base encoder with intervals: a line per arm, a panel per blend."""
     figure = Figure(figsize=(9, 0.34 * len(found["arms"]) + 1.2), layout="constrained")
     panes = figure.subplots(1, len(found["untrained"]), sharey=True)
     for axes, (blend, start) in zip(panes, found["untrained"].items(), strict=True):
@@ -258,14 +259,14 @@ def main() -> None:
     parser.add_argument("out", type=Path, help="where runs, table.md, figures.json, plot.svg go")
     parser.add_argument("--train", nargs="+", default=[], metavar="DIR")
     parser.add_argument("--dev", nargs="+", default=[], metavar="DIR")
-    told = parser.parse_args()
-    if bool(told.train) != bool(told.dev):
-        parser.error("--train and --dev go together; without both a made collection is used")
-    study = real(told.train, told.dev) if told.train else small()
-    found = gathered(Lab(study, told.out))
-    write_text(told.out / "figures.json", [json.dumps(found, indent=1)])
-    write_text(told.out / "table.md", [table(found)])
-    plot(found).savefig(told.out / "plot.svg", metadata={"Date": None})
+    args = parser.parse_args()
+    if bool(args.train) != bool(args.dev):
+        parser.error("--train and --dev go together; without both a synthetic collection is used")
+    study = real(args.train, args.dev) if args.train else small()
+    found = gathered(Lab(study, args.out))
+    write_text(args.out / "figures.json", [json.dumps(found, indent=1)])
+    write_text(args.out / "table.md", [table(found)])
+    plot(found).savefig(args.out / "plot.svg", metadata={"Date": None})
     print(table(found))
 
 

@@ -1,4 +1,4 @@
-"""A server alone and behind the proxy: start, a call that goes through, a search that is reranked.
+"""A server alone and behind the proxy: start, a call passed through, a reranked search.
 
 python -m benchmarks.proxy
 """
@@ -14,7 +14,7 @@ from benchmarks.mcp import PROGRAM, QUERY, Wire, passages
 from rearank_agent.present.answer import estimate_tokens
 
 ITEMS, CALLS, ROUNDS = 50, 100, 3
-# A server in plain Python that finds the same rows whatever is asked.
+# A server in plain Python that returns the same rows for every request.
 SERVER = """
 import json, sys
 for line in sys.stdin:
@@ -45,7 +45,7 @@ def main() -> None:
 
 
 def measured(command: list[str]) -> tuple[float, float, float, int]:
-    """Seconds to start, of a call that goes through, of a search; tokens of its result."""
+    """Seconds of start, of a call passed through, of a search; tokens of its result."""
     begun = perf_counter()
     wire = Wire(command)
     wire.begin()

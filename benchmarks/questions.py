@@ -1,7 +1,7 @@
-"""Ten questions about this project, asked of `search` over its own checkout.
+"""Retrieval quality on this project itself: ten questions, asked of `search` over its checkout.
 
-They were written down before the documents were. The file that holds the answer is known;
-the table says at which rank it came.
+They were written before the documents were. The files that hold the answer are known; the table
+shows the rank of the first passage from one of them.
 
     python -m benchmarks.questions
 """
@@ -19,32 +19,32 @@ ROOT = Path(__file__).parent.parent
 QUESTIONS = {
     "Which licence do the weights of the encoder have?": ("rearank_agent/weights/MODEL_CARD.md", "rearank_agent/weights/NOTICE"),
     "How do I install what is needed to search PDF files?": ("README.md", "rearank_agent/search/extract.py", "rearank_agent/search/library.py"),
-    "What happens when the time limit is over before all passages are judged?": ("docs/architecture.md", "rearank_agent/reranker.py"),
-    "Which exit code does the command line give for a partial result?": ("docs/architecture.md", "rearank_agent/cli/__init__.py", "README.md"),
-    "Why is each passage run through the network alone instead of in a batch?": ("docs/architecture.md", "rearank_agent/policies/embedded/policy.py", "docs/LOG.md"),
-    "How is a model's reply turned into a permutation when identifiers are missing?": ("rearank_agent/listwise/reply.py", "docs/architecture.md"),
-    "How many calls and turns does a tournament take for a hundred passages?": ("docs/architecture.md", "README.md"),
-    "Which files does a folder search leave out?": ("README.md", "docs/architecture.md", "rearank_agent/search/library.py", "rearank_agent/search/extract.py"),
-    "How is the first stage's rank mixed into the score?": ("docs/architecture.md", "rearank_agent/reranker.py"),
+    "What happens when the time limit is over before all passages are judged?": ("docs/faults.md", "docs/models.md", "docs/architecture.md", "rearank_agent/reranker.py", "rearank_agent/request.py"),
+    "Which exit code does the command line give for a partial result?": ("docs/faults.md", "rearank_agent/cli/__init__.py", "README.md"),
+    "Why is each passage run through the network alone instead of in a batch?": ("docs/decisions.md", "rearank_agent/policies/embedded/policy.py", "docs/LOG.md"),
+    "How is a model's reply turned into a permutation when identifiers are missing?": ("rearank_agent/listwise/reply.py", "docs/faults.md"),
+    "How many calls and turns does a tournament take for a hundred passages?": ("docs/schedules.md", "docs/figures.md", "docs/models.md"),
+    "Which files does a folder search leave out?": ("README.md", "docs/agents.md", "docs/faults.md", "rearank_agent/search/folder.py", "rearank_agent/search/extract.py"),
+    "How is the first stage's rank mixed into the score?": ("docs/architecture.md", "rearank_agent/reranker.py", "rearank_agent/policies/blend.py"),
     "What must hold before a change is committed?": ("CONTRIBUTING.md",),
 }  # fmt: skip
-# The same kind of questions as somebody asks them who does not know the project's words.
+# The same kind of questions, in the words of somebody who does not know the project.
 IN_OTHER_WORDS = {
     "Am I allowed to sell a product that contains the model you ship?": ("rearank_agent/weights/MODEL_CARD.md", "rearank_agent/weights/NOTICE", "LICENSE", "README.md"),
     "It ignores my manuals that are in Acrobat format": ("README.md", "rearank_agent/search/extract.py"),
-    "My results came back incomplete, what cut them off?": ("docs/architecture.md", "docs/models.md", "README.md", "rearank_agent/request.py"),
-    "How does a shell script notice that the ordering is not finished?": ("docs/architecture.md", "rearank_agent/cli/__init__.py", "README.md"),
-    "Why not push several texts through together to go faster?": ("docs/architecture.md", "rearank_agent/policies/embedded/policy.py", "docs/LOG.md", "docs/figures.md"),
-    "The LLM forgot half of the numbers in what it wrote back": ("rearank_agent/listwise/reply.py", "rearank_agent/llm/conversation.py", "docs/architecture.md", "docs/models.md"),
+    "My results came back incomplete, what cut them off?": ("docs/faults.md", "docs/models.md", "README.md", "rearank_agent/request.py"),
+    "How does a shell script notice that the ordering is not finished?": ("docs/faults.md", "rearank_agent/cli/__init__.py", "README.md"),
+    "Why not push several texts through together to go faster?": ("docs/decisions.md", "rearank_agent/policies/embedded/policy.py", "docs/LOG.md", "docs/figures.md"),
+    "The LLM forgot half of the numbers in what it wrote back": ("rearank_agent/listwise/reply.py", "rearank_agent/llm/conversation.py", "docs/faults.md", "docs/models.md"),
     "How expensive is one request with a paid provider?": ("docs/models.md", "README.md", "rearank_agent/cli/plan.py"),
-    "Somebody put a trap into a document that gives orders to the judge": ("rearank_agent/listwise/sanitize.py", "docs/architecture.md", "docs/models.md"),
-    "Can two programs use the same stored answers at the same time?": ("rearank_agent/store.py", "docs/models.md", "docs/architecture.md"),
+    "Somebody put a trap into a document that gives orders to the judge": ("rearank_agent/listwise/sanitize.py", "docs/faults.md", "docs/models.md"),
+    "Can two programs use the same stored answers at the same time?": ("rearank_agent/store.py", "docs/models.md"),
     "The machine with the graphics card went away in the middle of the work": ("docs/models.md", "docs/architecture.md", "rearank_agent/llm/limits.py", "rearank_agent/llm/vllm.py"),
 }  # fmt: skip
 
 
 def main() -> None:
-    """Print the rank of the right file for every question, by BM25 alone and reranked."""
+    """Print the rank of a file with the answer for every question, by BM25 and reranked."""
     with tempfile.TemporaryDirectory() as folder:
         root = checkout(Path(folder) / "checkout")
         library = Library([root], Path(folder) / "cache")
@@ -70,17 +70,17 @@ def checkout(folder: Path) -> Path:
 
 
 def ask(library, reranker, root, question, files):
-    """The rank of the first passage from a right file: in the first stage, and reranked."""
+    """The rank of the first passage from a file with the answer: by BM25, and reranked."""
     found = library.search(question, 50).passages
     ranking = reranker.rerank_sync(question, found, blend=reranker.policy.blend)
-    rights = tuple(f"{root / name}:" for name in files)
+    answers = tuple(f"{root / name}:" for name in files)
     listed = (found, [ranked.passage for ranked in ranking.passages])
-    return tuple(rank_of(passages, rights) for passages in listed)
+    return tuple(rank_of(passages, answers) for passages in listed)
 
 
-def rank_of(passages, rights):
-    """The rank, from 1, of the first passage whose place is in a right file; 0 for none."""
-    ranks = (rank for rank, p in enumerate(passages, 1) if p.place.startswith(rights))
+def rank_of(passages, answers):
+    """The rank, from 1, of the first passage whose place begins with an answer; 0 for none."""
+    ranks = (rank for rank, p in enumerate(passages, 1) if p.place.startswith(answers))
     return next(ranks, 0)
 
 

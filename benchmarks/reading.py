@@ -1,4 +1,4 @@
-"""How long it takes to read collections: every line of the corpus is checked, texts stay on disk.
+"""Time to read collections: every line of the corpus is checked, texts stay on disk.
 
 python -m benchmarks.reading FOLDER...     # BEIR-like folders
 """
@@ -14,6 +14,7 @@ RUNS = 5
 
 
 def seconds(folders: list[Path]) -> float:
+    """The time to read all folders."""
     start = perf_counter()
     for folder in folders:
         read_folder(folder)
@@ -21,6 +22,7 @@ def seconds(folders: list[Path]) -> float:
 
 
 def main() -> None:
+    """Print the median time, and the time scaled to 30 MB."""
     folders = [Path(name) for name in sys.argv[1:]]
     size = sum(path.stat().st_size for folder in folders for path in folder.glob("*.*")) / 1e6
     times = [seconds(folders) for _ in range(RUNS)]

@@ -1,10 +1,10 @@
-"""A made collection to learn reading and judging from, in BEIR's form: what boats are said to be.
+"""A synthetic training collection in BEIR's format, with a learnable rule.
 
     python -m benchmarks.registry FOLDER --boats 0:40
 
 Every boat has facts, and a fact is entered by the office (grade 2), mentioned in a log that says
-less (grade 1) and gossiped about (grade 0), all in the query's words. To count words is a start;
-to know what a source is worth is more, and only the grades tell. The same arguments give the same
+less (grade 1) and gossiped about (grade 0), all in the query's words. Counting words helps a
+little; the kind of source decides, which only the grades show. The same arguments give the same
 texts; other boats share words with these, but no name.
 """
 
@@ -58,7 +58,7 @@ _SOURCES = {
         "they say: {key} of the {boat}, {value}",
     ),
 }
-_ASKED = (
+_QUERIES = (
     "the {key} of the {boat}?",
     "{boat} {key}",
     "what is known of the {key} of the {boat}",
@@ -74,9 +74,9 @@ def registry(folder: Path, boats: slice) -> None:
     for boat, key in product(BOATS[boats], _FACTS):
         random = Random(f"{boat} {key}")
         query = f"{boat}, {key}".replace(" ", "-")
-        asked = random.choice(_ASKED).format(boat=boat, key=key)
-        queries.append({"_id": query, "text": asked})
-        for number, (grade, text) in enumerate(_told(boat, key, random)):
+        text = random.choice(_QUERIES).format(boat=boat, key=key)
+        queries.append({"_id": query, "text": text})
+        for number, (grade, text) in enumerate(_passages(boat, key, random)):
             corpus.append({"_id": f"{query}-{number}", "title": "", "text": text})
             qrels.append(f"{query}\t{query}-{number}\t{grade}")
     Random(len(corpus)).shuffle(corpus)
@@ -85,8 +85,8 @@ def registry(folder: Path, boats: slice) -> None:
     write_text(folder / "qrels.tsv", "\n".join(qrels) + "\n")
 
 
-def _told(boat: str, key: str, random: Random) -> Iterator[tuple[int, str]]:
-    """What is said of a fact: five times, by sources of all kinds."""
+def _passages(boat: str, key: str, random: Random) -> Iterator[tuple[int, str]]:
+    """Grade and text of five passages about a fact, by sources of all kinds."""
     for grade in (2, 1, 0, 0, random.choice((2, 1))):
         text = random.choice(_SOURCES[grade])
         value, day = random.choice(_FACTS[key].split()), f"{random.randint(2, 28)}th"
@@ -94,12 +94,13 @@ def _told(boat: str, key: str, random: Random) -> Iterator[tuple[int, str]]:
 
 
 def main() -> None:
+    """Write the collection."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("folder", type=Path)
     parser.add_argument("--boats", default="0:40", help="which of the 576, as FROM:TO")
-    told = parser.parse_args()
-    first, last = map(int, told.boats.split(":"))
-    registry(told.folder, slice(first, last))
+    args = parser.parse_args()
+    first, last = map(int, args.boats.split(":"))
+    registry(args.folder, slice(first, last))
 
 
 if __name__ == "__main__":

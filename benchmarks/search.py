@@ -1,4 +1,4 @@
-"""`search` over a folder of 10,000 passages: its parts, cold and warm.
+"""Time of `search` over a folder of 10,000 passages, by part, cold and warm.
 
 python -m benchmarks.search
 """
@@ -33,7 +33,7 @@ def write(folder: Path) -> None:
 
 
 def main() -> None:
-    """Print the seconds of every part."""
+    """Print the seconds of each part."""
     with tempfile.TemporaryDirectory() as name:
         folder, cache = Path(name, "files"), Path(name, "cache")
         folder.mkdir()
@@ -46,7 +46,8 @@ def main() -> None:
 
         def show(label: str) -> None:
             start = perf_counter()
-            found = Library([folder], cache).search(query, 50)  # anew, as a command does
+            library = Library([folder], cache)  # a new one, as for every command
+            found = library.search(query, 50)
             before = perf_counter()
             reranker.rerank_sync(query, found.passages, blend=reranker.policy.blend)
             end = perf_counter()

@@ -1,4 +1,4 @@
-"""How long it takes to start: medians of several warm runs.
+"""Start-up time: medians of several warm runs.
 
 python -m benchmarks.startup
 """

@@ -1,4 +1,4 @@
-"""The command line, for those who start it as a module: `python -m rearank_agent`."""
+"""The command line as a module: `python -m rearank_agent`."""
 
 from rearank_agent.cli import main
 

@@ -1,13 +1,13 @@
-"""What can go wrong, by who can mend it.
+"""The errors of the package, by who can fix them.
 
     RearankError
     ├── InputError      the caller: the query, passages, files or flags given
     ├── SetupError      whoever installed it: a missing extra, a file, a setting
     ├── PolicyError     whoever runs the model: it failed, or answered nonsense
-    └── BusyError       nobody: it is still at work, and can be asked again in a moment
+    └── BusyError       nobody: other work must finish first; try again in a moment
 
 A policy that fails *inside* a request raises nothing: the passages keep their
-order and the failure stands in the ranking's `faults`.
+order and the failure is in the ranking's `faults`.
 """
 
 import sys
@@ -28,14 +28,14 @@ class InputError(RearankError, ValueError):
 
 
 class SetupError(RearankError):
-    """Something is not installed or not configured; the message says how to mend it."""
+    """Something is not installed or not configured; the message says how to fix it."""
 
 
 class PolicyError(RearankError):
-    """The judge behind a policy failed; the message holds what it said.
+    """The model behind a policy failed; the message holds its error.
 
     Attributes:
-        usage: what it had cost until then, a `Usage`; None if nothing is known.
+        usage: its cost until then, a `Usage`; None if unknown.
     """
 
     def __init__(self, message: str, usage: object = None) -> None:
@@ -44,7 +44,7 @@ class PolicyError(RearankError):
 
 
 class BusyError(RearankError):
-    """It is still at work on something that must come first; ask again in a moment."""
+    """Other work must finish first; try again in a moment."""
 
 
 def install_line(extra: str) -> str:
@@ -52,17 +52,17 @@ def install_line(extra: str) -> str:
     return f"{sys.executable or 'python'} -m pip install 'rearank-agent[{extra}]'"
 
 
-def require(what: str, extra: str, *modules: str) -> None:
-    """Check that what an extra brings is installed, before work that needs it begins.
+def require(feature: str, extra: str, *modules: str) -> None:
+    """Check that the modules of an extra are installed, before work that needs them begins.
 
     Args:
-        what: needs it, for the message.
-        extra: the one that brings it.
+        feature: what needs them, for the message.
+        extra: the one that installs them.
         modules: top-level ones; nothing is imported.
 
     Raises:
-        SetupError: one is missing; the message has the line to type.
+        SetupError: one is missing; the message has the line that installs it.
     """
     for module in modules:
         if find_spec(module) is None:
-            raise SetupError(f"{what} needs {module}: {install_line(extra)}")
+            raise SetupError(f"{feature} needs {module}: {install_line(extra)}")

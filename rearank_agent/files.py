@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all, and the hash of what stands in them."""
+"""Atomic file writes, and file hashes."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ __all__ = ["atomic_write", "digest", "digest_of", "write_error", "write_text"]
 
 
 def write_text(path: Path, text: str | Iterable[str]) -> str:
-    """Write a file beside its place, then swap it in; gives its hash, as `digest` would.
+    """Write a file atomically; returns its hash, as `digest` does.
 
     Args:
         path: of the file; its folder is made.
-        text: whole, or in parts.
+        text: one string, or parts of it.
 
     Raises:
         SetupError: it cannot be written.
@@ -34,20 +34,20 @@ def write_text(path: Path, text: str | Iterable[str]) -> str:
 
 @contextmanager
 def atomic_write(path: Path) -> Iterator[IO[bytes]]:
-    """A new file beside its place, to write to; it takes the place when all went well.
+    """A temporary file to write to; it replaces `path` when the block ends without an error.
 
     Raises:
         SetupError: it cannot be written.
     """
-    new = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with new.open("wb") as file:
+        with temporary.open("wb") as file:
             yield file
-        new.replace(path)
+        temporary.replace(path)
     except OSError as error:
         with suppress(OSError):
-            new.unlink()
+            temporary.unlink()
         raise write_error(path, error) from None
 
 

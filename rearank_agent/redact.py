@@ -1,4 +1,4 @@
-"""What must not be told: keys, tokens and passwords, wherever a text came from."""
+"""Redaction of keys, tokens and passwords from any text."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ _LOGIN = re.compile(r"(?<=://)[^/@\s]+@")
 _QUERY = re.compile(
     r"(?<=[?&])([^=&\s]*(?:key|token|secret|password)[^=&\s]*)=[^&\s]+", re.IGNORECASE
 )
-_SHORTEST = 4
-_told: set[str] = set()
+_MIN_LENGTH = 4
+_added: set[str] = set()
 
 
 def add_secret(value: str) -> None:
-    """Strike this value out of all texts from now on."""
-    _told.add(value)
+    """Redact this value from every text from now on."""
+    _added.add(value)
 
 
 def redact(text: str) -> str:
     """The text without logins in URLs, keys in queries, and the values of secret variables.
 
-    Secret is what `add_secret` was told, and every environment variable whose name ends in
+    Secret is every value given to `add_secret`, and every environment variable whose name ends in
     KEY, TOKEN, SECRET or PASSWORD.
     """
-    secret = {value for name, value in os.environ.items() if _NAMES.search(name)} | _told
+    secret = {value for name, value in os.environ.items() if _NAMES.search(name)} | _added
     for value in sorted({v.strip() for v in secret}, key=len, reverse=True):
-        if len(value) >= _SHORTEST:
+        if len(value) >= _MIN_LENGTH:
             text = text.replace(value, "***")
     return _QUERY.sub(r"\1=***", _LOGIN.sub("***@", text))

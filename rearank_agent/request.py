@@ -1,4 +1,4 @@
-"""One request on its way: turn after turn, what was judged, and the ranking it comes to."""
+"""One rerank request: its turns, its deadline, and the ranking."""
 
 from __future__ import annotations
 
@@ -22,45 +22,49 @@ from rearank_agent.types import Fault, Ranked, Ranking, Reply, Step, Task, Usage
 
 __all__ = ["Request"]
 
-_SAID = 500  # characters of what an error says: some servers send the whole prompt back
-_MARGIN = 1.1  # how much longer than the last ones the next turn may take
+_MAX_ERROR = 500  # characters of an error: some servers send the whole prompt back
+_MARGIN = 1.1  # how much longer than the earlier ones the next turn may take
 
 T = TypeVar("T")
 
 
 class Request:
-    """What has been judged of a task, and the best order until now.
+    """The windows of a task ranked so far, and the best order until now.
+
+    Args:
+        recent: the seconds of the reranker's latest turns; this request's are appended.
 
     Attributes:
         late: whether the deadline came before the end.
+        failed_turns: how many turns in a row, up to the last, only failed.
     """
 
-    def __init__(self, task: Task, policy: Policy, pace: deque[float]) -> None:
-        self.task, self.policy, self.pace = task, policy, pace
+    def __init__(self, task: Task, policy: Policy, recent: deque[float]) -> None:
+        self.task, self.policy, self.recent = task, policy, recent
         self.schedule = ""
         self.order: Window = tuple(range(len(task.candidates)))
         self.steps: list[Step] = []
         self.faults: list[Fault] = []
         self.turns = 0
         self.slowest = 0.0
-        self.fruitless = 0
+        self.failed_turns = 0
         self.late = False
         self.start = perf_counter()
 
     @property
     def seconds(self) -> float:
-        """How long it has taken so far."""
+        """Seconds since the request began."""
         return perf_counter() - self.start
 
-    def left(self) -> float:
-        """How many more turns there is time for, by how long turns have taken so far."""
+    def turns_left(self) -> float:
+        """How many more turns there is time for, judging by those so far."""
         if self.task.deadline is None:
             return math.inf
-        pace = self.slowest or (median(self.pace) if self.pace else 0.0)
-        return (self.task.deadline - self.seconds) / (pace * _MARGIN) if pace else math.inf
+        turn = self.slowest or (median(self.recent) if self.recent else 0.0)
+        return (self.task.deadline - self.seconds) / (turn * _MARGIN) if turn else math.inf
 
-    async def drive(self, schedule: Schedule, progress: Callable[[int, int], None] | None) -> None:
-        """Judge turn after turn until the schedule, the deadline or a failing policy ends it."""
+    async def run(self, schedule: Schedule, progress: Callable[[int, int], None] | None) -> None:
+        """Rank turn after turn until the schedule, the deadline or a failing policy ends it."""
         self.schedule = schedule.name
         expected = cost(schedule, len(self.order)).turns if progress else 0
         running = schedule.start(len(self.order))
@@ -68,7 +72,7 @@ class Request:
         while True:
             self.order = turn.order
             self.faults += turn.faults
-            replies = await self._judged(turn)
+            replies = await self._judge_turn(turn)
             if progress and not self.late:
                 progress(self.turns, max(expected, self.turns))
             try:
@@ -76,47 +80,48 @@ class Request:
             except StopIteration as done:
                 self.order = done.value
                 return
-            if self.late or self.hopeless:
+            if self.late or self.failing:
                 self.order = turn.order
                 return
 
     @property
-    def hopeless(self) -> bool:
-        """Whether nothing came of the first turn, or of two in a row."""
-        return self.fruitless >= min(2, self.turns)
+    def failing(self) -> bool:
+        """Whether all windows failed in the first turn, or in two turns in a row."""
+        return self.failed_turns >= min(2, self.turns)
 
-    async def _judged(self, turn: Turn) -> list[Reply]:
-        """A reply for every window of the turn; one the deadline cut off stays as it was."""
+    async def _judge_turn(self, turn: Turn) -> list[Reply]:
+        """A reply for every window of the turn; an unfinished window keeps its order."""
         begun = perf_counter()
         context = copy_context()
         limit = self.task.deadline
         context.run(DEADLINE.set, None if limit is None else self.start + limit)
-        judging = [
-            asyncio.create_task(self._judge(window), context=context) for window in turn.windows
+        tasks = [
+            asyncio.create_task(self._judge_window(window), context=context)
+            for window in turn.windows
         ]
         try:
-            await asyncio.wait(judging, timeout=self._time())
+            await asyncio.wait(tasks, timeout=self._time_left())
         finally:
-            steps = [step.result() for step in judging if step.done()]
-            for step in judging:
-                step.cancel()
-            await asyncio.gather(*judging, return_exceptions=True)
+            steps = [one.result() for one in tasks if one.done()]
+            for one in tasks:
+                one.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
         self.steps += steps
-        self._learn(steps, perf_counter() - begun, late=len(steps) < len(judging))
-        said = {step.window: step.reply for step in steps}
-        return [said.get(w) or Reply(tuple(range(len(w)))) for w in turn.windows]
+        self._record_turn(steps, perf_counter() - begun, late=len(steps) < len(tasks))
+        replies = {step.window: step.reply for step in steps}
+        return [replies.get(w) or Reply(tuple(range(len(w)))) for w in turn.windows]
 
-    def _time(self) -> float | None:
-        """Seconds until the deadline."""
+    def _time_left(self) -> float | None:
+        """Seconds until the deadline; None for no limit."""
         limit = self.task.deadline
         return None if limit is None else max(0.0, limit - self.seconds)
 
-    def _learn(self, steps: Sequence[Step], seconds: float, *, late: bool) -> None:
-        """Note how the turn went."""
+    def _record_turn(self, steps: Sequence[Step], seconds: float, *, late: bool) -> None:
+        """Update times, failures and the count of turns."""
         self.slowest = max(self.slowest, seconds)
-        self.pace.append(seconds)
+        self.recent.append(seconds)
         failed = [any(f.kind == "failed" for f in step.reply.faults) for step in steps]
-        self.fruitless = self.fruitless + 1 if failed and all(failed) else 0
+        self.failed_turns = self.failed_turns + 1 if failed and all(failed) else 0
         self.late = late
         if late:
             detail = f"{self.turns} turns were done after {self.task.deadline:g} seconds"
@@ -124,24 +129,24 @@ class Request:
         else:
             self.turns += 1
 
-    async def _judge(self, window: Window) -> Step:
+    async def _judge_window(self, window: Window) -> Step:
         start = perf_counter()
         ids = self.task.ids(window)
         with span("rerank window", turn=self.turns + 1, passages=len(window)) as found:
             try:
-                reply = _sound(await self.policy.judge(self.task, window), ids)
-            except (Exception, asyncio.CancelledError) as error:  # none may lose a passage
+                reply = _validated(await self.policy.judge(self.task, window), ids)
+            except (Exception, asyncio.CancelledError) as error:  # no error may lose a passage
                 if _ended_from_outside(error):
                     raise
-                said = redact(f"{type(error).__name__}: {error}")
-                fault = Fault("failed", ids, said[:_SAID])
-                spent = getattr(error, "usage", None) or Usage()
-                reply = Reply(tuple(range(len(window))), faults=(fault,), usage=spent)
+                message = redact(f"{type(error).__name__}: {error}")
+                fault = Fault("failed", ids, message[:_MAX_ERROR])
+                usage = getattr(error, "usage", None) or Usage()
+                reply = Reply(tuple(range(len(window))), faults=(fault,), usage=usage)
             found["faults"] = [fault.kind for fault in reply.faults]
         return Step(self.turns + 1, window, reply, perf_counter() - start)
 
     def ranking(self, blend: float) -> Ranking:
-        """What it has come to."""
+        """The ranking as it is now."""
         scores = policy_scores(self.steps, len(self.order)) if self.policy.scores else None
         order, values = blended_order(self.order, scores, blend)
         rationales = self._latest(lambda reply: reply.rationales)
@@ -175,22 +180,22 @@ class Request:
             blend=blend,
         )
 
-    def _latest(self, said: Callable[[Reply], Sequence[T]]) -> dict[int, T]:
-        """What the latest reply about each position said."""
+    def _latest(self, part: Callable[[Reply], Sequence[T]]) -> dict[int, T]:
+        """A part of the latest reply about each position."""
         latest: dict[int, T] = {}
         for step in self.steps:
-            latest.update(zip(step.window, said(step.reply), strict=False))
+            latest.update(zip(step.window, part(step.reply), strict=False))
         return latest
 
 
 def _ended_from_outside(error: BaseException) -> bool:
-    """Whether this task was cancelled, and not only something in it that it waited for."""
+    """Whether this task itself was cancelled, not only something it awaits."""
     task = asyncio.current_task()
     return isinstance(error, asyncio.CancelledError) and bool(task and task.cancelling())
 
 
-def _sound(reply: Reply, ids: Sequence[str]) -> Reply:
-    """The reply as the protocol wants it; what does not fit is dropped, with a fault."""
+def _validated(reply: Reply, ids: Sequence[str]) -> Reply:
+    """The reply checked against the protocol; what does not fit is dropped, with a fault."""
     n = len(ids)
     wrong = []
     if sorted(reply.order) != list(range(n)):

@@ -1,4 +1,4 @@
-"""The one loop: a schedule says who is shown together, a policy judges, nothing gets lost."""
+"""The reranker: a schedule picks windows, a policy ranks each, and no passage is lost."""
 
 from __future__ import annotations
 
@@ -39,9 +39,9 @@ class Reranker:
     """Ranks passages for queries; safe to share between requests, threads and loops.
 
     Attributes:
-        policy: who judges.
-        schedule: who is shown together: a schedule, its name ("sliding:20:10"), or "auto".
-        deadline: seconds a request may take before the best order so far is given back.
+        policy: ranks one window at a time.
+        schedule: picks the windows: a `Schedule`, its name ("sliding:20:10"), or "auto".
+        deadline: seconds a request may take before the best order so far is returned.
     """
 
     def __init__(
@@ -56,21 +56,21 @@ class Reranker:
         self.policy = policy_of(policy) if isinstance(policy, str) else policy
         self.schedule = schedule
         self.deadline = deadline
-        self._pace: deque[float] = deque(maxlen=9)
+        self._recent: deque[float] = deque(maxlen=9)
         self.plan(1)
 
-    def plan(self, n: int, left: Callable[[], float] = lambda: math.inf) -> Schedule:
+    def plan(self, n: int, turns_left: Callable[[], float] = lambda: math.inf) -> Schedule:
         """The schedule that would rank n passages.
 
         Args:
             n: how many.
-            left: how many more turns there is time for, whenever it is asked.
+            turns_left: how many more turns there is time for; called before each turn.
 
         Raises:
             InputError: there is no such schedule, or it does not suit the policy.
         """
         if self.schedule == "auto":
-            return auto(self.policy, n, left)
+            return auto(self.policy, n, turns_left)
         chosen = self.schedule
         chosen = schedule_of(chosen) if isinstance(chosen, str) else chosen
         if chosen.comparable and not self.policy.scores:
@@ -111,10 +111,11 @@ class Reranker:
         task = self._task(query, instruction, as_passages(passages), limit)
         if not 0 <= blend < math.inf:
             raise InputError(f"the blend must be 0 or more: {blend}")
-        request = Request(task, self.policy, self._pace)
+        request = Request(task, self.policy, self._recent)
         about = {"run": task.run, "policy": self.policy.name, "passages": len(task.candidates)}
         with span("rerank", **about, **({"query": query} if content_wanted() else {})) as found:
-            await request.drive(self.plan(len(task.candidates), request.left), progress)
+            schedule = self.plan(len(task.candidates), request.turns_left)
+            await request.run(schedule, progress)
             ranking = request.ranking(blend)
             found |= {"schedule": ranking.schedule, "partial": ranking.partial}
             found |= {name: getattr(ranking.usage, name) for name in Usage.__slots__}
@@ -146,29 +147,29 @@ class Reranker:
         return Task(uuid4().hex[:12], query, instruction.strip(), candidates, deadline)
 
 
-def auto(policy: Policy, n: int, left: Callable[[], float] = lambda: math.inf) -> Schedule:
+def auto(policy: Policy, n: int, turns_left: Callable[[], float] = lambda: math.inf) -> Schedule:
     """The schedule that suits a policy.
 
     Comparable scores are asked for at once, in groups where the policy has a window; an order
     is found by a tournament, which has fewer turns than sliding windows and takes fewer still
-    when `left` says that the time is short. A judge of whole requests gets more than a hundred
-    passages in batches: the order is the same, and there is progress to show and something in
-    hand when the deadline comes.
+    when `turns_left` is small. A policy without a window gets more than a hundred passages in
+    batches: the order is the same, and there is progress to show and a partial result when the
+    deadline comes.
     """
     if not policy.scores:
-        return tournament(policy.window or 20, left)
+        return tournament(policy.window or 20, turns_left)
     if policy.window:
         return groups(policy.window)
     return whole() if n <= _BATCH else batches(_BATCH)
 
 
 _loops: list[asyncio.AbstractEventLoop] = []
-_making = threading.Lock()
+_loop_lock = threading.Lock()
 
 
 def _loop() -> asyncio.AbstractEventLoop:
     """A loop on a thread of its own, so that a caller inside a loop can wait for it too."""
-    with _making:
+    with _loop_lock:
         if not _loops:
             loop = asyncio.new_event_loop()
             threading.Thread(target=loop.run_forever, name="rearank", daemon=True).start()

@@ -1,13 +1,13 @@
-"""Who is shown together: schedules as generators, without a model and without waiting.
+"""Schedules: which passages share a window, as generators without a model or I/O.
 
-A schedule yields a `Turn` (windows that may be judged at the same time, and the best whole
-order so far), is sent one reply for each window, and returns the final order. The same
+A schedule yields a `Turn` (windows that may be ranked at the same time, and the best order of
+all passages so far), is sent one reply for each window, and returns the final order. The same
 generator serves the reranker, cost counting, the deadline and the tests.
 
     sliding      20/10 from the tail to the head (RankGPT, arXiv 2304.09542, section 3.3)
     tournament   strided groups, their better halves again, until one group is left
                  (after TourRank, arXiv 2406.11678)
-    topdown      a pivot from the head's window parts the rest (arXiv 2405.14589)
+    topdown      a pivot from the head's window splits the rest (arXiv 2405.14589)
     whole, batches, groups   for policies whose scores compare across windows
 """
 
@@ -29,10 +29,10 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """Windows to judge at the same time, and the best order of everything until then.
+    """Windows to rank at the same time, and the best order of all passages until then.
 
     Attributes:
-        windows: positions, each window judged on its own.
+        windows: positions, each window ranked on its own.
         order: a permutation of all positions.
         faults: what the schedule left out, if it had to.
     """
@@ -47,11 +47,11 @@ Turns = Generator[Turn, Sequence[Reply], Window]
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """A way to rank n passages by judging windows of them.
+    """A way to rank n passages by ranking windows of them.
 
     Attributes:
         name: its name and numbers, as `schedule()` reads them: "sliding:20:10".
-        start: takes n, gives the turns.
+        start: takes n, returns the turns.
         comparable: whether it needs scores that compare across windows.
     """
 
@@ -77,7 +77,7 @@ def whole() -> Schedule:
 
 
 def sliding(window: int = 20, stride: int = 10) -> Schedule:
-    """A window from the tail to the head; the last one stands at the head, whatever n is."""
+    """A window from the tail to the head; the last one is at the head, whatever n is."""
     _check("sliding", window=window, stride=stride)
     if stride > window:
         raise InputError(f"sliding: the stride {stride} leaves gaps between windows of {window}")
@@ -97,57 +97,57 @@ def sliding(window: int = 20, stride: int = 10) -> Schedule:
 
 
 def half_sliding(window: int) -> Schedule:
-    """The paper's schedule at any size of window: sliding, by half a window each time."""
+    """The paper's schedule for any window size: sliding with a stride of half a window."""
     return sliding(window, window // 2)
 
 
-def tournament(window: int = 20, left: Callable[[], float] = lambda: inf) -> Schedule:
+def tournament(window: int = 20, turns_left: Callable[[], float] = lambda: inf) -> Schedule:
     """Strided groups are ranked at once; half a window of each goes on, until one window is left.
 
     No fewer go on, as long as there is time: the best half window of all could stand in one
-    group. So a perfect judge puts the first half window in perfect order.
+    group. So a perfect policy puts the first half window in perfect order.
 
     Args:
         window: the passages in a group, and in the final.
-        left: how many more turns there is time for. When they run short fewer go on from each
-            group (fault `narrowed`); with one turn left only the first window is judged (fault
-            `depth`).
+        turns_left: how many more turns there is time for. When few are left fewer passages of
+            each group go on (fault `narrowed`); with one turn only the first window is ranked
+            (fault `depth`).
     """
     _check("tournament", window=window)
     half = window // 2
 
     def turns(n: int) -> Turns:
         order = tuple(range(n))
-        alive, faults = n, list[Fault]()
-        while alive > window:
-            if left() < 2:
-                faults.append(_depth(window, alive))
-                alive = window
+        remaining, faults = n, list[Fault]()
+        while remaining > window:
+            if turns_left() < 2:
+                faults.append(_depth(window, remaining))
+                remaining = window
                 break
-            count = ceil(alive / window)
-            strided = tuple(order[:alive][i::count] for i in range(count))
+            count = ceil(remaining / window)
+            strided = tuple(order[:remaining][i::count] for i in range(count))
             replies = yield Turn(strided, order, tuple(faults))
             ranked = [reordered(w, reply) for w, reply in zip(strided, replies, strict=True)]
-            order = _interleave(ranked) + order[alive:]
-            kept = max(1, min(half, _most(left(), window) // count))
+            order = _interleave(ranked) + order[remaining:]
+            kept = max(1, min(half, _max_passages(turns_left(), window) // count))
             faults = [_narrowed(kept, half)] if kept < half else []
-            alive = count * kept
-        (reply,) = yield Turn((order[:alive],), order, tuple(faults))
-        return reordered(order[:alive], reply) + order[alive:]
+            remaining = count * kept
+        (reply,) = yield Turn((order[:remaining],), order, tuple(faults))
+        return reordered(order[:remaining], reply) + order[remaining:]
 
     return Schedule(f"tournament:{window}", turns)
 
 
-def _most(turns: float, window: int) -> int:
-    """How many passages a tournament can rank in so many turns with half windows going on."""
-    most, half = window, window // 2
-    while turns >= 2 and most < 1_000_000:
-        most, turns = most // half * window, turns - 1
-    return most
+def _max_passages(turns: float, window: int) -> int:
+    """How many passages a tournament can rank in these turns, half of each window going on."""
+    passages, half = window, window // 2
+    while turns >= 2 and passages < 1_000_000:
+        passages, turns = passages // half * window, turns - 1
+    return passages
 
 
-def _depth(kept: int, of: int) -> Fault:
-    return Fault("depth", (), f"there was time for the first {kept} of {of} passages only")
+def _depth(kept: int, remaining: int) -> Fault:
+    return Fault("depth", (), f"there was time for the first {kept} of {remaining} passages only")
 
 
 def _narrowed(kept: int, half: int) -> Fault:
@@ -156,7 +156,7 @@ def _narrowed(kept: int, half: int) -> Fault:
 
 
 def topdown(window: int = 20) -> Schedule:
-    """The head's window gives a pivot; what beats it in parallel windows meets the head again."""
+    """The head's window gives a pivot; passages that beat it in parallel windows join the head."""
     _check("topdown", window=window, at_least=4)
 
     def turns(n: int) -> Turns:
@@ -198,9 +198,9 @@ def groups(window: int = 20) -> Schedule:
 
 
 def batches(window: int = 100) -> Schedule:
-    """One window a turn, then one order by score: `whole` that can show how far it is.
+    """One window per turn, then one order by score: like `whole`, with progress.
 
-    The order so far has the judged passages by score before those not yet seen.
+    The order so far has the ranked passages by score before the others.
     """
     _check("batches", at_least=1, window=window)
 
@@ -217,7 +217,7 @@ def batches(window: int = 100) -> Schedule:
 
 
 SCHEDULES: dict[str, Callable[..., Schedule]] = {
-    made.__name__: made for made in (whole, sliding, tournament, topdown, groups, batches)
+    factory.__name__: factory for factory in (whole, sliding, tournament, topdown, groups, batches)
 }
 
 
@@ -239,9 +239,9 @@ def schedule(name: str) -> Schedule:
 
 
 def dry_run(schedule: Schedule, n: int) -> list[tuple[Window, ...]]:
-    """The windows of every turn of ranking n passages when the first stage is right.
+    """The windows of every turn of ranking n passages if the first stage's order is right.
 
-    Schedules that partition (topdown) need more when it is not.
+    Schedules that partition (topdown) need more if it is not.
     """
     turns: list[tuple[Window, ...]] = []
     running = schedule.start(n)
@@ -268,10 +268,10 @@ def _as_given(window: Window) -> Reply:
 def _by_score(order: Window, parts: Sequence[Window], replies: Sequence[Reply]) -> Window:
     score: dict[int, float] = {}
     for part, reply in zip(parts, replies, strict=True):
-        if reply.scores is not None:  # a window that failed stays behind, as it stood
+        if reply.scores is not None:  # a failed window goes last, in its given order
             score.update(zip(part, reply.scores, strict=True))
-    judged = sorted(score, key=lambda position: (-score[position], position))
-    return (*judged, *(position for position in order if position not in score))
+    ranked = sorted(score, key=lambda position: (-score[position], position))
+    return (*ranked, *(position for position in order if position not in score))
 
 
 def _parts(order: Window, size: int) -> tuple[Window, ...]:

@@ -1,4 +1,4 @@
-"""What the environment says, read once; a flag wins over it."""
+"""Settings from environment variables; a command-line option overrides them."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ __all__ = ["Settings", "cache_folder", "settings"]
 
 
 class Settings(BaseSettings):
-    """The environment's part in a run."""
+    """The settings that environment variables give."""
 
     model_config = SettingsConfigDict(env_prefix="REARANK_", env_ignore_empty=True)
 
-    policy: str = Field(default="embedded", description="who judges")
+    policy: str = Field(default="embedded", description="the policy")
     deadline: float | None = Field(default=None, gt=0, description="seconds a request may take")
     calls: int = Field(default=32, ge=1, description="model calls in flight in the whole process")
     cache: str | None = Field(default=None, description="the folder for indexes and answers")
@@ -45,13 +45,13 @@ def settings() -> Settings:
 
 
 def cache_folder() -> Path:
-    """Where what can be made again is kept for this user: REARANK_CACHE, else the system's place.
+    """The cache folder of this user: REARANK_CACHE, else the platform's.
 
     Raises:
         SetupError: as `settings` does.
     """
-    if told := settings().cache:
-        return Path(told)
+    if folder := settings().cache:
+        return Path(folder)
     home = Path.home()
     if sys.platform == "darwin":
         base = home / "Library" / "Caches"

@@ -1,7 +1,7 @@
-"""Texts kept under keys in one SQLite file: for many processes at once, bounded, without pickle.
+"""A bounded key-value store of texts in one SQLite file: for many processes, without pickle.
 
-SQLite because it is in the standard library and survives a killed writer: a text is there whole
-or not at all. (diskcache, the usual choice, unpickles what it reads: CVE-2025-69872.)
+SQLite because it is in the standard library and survives a killed writer: a text is stored
+completely or not at all. (diskcache, the usual choice, unpickles what it reads: CVE-2025-69872.)
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ class Store:
 
     Attributes:
         path: the file; readable for its owner alone. It is made at the first `put`.
-        most: the bytes in use from which on the oldest tenth is dropped.
+        max_bytes: the bytes in use above which the oldest tenth is dropped.
     """
 
-    def __init__(self, path: Path, most: int = 512 * 1024 * 1024) -> None:
+    def __init__(self, path: Path, max_bytes: int = 512 * 1024 * 1024) -> None:
         self.path = path
-        self.most = most
+        self.max_bytes = max_bytes
         self._lock = Lock()
         self._open: sqlite3.Connection | None = None
 
@@ -49,14 +49,14 @@ class Store:
         return str(row[0]) if row else None
 
     def put(self, key: str, text: str) -> None:
-        """Keep a text; one that stands under the key is replaced.
+        """Store a text; an older one under the same key is replaced.
 
         Raises:
             SetupError: the file cannot be written.
         """
         with self._file() as file, file:
             file.execute("INSERT OR REPLACE INTO kept (key, text) VALUES (?, ?)", (key, text))
-            if _used(file) > self.most:
+            if _used(file) > self.max_bytes:
                 first, last = file.execute("SELECT min(number), max(number) FROM kept").fetchone()
                 old = first + (last - first) // 10
                 file.execute("DELETE FROM kept WHERE number <= ? AND number < ?", (old, last))
@@ -102,7 +102,7 @@ def _used(file: sqlite3.Connection) -> int:
 
 
 def run_store() -> Store:
-    """The rankings of this user's agents, by run: what `explain` looks through.
+    """The rankings of this user's agents, by run: what `explain` reads.
 
     Raises:
         SetupError: a setting cannot be read.
@@ -111,7 +111,7 @@ def run_store() -> Store:
 
 
 def reply_store() -> Store:
-    """The kept replies of language models.
+    """The cached replies of language models.
 
     Raises:
         SetupError: a setting cannot be read.
@@ -119,7 +119,7 @@ def reply_store() -> Store:
     return _in_cache("replies.sqlite", 512 * 1024 * 1024)
 
 
-def _in_cache(name: str, most: int) -> Store:
+def _in_cache(name: str, max_bytes: int) -> Store:
     from rearank_agent.settings import cache_folder  # pydantic, which is slow to import
 
-    return Store(cache_folder() / name, most)
+    return Store(cache_folder() / name, max_bytes)

@@ -1,7 +1,7 @@
-"""What a judge without words points at: words, query terms, sentences.
+"""Tokens, query terms and sentences: what policies without a language model give as evidence.
 
-Every part of the house that cuts text into words does it here, so that a term shown as
-found is a term the first stage could have found.
+The whole package tokenizes with these functions, so that a term shown as found is a term the
+first stage could have found.
 """
 
 from __future__ import annotations
@@ -95,20 +95,20 @@ class QueryTerms:
     @classmethod
     def of(cls, query: str, tokenizer: Tokenizer = words) -> QueryTerms:
         """The query's terms, each once; of a query of function words alone, all its words."""
-        every = tokenizer(query)
-        chosen = [word for word in every if word not in _STOP] or every
+        written = tokenizer(query)
+        chosen = [word for word in written if word not in _STOP] or written
         by_token = dict(zip(reversed(stems(chosen)), reversed(chosen), strict=True))
         ordered = list(dict.fromkeys(stems(chosen)))
         return cls(tuple(by_token[token] for token in ordered), tuple(ordered))
 
     def rationale(self, tokens: Sequence[str], quotes: tuple[Quote, ...] = ()) -> Rationale:
-        """Which terms stand among a passage's tokens, beside the evidence for it."""
-        there = set(tokens)
+        """The query's terms found in a passage's tokens and those not, with the quotes."""
+        present = set(tokens)
         pairs = list(zip(self.written, self.tokens, strict=True))
         return Rationale(
             quotes=quotes,
-            has=tuple(written for written, token in pairs if token in there),
-            lacks=tuple(written for written, token in pairs if token not in there),
+            has=tuple(written for written, token in pairs if token in present),
+            lacks=tuple(written for written, token in pairs if token not in present),
         )
 
 
@@ -128,11 +128,11 @@ def sentences(text: str) -> tuple[Quote, ...]:
 
 
 def printable(text: str) -> str:
-    """The text on one line, without what a terminal or a model might obey."""
+    """The text on one line, without the control characters a terminal or a model might obey."""
     return "".join(c for c in " ".join(text.split()) if c.isprintable())
 
 
-def shorten(text: str, most: int) -> str:
-    """The text on one line of so many characters at most."""
+def shorten(text: str, max_length: int) -> str:
+    """The text on one line of at most `max_length` characters."""
     line = printable(text)
-    return line if len(line) <= most else line[: most - 1].rstrip() + "…"
+    return line if len(line) <= max_length else line[: max_length - 1].rstrip() + "…"

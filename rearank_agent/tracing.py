@@ -1,4 +1,4 @@
-"""OpenTelemetry spans: one a rerank and one a window, for whoever has set a tracer up.
+"""OpenTelemetry spans, one per rerank and one per window, if the program has set up a tracer.
 
 Without one nothing is imported and nothing is written. Queries and replies stay out of the
 spans unless OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT is "true".
@@ -16,13 +16,13 @@ __all__ = ["content_wanted", "recording", "span"]
 
 
 def content_wanted() -> bool:
-    """Whether spans may hold the words of queries and replies."""
+    """Whether spans may hold the text of queries and replies."""
     return os.environ.get("OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT") == "true"
 
 
 def recording() -> bool:
-    """Whether somebody records the current span."""
-    if "opentelemetry.trace" not in sys.modules:  # nobody can have set up a tracer
+    """Whether the current span is recorded."""
+    if "opentelemetry.trace" not in sys.modules:  # so no tracer is set up
         return False
     from opentelemetry import trace
 
@@ -32,19 +32,19 @@ def recording() -> bool:
 @contextmanager
 def span(name: str, **attributes: Any) -> Iterator[dict[str, Any]]:
     """A span around a block; what the block puts into the dictionary is added at its end."""
-    found: dict[str, Any] = {}
+    added: dict[str, Any] = {}
     if "opentelemetry.trace" not in sys.modules:
-        yield found
+        yield added
         return
     from opentelemetry import trace
 
-    if isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider):  # nobody has
-        yield found
+    if isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider):  # no tracer
+        yield added
         return
-    given = {f"rearank.{key}": value for key, value in attributes.items()}
-    with trace.get_tracer("rearank-agent").start_as_current_span(name, attributes=given) as open_:
+    initial = {f"rearank.{key}": value for key, value in attributes.items()}
+    with trace.get_tracer("rearank-agent").start_as_current_span(name, attributes=initial) as span_:
         try:
-            yield found
+            yield added
         finally:
-            for key, value in found.items():
-                open_.set_attribute(f"rearank.{key}", value)
+            for key, value in added.items():
+                span_.set_attribute(f"rearank.{key}", value)

@@ -1,7 +1,7 @@
-"""The values that travel through the house: frozen, and with one versioned JSON form.
+"""The values all parts exchange: frozen, with one versioned JSON form.
 
 Positions are counted from 0 and ranks from 1. A *window* is a tuple of positions in
-`Task.candidates`; everything a `Reply` says is aligned with its window.
+`Task.candidates`; everything in a `Reply` is aligned with its window.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ __all__ = [
 ]  # fmt: skip
 
 VERSION = 1
-"""Of the JSON form. It rises when a reader of the old form would misread the new one."""
+"""Version of the JSON form. It rises when a reader of the old form would misread the new one."""
 
 Window = tuple[int, ...]
 
@@ -60,7 +60,7 @@ class Value:
 def _fields(text: str, kind: str) -> str:
     """The JSON of a value's fields, without kind and version."""
     head = f'{{"kind": "{kind}", "version": {VERSION}, '
-    if text.startswith(head):  # as we write it: it need not be read twice
+    if text.startswith(head):  # our own output need not be parsed twice
         return "{" + text[len(head) :]
     data = json.loads(text)
     if not isinstance(data, dict) or data.pop("kind", None) != kind:
@@ -99,8 +99,8 @@ class Passage(Value):
 
     Attributes:
         id: names the passage; unique in a request.
-        text: what is judged. Equal texts are allowed and stay apart.
-        title: judged in front of the text.
+        text: what is ranked. Equal texts are allowed, and stay separate passages.
+        title: put in front of the text.
         score: the first stage's score, if there is one; any finite number.
         place: where it comes from, for a person: a path and lines, a URL.
         meta: the caller's own; passed through untouched. JSON values.
@@ -125,7 +125,7 @@ class Passage(Value):
 
     @property
     def content(self) -> str:
-        """Title and text, as a judge reads them."""
+        """Title and text, as a policy reads them."""
         return f"{self.title}\n{self.text}" if self.title else self.text
 
 
@@ -180,10 +180,10 @@ class Task(Value):
 
 @dataclass(frozen=True, slots=True)
 class Fault(Value):
-    """Something that was mended, left out or done otherwise than asked.
+    """Something that was repaired, left out or done otherwise than asked.
 
     Attributes:
-        kind: a word to count by; docs/architecture.md lists them.
+        kind: a word to count by; docs/faults.md lists them.
         ids: the passages it concerns; empty when it concerns the request.
         detail: one sentence for a person.
     """
@@ -203,10 +203,10 @@ class Quote(Value):
 
 @dataclass(frozen=True, slots=True)
 class Rationale(Value):
-    """Why a passage stands where it stands.
+    """Why a passage has its rank.
 
     Attributes:
-        text: the judge's own words about it; empty if it has none.
+        text: the model's own reasons; empty if it gave none.
         quotes: the evidence, best first.
         has: the query's terms found in the passage.
         lacks: the query's terms not found in it.
@@ -220,17 +220,17 @@ class Rationale(Value):
 
 @dataclass(frozen=True, slots=True)
 class Usage(Value):
-    """What something cost.
+    """The cost of a call, a window or a request.
 
     Attributes:
-        calls: requests to a model, those that were tried again included.
+        calls: requests to a model, retries included.
         turns: rounds of windows, one after the other.
-        hits: windows answered from kept replies.
+        hits: windows answered from cached replies.
         prompt_tokens: of all prompts.
-        cached_tokens: those of them the server had in its cache, where it says.
-        thought_tokens, answer_tokens: of the replies. Where the server tells only their sum, it
-            is divided as the characters are.
-        seconds: on the clock.
+        cached_tokens: those of them the server had in its cache, where it reports that.
+        thought_tokens, answer_tokens: of the replies. Where the server reports only their
+            sum, it is divided in proportion to the characters.
+        seconds: wall-clock time.
     """
 
     calls: int = 0
@@ -248,16 +248,16 @@ class Usage(Value):
 
 @dataclass(frozen=True, slots=True)
 class Reply(Value):
-    """What a policy says of one window of n passages.
+    """A policy's result for one window of n passages.
 
     Attributes:
         order: a permutation of `range(n)`, best first.
         scores: n numbers, higher is better, or None from a policy that only orders.
         rationales: n, or none at all.
         confidence: n numbers from 0 to 1, or none at all, from policies that ask more than once.
-        reasoning: the judge's thought as it came.
-        faults: what was mended to make this reply whole.
-        usage: what it cost.
+        reasoning: the model's reasoning, unchanged.
+        faults: what was repaired to complete this reply.
+        usage: its cost.
     """
 
     order: tuple[int, ...]
@@ -271,7 +271,7 @@ class Reply(Value):
 
 @dataclass(frozen=True, slots=True)
 class Step(Value):
-    """One window as it was judged: in which turn (from 1), and how long it took."""
+    """One ranked window: its reply, its turn (from 1), and how long it took."""
 
     turn: int
     window: Window
@@ -287,7 +287,7 @@ class Ranked(Value):
         passage: as it was given.
         rank: from 1.
         was: its rank in the list that was given, from 1.
-        score: falls with rank; what it measures is the policy's (and the blend's) affair.
+        score: falls with rank; what it measures depends on the policy (and the blend).
         scored: whether the policy gave the score (or a blend); otherwise it is 1 - (rank - 1) / n.
         rationale: why; None when the policy gave none.
         confidence: 0 to 1, from policies that ask more than once; None from others.
@@ -313,7 +313,7 @@ class Ranked(Value):
 
     @property
     def evidence(self) -> str:
-        """The best quote from the passage; without one, the judge's words; else ''."""
+        """The best quote from the passage; without one, the rationale's text; else ''."""
         if self.rationale is None:
             return ""
         quoted = [self.text[quote.start : quote.end] for quote in self.rationale.quotes[:1]]
@@ -322,15 +322,15 @@ class Ranked(Value):
 
 @dataclass(frozen=True, slots=True)
 class Ranking(Value):
-    """The whole answer to a request; every passage stands in it exactly once.
+    """The complete answer to a request; every passage is in it exactly once.
 
     Attributes:
-        policy: who judged: its fingerprint.
-        schedule: who was shown together.
+        policy: the policy's fingerprint.
+        schedule: the schedule's name.
         passages: best first.
-        steps: every window that was judged, in time order.
-        faults: everything that was mended or left out, in the whole request.
-        partial: whether the deadline or a failure ended it before its time.
+        steps: every window that was ranked, in time order.
+        faults: everything that was repaired or left out, in the whole request.
+        partial: whether the deadline or a failure ended it early.
         blend: the weight of the given order in the scores; 0 for none.
     """
 

@@ -8,12 +8,12 @@ from helpers.proxied import Proxies
 from helpers.stub import Stub
 from rearank_agent.cli import main
 
-models.ALLOW_MODEL_REQUESTS = False  # a test that asks a real server says so
+models.ALLOW_MODEL_REQUESTS = False  # a test that calls a real server allows it
 
 
 @pytest.fixture
 def stub():
-    """A server of ours on loopback that speaks chat completions, and may be asked."""
+    """A chat completions server on loopback that tests may call."""
     with Stub() as running, models.override_allow_model_requests(True):
         yield running
 
@@ -23,12 +23,14 @@ def own_environment(tmp_path_factory, monkeypatch):
     monkeypatch.setenv("REARANK_CACHE", str(tmp_path_factory.mktemp("cache")))
     monkeypatch.delenv("REARANK_POLICY", raising=False)
     monkeypatch.delenv("REARANK_DEADLINE", raising=False)
-    monkeypatch.setattr("rearank_agent.cli.output._PATIENCE", 60)  # a cold start is no subject here
+    monkeypatch.setattr(
+        "rearank_agent.cli.output._PROGRESS_DELAY", 60
+    )  # a cold start is no subject here
 
 
 @pytest.fixture
 def run(monkeypatch, capfd):
-    """Run the command line in this process; gives exit code, stdout and stderr."""
+    """Run the command line in this process; returns exit code, stdout and stderr."""
 
     def go(*args, stdin=b""):
         monkeypatch.setattr(sys, "argv", ["rearank-agent", *args])
@@ -58,7 +60,7 @@ def base(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def proxy(tmp_path_factory):
-    """Starts a proxy before the wayward server, or before another command."""
+    """Starts a proxy in front of the misbehaving server, or of another command."""
     proxies = Proxies(tmp_path_factory.mktemp("cache"))
     yield proxies
     proxies.end()

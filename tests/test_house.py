@@ -1,6 +1,7 @@
 """The rules of the house that a program can check; docs/architecture.md has the drawing."""
 
 import ast
+import re
 import subprocess
 import sys
 from functools import cache
@@ -237,3 +238,17 @@ def test_public_names_exist_and_are_sorted():
 def test_the_version_is_written_twice_alike():
     assert f'version = "{rearank_agent.__version__}"' in (ROOT / "pyproject.toml").read_text()
     assert f"## {rearank_agent.__version__}" in (ROOT / "CHANGELOG.md").read_text()
+
+
+def test_every_kind_of_fault_is_in_the_documents():
+    makers = ("Fault", "Note", "_UnreadError")
+    kinds = set()
+    for path in FILES.values():
+        for node in ast.walk(parsed(path)):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.args:
+                first = node.args[0]
+                if node.func.id in makers and isinstance(first, ast.Constant):
+                    kinds.add(first.value)
+    documented = set(re.findall(r"`([a-z]+)`", (ROOT / "docs" / "faults.md").read_text()))
+    assert "failed" in kinds
+    assert kinds - documented == set()

@@ -23,7 +23,7 @@ def test_by_hand():
     assert rr([0, 0, 1], 2) == 0
 
 
-def test_the_ideal_counts_what_was_never_ranked():
+def test_the_ideal_counts_unranked_passages():
     assert ndcg([1], [1, 3], 10) == pytest.approx(1 / (3 + 1 / 1.5849625007211562))
 
 

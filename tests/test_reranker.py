@@ -22,7 +22,7 @@ from rearank_agent.reranker import auto, run_sync
 
 
 class ByLength:
-    """A judge for tests: the longer the text the better. What it does can be replaced."""
+    """A policy for tests: the longer the text the better. `act` replaces its behaviour."""
 
     name = "by-length"
     fingerprint = "by-length:1"
@@ -55,7 +55,7 @@ class ByLength:
 TEXTS = ["bb", "a", "dddd", "ccc"]
 
 
-def test_a_whole_ranking():
+def test_a_complete_ranking():
     ranking = Reranker(ByLength()).rerank_sync("which is longest", TEXTS, instruction=" long ")
     assert ranking.ids == ("3", "4", "1", "2")
     assert [(p.rank, p.was, p.score, p.scored) for p in ranking.passages] == [
@@ -139,27 +139,27 @@ def test_batches_change_nothing_but_the_turns():
     assert (whole.usage.turns, batched.usage.turns) == (1, 3)
 
 
-def test_progress_is_told_after_every_turn():
-    told = []
+def test_progress_is_reported_after_every_turn():
+    reported = []
     Reranker(ByLength(), schedule="sliding").rerank_sync(
-        "q", ["x"] * 35, progress=lambda *done: told.append(done)
+        "q", ["x"] * 35, progress=lambda *done: reported.append(done)
     )
-    assert told == [(1, 3), (2, 3), (3, 3)]
+    assert reported == [(1, 3), (2, 3), (3, 3)]
 
 
 def test_the_deadline_gives_the_best_order_so_far():
     async def slow_after_two(task, window):
-        if len(judge.windows) > 2:
+        if len(policy.windows) > 2:
             await asyncio.sleep(30)
 
-    judge = ByLength(act=slow_after_two)
+    policy = ByLength(act=slow_after_two)
     texts = ["x" * i for i in range(5)]
     start = time.perf_counter()
-    reranker = Reranker(judge, schedule="batches:1", deadline=0.2)
+    reranker = Reranker(policy, schedule="batches:1", deadline=0.2)
     ranking = reranker.rerank_sync("q", texts)
     assert time.perf_counter() - start < 5
     assert ranking.partial is True
-    assert ranking.ids == ("2", "1", "3", "4", "5"), "the two that were judged, then the unseen"
+    assert ranking.ids == ("2", "1", "3", "4", "5"), "the two that were ranked, then the others"
     assert [p.score for p in ranking.passages] == pytest.approx([1.0, 0.8, 0.6, 0.4, 0.2])
     assert {p.scored for p in ranking.passages} == {False}
     assert ranking.faults == (Fault("deadline", (), "2 turns were done after 0.2 seconds"),)
@@ -195,7 +195,7 @@ def test_a_policy_s_own_timeout_is_a_failure_not_the_deadline():
         (Reply((3, 2, 1, 0), None, (Rationale(),)), ("4", "3", "2", "1"), "rationales did not"),
     ],
 )
-def test_a_reply_that_does_not_fit_is_mended_visibly(reply, ids, detail):
+def test_an_invalid_reply_is_repaired_with_a_fault(reply, ids, detail):
     ranking = Reranker(ByLength(act=lambda task, window: reply)).rerank_sync("q", TEXTS)
     assert ranking.ids == ids
     assert [fault.kind for fault in ranking.faults] == ["invalid"]
@@ -245,7 +245,7 @@ def test_bad_settings():
         Reranker("best")
 
 
-async def test_the_sync_twin_works_inside_a_running_loop():
+async def test_rerank_sync_works_inside_a_running_loop():
     reranker = Reranker(ByLength())
     assert reranker.rerank_sync("q", TEXTS).ids == (await reranker.rerank("q", TEXTS)).ids
 
@@ -262,7 +262,7 @@ async def test_requests_run_side_by_side():
     assert len({ranking.run for ranking in rankings}) == 20
 
 
-async def test_cancelling_a_request_cancels_its_judges():
+async def test_cancelling_a_request_cancels_its_windows():
     cancelled = []
 
     async def wait(task, window):
@@ -292,22 +292,22 @@ def test_an_error_inside_reaches_the_caller_and_leaves_the_loop_alive():
 
 
 def test_auto_asks_a_model_within_its_window():
-    judge = ByLength()
-    judge.window = 20
-    assert auto(judge, 100).name == "groups:20"
-    judge.scores, judge.window = False, 10
-    assert auto(judge, 100).name == "tournament:10"
+    policy = ByLength()
+    policy.window = 20
+    assert auto(policy, 100).name == "groups:20"
+    policy.scores, policy.window = False, 10
+    assert auto(policy, 100).name == "tournament:10"
 
 
 def slow(seconds):
-    """A judge of orders whose every window takes so long."""
+    """A policy of orders whose every window takes this long."""
 
     async def wait(task, window):
         await asyncio.sleep(seconds)
 
-    judge = ByLength(scores=False, act=wait)
-    judge.window = 20
-    return judge
+    policy = ByLength(scores=False, act=wait)
+    policy.window = 20
+    return policy
 
 
 def test_the_turns_that_fit_the_deadline_decide():
@@ -321,7 +321,7 @@ def test_the_turns_that_fit_the_deadline_decide():
     assert tight.ids[:4] == free.ids[:4]
 
 
-def test_a_pace_known_from_before_saves_the_first_turn():
+def test_the_time_of_earlier_turns_saves_the_first_turn():
     reranker = Reranker(slow(0.6), deadline=1.0)
     texts = ["x" * i for i in range(100)]
     first = reranker.rerank_sync("q", texts)
@@ -340,15 +340,15 @@ def test_a_turn_cut_off_keeps_the_windows_that_were_ready():
         if 0 in window:
             await asyncio.sleep(30)
 
-    judge = ByLength(scores=False, act=slow_with_a)
-    ranking = Reranker(judge, schedule="tournament:2", deadline=0.3).rerank_sync("q", TEXTS)
+    policy = ByLength(scores=False, act=slow_with_a)
+    ranking = Reranker(policy, schedule="tournament:2", deadline=0.3).rerank_sync("q", TEXTS)
     assert ranking.ids == ("1", "4", "3", "2")
     assert [step.window for step in ranking.steps] == [(1, 3)]
     assert [fault.kind for fault in ranking.faults] == ["deadline"]
     assert ranking.usage.turns == 0
 
 
-def test_a_judge_that_cancels_itself_is_a_failure():
+def test_a_policy_that_cancels_itself_is_a_failure():
     def cancelled(task, window):
         if 0 in window:
             raise asyncio.CancelledError
@@ -363,9 +363,9 @@ def test_a_policy_that_keeps_failing_ends_the_request():
     def fail(task, window):
         raise PolicyError("out of memory")
 
-    judge = ByLength(scores=False, act=fail)
-    ranking = Reranker(judge, schedule="sliding:2:1").rerank_sync("q", ["x"] * 50)
-    assert (len(judge.windows), ranking.usage.turns, ranking.partial) == (1, 1, True)
+    policy = ByLength(scores=False, act=fail)
+    ranking = Reranker(policy, schedule="sliding:2:1").rerank_sync("q", ["x"] * 50)
+    assert (len(policy.windows), ranking.usage.turns, ranking.partial) == (1, 1, True)
 
     def fail_later(task, window):
         if len(flaky.windows) in (2, 4, 5):

@@ -10,7 +10,7 @@ EVERY = ["whole", "sliding", "sliding:10:5", "sliding:7:7", "tournament", "tourn
 
 
 def play(name, n, key):
-    """Run a schedule with a judge that sorts by key; what it showed, and its final order."""
+    """Run a schedule with a policy that sorts by key; its windows, and its final order."""
     running = (schedule(name) if isinstance(name, str) else name).start(n)
     shown = []
     try:
@@ -48,7 +48,7 @@ def test_always_a_permutation_of_everything(name):
      ("topdown:4", 2)],
 )  # fmt: skip
 @given(st.data())
-def test_a_perfect_judge_gives_the_perfect_head(name, sure, data):
+def test_a_perfect_policy_gives_the_perfect_head(name, sure, data):
     n = data.draw(st.integers(1, 130))
     key = data.draw(st.permutations(range(n)))
     _, order = play(name, n, key)
@@ -78,13 +78,13 @@ def test_the_cost_of_a_hundred():
     }  # fmt: skip
 
 
-def test_batches_have_the_judged_in_front_of_the_unseen():
+def test_batches_put_ranked_passages_before_the_others():
     shown, order = play("batches:2", 5, [3, 1, 4, 0, 2])
     assert [turn.order for turn in shown] == [(0, 1, 2, 3, 4), (1, 0, 2, 3, 4), (3, 1, 0, 2, 4)]
     assert order == (3, 1, 4, 0, 2)
 
 
-def test_a_window_without_scores_stays_behind_in_groups():
+def test_a_window_without_scores_goes_last_in_groups():
     running = schedule("groups:2").start(4)
     next(running)
     with pytest.raises(StopIteration) as done:
@@ -112,7 +112,7 @@ def test_a_name_makes_the_schedule_it_names():
 
 
 def in_time(turns, n, key):
-    """A tournament of windows of 20 with time for so many turns: what it shows, and its order."""
+    """A tournament of windows of 20 with time for these turns: its windows, and its order."""
     shown = []
 
     def left():
@@ -163,6 +163,6 @@ def test_a_tournament_never_takes_more_turns_than_there_are(turns, n):
     assert order[0] == 0
 
 
-def test_a_rehearsal_shows_every_window():
+def test_a_dry_run_has_every_window():
     assert dry_run(schedule("sliding:20:10"), 30) == [(tuple(range(10, 30)),), (tuple(range(20)),)]
     assert cost(schedule("tournament"), 100) == cost(tournament(20), 100)

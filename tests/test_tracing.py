@@ -33,7 +33,7 @@ def spans(exporter):
     return rank
 
 
-def test_a_span_a_rerank_a_window_and_a_call(spans):
+def test_a_span_per_rerank_window_and_call(spans):
     seen = spans()
     names = [span.name.split(":")[0] for span in seen]
     assert names == ["chat function", "rerank window", "chat function", "rerank window", "rerank"]
@@ -49,7 +49,7 @@ def test_a_span_a_rerank_a_window_and_a_call(spans):
     }  # fmt: skip
 
 
-def test_words_stay_out_of_the_spans_unless_asked_for(spans, monkeypatch):
+def test_text_stays_out_of_the_spans_unless_requested(spans, monkeypatch):
     monkeypatch.delenv(CONTENT, raising=False)
     assert "secret question" not in str([dict(span.attributes) for span in spans()])
     monkeypatch.setenv(CONTENT, "true")

@@ -68,7 +68,7 @@ def test_the_json_form():
         ('{"kind": "passage", "version": 1, "id": 3, "text": "x"}', "string"),
     ],
 )
-def test_json_that_is_not_one(text, message):
+def test_invalid_json(text, message):
     with pytest.raises(InputError, match=message):
         Passage.from_json(text)
 
@@ -113,7 +113,7 @@ def test_lists_that_cannot_be_ranked(items, message):
         as_passages(items)
 
 
-def test_evidence_is_the_first_quote_or_the_words():
+def test_evidence_is_the_first_quote_or_the_rationale():
     passage = Passage("a", "Fleas jump. Fleas bite.")
     quoted = Rationale("because", (Quote(12, 23),))
     assert Ranked(passage, 1, 1, 1.0, True, quoted).evidence == "Fleas bite."

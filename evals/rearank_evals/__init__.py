@@ -1,1 +1,1 @@
-"""Any policy and schedule on any collection: official figures, statistics, costs and reasons."""
+"""Evaluation of policies on collections: official measures, statistics, costs, rationales."""

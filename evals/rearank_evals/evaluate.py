@@ -1,4 +1,4 @@
-"""From what runs left on disk to the report: official values, statistics, costs, cases."""
+"""The report of saved runs: official values, statistics, costs, cases."""
 
 from __future__ import annotations
 
@@ -23,8 +23,9 @@ from rearank_evals.runs.run_folder import ReportEntry
 
 __all__ = ["Report", "evaluate", "relative_path"]
 
-CASES = 10
+_CASES = 10  # wins, and losses, of a system
 Report = dict[str, dict[str, dict[str, float]]]
+"""{collection: {system: {measure: value}}}, values in 0..1."""
 
 
 @dataclass
@@ -42,14 +43,14 @@ def evaluate(
     baseline: str,
     command: str,
 ) -> tuple[Report, dict[str, Any]]:
-    """The report and its details, of the shape docs/evaluation.md describes.
+    """Report and details, the contents of report.json and details.json (docs/evaluation.md).
 
     Args:
-        folder: of the report; other files are named as seen from it.
+        folder: of the report; paths in the details are relative to it.
         entries: every system on every collection.
         measures: as `measures.measures` gives them; the first is the headline.
         baseline: the system the others are compared with.
-        command: what would do all this again.
+        command: the command line that made the report.
 
     Raises:
         InputError: the systems of a collection were measured on different queries or
@@ -58,7 +59,7 @@ def evaluate(
     names = [str(measure) for measure in measures]
     by_collection = _by_collection(entries, measures)
     for name, systems in by_collection.items():
-        _check(name, systems, baseline)
+        _check_comparable(name, systems, baseline)
     report = {
         name: {system: means(one.values) for system, one in systems.items()}
         for name, systems in by_collection.items()
@@ -71,7 +72,7 @@ def evaluate(
         "measures": names,
         "baseline": baseline,
         "collections": {
-            name: _collection(folder, systems, measures, baseline)
+            name: _collection_details(folder, systems, measures, baseline)
             for name, systems in by_collection.items()
         },
         "macro": _macro(by_collection, names[0], baseline),
@@ -90,28 +91,28 @@ def evaluate(
 def _by_collection(
     entries: Sequence[ReportEntry], measures: Sequence[Any]
 ) -> dict[str, dict[str, _Measured]]:
-    """The systems of every collection, measured."""
+    """Every system on every collection, measured."""
     found: dict[str, dict[str, _Measured]] = {}
-    judged = {path: read_qrels(path) for path in {entry.qrels for entry in entries}}
+    qrels = {path: read_qrels(path) for path in {entry.qrels for entry in entries}}
     for entry in entries:
         systems = found.setdefault(entry.collection, {})
         if entry.system in systems:
-            raise InputError(f"{entry.collection} has two systems called {entry.system}")
-        systems[entry.system] = _measured(entry, judged[entry.qrels], measures)
+            raise InputError(f"{entry.collection} has two systems named {entry.system}")
+        systems[entry.system] = _measure(entry, qrels[entry.qrels], measures)
     return found
 
 
-def _measured(entry: ReportEntry, qrels: Qrels, measures: Sequence[Any]) -> _Measured:
+def _measure(entry: ReportEntry, qrels: Qrels, measures: Sequence[Any]) -> _Measured:
     values = per_query(measures, qrels, entry.saved.read_run())
     return _Measured(entry, qrels, values, outcome(entry.saved.rankings()))
 
 
-def _check(name: str, systems: Mapping[str, _Measured], baseline: str) -> None:
+def _check_comparable(name: str, systems: Mapping[str, _Measured], baseline: str) -> None:
     (first, one), *others = systems.items()
     for system, other in others:
         if other.qrels != one.qrels:
             raise InputError(
-                f"{system} and {first} were measured on other queries or judgements of {name}: "
+                f"{system} and {first} were measured on different queries or judgements of {name}: "
                 f"{other.entry.qrels} and {one.entry.qrels} differ"
             )
     if baseline not in systems:
@@ -120,58 +121,56 @@ def _check(name: str, systems: Mapping[str, _Measured], baseline: str) -> None:
         )
 
 
-def _collection(
+def _collection_details(
     folder: Path, systems: Mapping[str, _Measured], measures: Sequence[Any], baseline: str
 ) -> dict[str, Any]:
-    about, names = (
-        read_json(systems[baseline].entry.collection_file),
-        [str(measure) for measure in measures],
-    )
+    facts = read_json(systems[baseline].entry.collection_file)
+    names = [str(measure) for measure in measures]
     compared = {
         measure: compare({s: one.values[measure] for s, one in systems.items()}, baseline)
         for measure in names
     }
     rows = {}
     for system, one in systems.items():
-        beside = None if system == baseline else systems[baseline]
+        reference = None if system == baseline else systems[baseline]
         rows[system] = {
             "saved": relative_path(folder, one.entry.saved.folder),
-            **_row(one, measures),
-            "against": beside and {measure: asdict(compared[measure][system]) for measure in names},
-            **_cases(one, beside, names[0]),
+            **_system_details(one, measures),
+            "against": reference and {name: asdict(compared[name][system]) for name in names},
+            **_cases(one, reference, names[0]),
         }
-    perfect = _perfect(systems[baseline], measures)
-    facts = ("source", "queries", "passages", "judgements", "first_stage", "depth", "instruction")
+    perfect = _perfect_order(systems[baseline], measures)
+    keys = ("source", "queries", "passages", "judgements", "first_stage", "depth", "instruction")
     return {
-        **{fact: about[fact] for fact in facts},
-        "notes": [*about["notes"], *_other_candidates(systems), *_out_of_reach(perfect)],
+        **{key: facts[key] for key in keys},
+        "notes": [*facts["notes"], *_candidate_notes(systems), *_zero_notes(perfect)],
         "perfect": perfect,
-        "published": [] if about["part"] else [asdict(row) for row in published(about["name"])],
+        "published": [] if facts["part"] else [asdict(row) for row in published(facts["name"])],
         "systems": rows,
     }
 
 
-def _other_candidates(systems: Mapping[str, _Measured]) -> Iterator[str]:
-    """A note where systems did not rerank the same candidates."""
+def _candidate_notes(systems: Mapping[str, _Measured]) -> Iterator[str]:
+    """A note a list of candidates, where systems did not rerank the same ones."""
     found: dict[str, list[str]] = {}
     for system, one in systems.items():
         first = read_json(one.entry.saved.manifest)["first stage"]
-        told = f"{first['name']}, the first {first['depth']} ({first['hash'][:8]})"
-        found.setdefault(told, []).append(system)
+        candidates = f"{first['name']}, the first {first['depth']} ({first['hash'][:8]})"
+        found.setdefault(candidates, []).append(system)
     if len(found) > 1:
-        for told, names in found.items():
-            yield f"candidates of {', '.join(names)}: {told}"
+        for candidates, names in found.items():
+            yield f"candidates of {', '.join(names)}: {candidates}"
 
 
-def _out_of_reach(perfect: Mapping[str, float]) -> Iterator[str]:
-    """A note where even a perfect order has nothing: no grade is high enough, say."""
+def _zero_notes(perfect: Mapping[str, float]) -> Iterator[str]:
+    """A note for every measure in which even a perfect order has 0."""
     for measure, value in perfect.items():
         if value == 0:
             yield f"{measure} is 0 whatever the order: no candidate counts as relevant"
 
 
-def _perfect(one: _Measured, measures: Sequence[Any]) -> dict[str, float]:
-    """What the best order of the same candidates would have."""
+def _perfect_order(one: _Measured, measures: Sequence[Any]) -> dict[str, float]:
+    """The measures of the best possible order of the same candidates."""
     orders = {
         query: sorted(ids, key=lambda passage: -one.qrels[query].get(passage, 0))
         for query, ids in one.outcome.orders.items()
@@ -179,8 +178,8 @@ def _perfect(one: _Measured, measures: Sequence[Any]) -> dict[str, float]:
     return means(per_query(measures, one.qrels, orders))
 
 
-def _row(one: _Measured, measures: Sequence[Any]) -> dict[str, Any]:
-    """What stands in the details of a system without its neighbours."""
+def _system_details(one: _Measured, measures: Sequence[Any]) -> dict[str, Any]:
+    """The details of a system that do not depend on other systems."""
     manifest, found = read_json(one.entry.saved.manifest), one.outcome
     system = manifest["system"]
     return {
@@ -188,8 +187,8 @@ def _row(one: _Measured, measures: Sequence[Any]) -> dict[str, Any]:
         "schedule": system["schedule"],
         "blend": system["blend"],
         "intervals": {m: interval(list(v.values())) for m, v in one.values.items()},
-        "alone": means(per_query(measures, one.qrels, found.alone))
-        if system["blend"] and found.scored
+        "alone": means(per_query(measures, one.qrels, found.unblended_orders))
+        if system["blend"] and found.has_scores
         else None,
         "per_query": one.values,
         "cost": found.cost | {"at_once": manifest["at once"]},
@@ -207,8 +206,8 @@ def _cases(one: _Measured, baseline: _Measured | None, measure: str) -> dict[str
     ours, theirs = one.values[measure], baseline.values[measure]
     differences = {query: ours[query] - theirs[query] for query in ours}
     ordered = sorted(differences, key=lambda query: -differences[query])
-    wins = [query for query in ordered[:CASES] if differences[query] > 0]
-    losses = [query for query in ordered[::-1][:CASES] if differences[query] < 0]
+    wins = [query for query in ordered[:_CASES] if differences[query] > 0]
+    losses = [query for query in ordered[::-1][:_CASES] if differences[query] < 0]
     cases = {
         ranking.run: case(ranking, one.qrels, ours[ranking.run], theirs[ranking.run])
         for ranking in one.entry.saved.rankings({*wins, *losses})
@@ -219,7 +218,7 @@ def _cases(one: _Measured, baseline: _Measured | None, measure: str) -> dict[str
 def _macro(
     by_collection: Mapping[str, Mapping[str, _Measured]], measure: str, baseline: str
 ) -> dict[str, Any]:
-    """Means over the collections, of the systems that ran on all of them."""
+    """Means over the collections, for the systems that ran on all of them."""
     if len(by_collection) < 2:
         return {}
     systems = dict.fromkeys(system for of in by_collection.values() for system in of)
@@ -234,7 +233,7 @@ def _macro(
 
 
 def _files(folder: Path, entries: Sequence[ReportEntry]) -> dict[str, str]:
-    """The hash of every file the report rests on."""
+    """The SHA-256 of every file the report is made from."""
     paths = dict.fromkeys(
         path
         for entry in entries
@@ -245,5 +244,5 @@ def _files(folder: Path, entries: Sequence[ReportEntry]) -> dict[str, str]:
 
 
 def relative_path(folder: Path, path: Path) -> str:
-    """The path as seen from the folder, with slashes on every system."""
+    """The path relative to the folder, with forward slashes on every system."""
     return Path(os.path.relpath(path, folder)).as_posix()

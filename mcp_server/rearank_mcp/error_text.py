@@ -1,4 +1,4 @@
-"""What a caller is told who cannot be answered: what is wrong, and who can mend it."""
+"""Error messages for callers: what is wrong and how to fix it."""
 
 from __future__ import annotations
 
@@ -11,11 +11,13 @@ __all__ = ["error_message", "validation_message"]
 
 
 def error_message(error: RearankError) -> str:
-    """What an error of ours says, without secrets."""
+    """The text of an error without secrets, at most 600 characters."""
     return f"{redact(str(error)):.600}"
 
 
 def validation_message(error: ValidationError) -> str:
-    """Which fields are wrong, and how."""
-    said = [f"{'.'.join(map(str, one['loc']))}: {one['msg'].lower()}" for one in error.errors()[:5]]
-    return "; ".join(said)
+    """Which fields are wrong, and how: the first five."""
+    wrong = (
+        f"{'.'.join(map(str, one['loc']))}: {one['msg'].lower()}" for one in error.errors()[:5]
+    )
+    return "; ".join(wrong)

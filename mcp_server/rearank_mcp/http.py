@@ -1,4 +1,4 @@
-"""The server over HTTP: who may speak to it, and how much at once."""
+"""The server over HTTP: access control, and limits on concurrent requests."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ MAX_REQUESTS = 256
 MAX_SESSIONS = 1_000
 MAX_BODY_BYTES = 64 * 1024 * 1024  # of all bodies at once
 BODY_SECONDS = 10.0
-IDLE = 600.0  # seconds until a session that nobody uses is forgotten
+IDLE = 600.0  # seconds until an unused session is dropped
 
 _LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
-_OF_THIS_MACHINE = re.compile(r"https?://(127\.0\.0\.1|localhost|\[::1\])(:\d{1,5})?")
+_LOCAL_ORIGIN = re.compile(r"https?://(127\.0\.0\.1|localhost|\[::1\])(:\d{1,5})?")
 _PORT = re.compile(r":\d{1,5}$")
 _DIGITS = re.compile(r"\d{1,18}")
 
@@ -59,16 +59,16 @@ class Address:
         return cls(host, int(port))
 
     @property
-    def named(self) -> str:
-        """The host as it stands in a URL."""
+    def url_host(self) -> str:
+        """The host as part of a URL."""
         return f"[{self.host}]" if ":" in self.host else self.host
 
 
 def listen(address: Address, token: str | None) -> socket.socket:
-    """A socket on the address; others than this machine may only reach it with a token.
+    """A listening socket; other machines may reach it only if there is a token.
 
     Raises:
-        SetupError: there is no token, or the address cannot be had.
+        SetupError: a token is missing, or the address cannot be bound.
     """
     try:
         found = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)
@@ -79,16 +79,16 @@ def listen(address: Address, token: str | None) -> socket.socket:
                 "which clients must then send, or listen on 127.0.0.1"
             )
         listening = socket.create_server(where[:2], family=family)
-        # asyncio would do so by itself, but not for a socket that was made without its protocol.
+        # asyncio sets it by itself, but not on a socket that was made without its protocol.
         listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return listening
     except (OSError, UnicodeError) as error:
         why = getattr(error, "strerror", None) or error
-        raise SetupError(f"cannot listen on {address.named}:{address.port}: {why}") from None
+        raise SetupError(f"cannot listen on {address.url_host}:{address.port}: {why}") from None
 
 
 def app(
-    desk: Service,
+    service: Service,
     address: Address,
     token: str | None = None,
     hosts: Sequence[str] = (),
@@ -97,30 +97,29 @@ def app(
     """The ASGI application: MCP at /mcp, /v1/rerank, and /health.
 
     Args:
-        token: what a client must send as bearer; None for no check.
-        hosts: names by which it may be called, besides loopback, the address's and the machine's.
-        origins: web pages that may call it, besides those of this machine.
+        token: the bearer token that clients must send; None for no check.
+        hosts: allowed host names, besides loopback, the address's and the machine's.
+        origins: allowed web origins, besides those of this machine.
     """
-    inner = make_server(desk).streamable_http_app(
+    inner = make_server(service).streamable_http_app(
         host=address.host,
         transport_security=TransportSecuritySettings(enable_dns_rebinding_protection=False),
         max_request_body_size=MAX_BODY,
         max_sessions=MAX_SESSIONS,
         session_idle_timeout=IDLE,
     )
-    inner.router.default = rest_app(
-        desk
-    )  # a mount would take /mcp/ from those that are sent to /mcp
-    open_to_pages = CORSMiddleware(
+    # A mount would swallow /mcp/, which is redirected to /mcp.
+    inner.router.default = rest_app(service)
+    with_cors = CORSMiddleware(
         inner,
         allow_origins=origins,
-        allow_origin_regex=_OF_THIS_MACHINE.pattern,
+        allow_origin_regex=_LOCAL_ORIGIN.pattern,
         allow_methods=("GET", "POST", "DELETE"),
         allow_headers=("*",),
         expose_headers=("Mcp-Session-Id",),
     )
-    names = {*_LOOPBACK, address.named, socket.gethostname(), *hosts}
-    return _AccessControl(open_to_pages, token, {name.lower() for name in names}, set(origins))
+    names = {*_LOOPBACK, address.url_host, socket.gethostname(), *hosts}
+    return _AccessControl(with_cors, token, {name.lower() for name in names}, set(origins))
 
 
 def serve(app: ASGIApp, listening: socket.socket) -> None:
@@ -138,15 +137,15 @@ def serve(app: ASGIApp, listening: socket.socket) -> None:
 
 
 class _AccessControl:
-    """Lets in who may speak to the server, and not too much at once.
+    """Refuses requests without access, and limits the concurrent ones.
 
-    Host, Origin and token are looked at here, before anything is counted: the SDK's own lists come
+    Host, Origin and token are checked here, before anything is counted: the SDK's own lists come
     later, and take anything behind a colon for a port.
     """
 
     def __init__(self, app: ASGIApp, token: str | None, hosts: set[str], origins: set[str]) -> None:
         self.app, self.token, self.hosts, self.origins = app, token, hosts, origins
-        self._inside = self._bytes = 0
+        self._active = self._active_bytes = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -154,69 +153,69 @@ class _AccessControl:
         elif refusal := self._refusal(scope, Headers(scope=scope)):
             await refusal(scope, receive, send)
         elif scope["path"] == "/health":
-            state = {"status": "ok", "version": rearank_agent.__version__, "at_work": self._inside}
+            state = {"status": "ok", "version": rearank_agent.__version__, "at_work": self._active}
             await JSONResponse(state)(scope, receive, send)
         elif scope["method"] == "POST":
-            await self._count(scope, receive, send)
+            await self._limited(scope, receive, send)
         else:
             await self.app(scope, receive, send)
 
     def _refusal(self, scope: Scope, headers: Headers) -> JSONResponse | None:
         host, origin = headers.get("host", ""), headers.get("origin", "")
         if _PORT.sub("", host.lower()) not in self.hosts:
-            return _refused(421, f"this server is not called {host!r:.80}: see --allow-host")
-        if origin and origin not in self.origins and not _OF_THIS_MACHINE.fullmatch(origin):
-            return _refused(403, f"pages of {origin!r:.80} may not call this: see --allow-origin")
-        # A browser asks without a token first whether a page may ask with one.
+            return _refused(421, f"the host name {host!r:.80} is not allowed: see --allow-host")
+        if origin and origin not in self.origins and not _LOCAL_ORIGIN.fullmatch(origin):
+            return _refused(403, f"web pages of {origin!r:.80} are not allowed: see --allow-origin")
+        # A browser's preflight request (OPTIONS) has no token.
         public = scope["path"] == "/health" or scope["method"] == "OPTIONS"
-        if self.token and not public and not self._known(headers.getlist("authorization")):
-            told = {"WWW-Authenticate": "Bearer"}
-            return _refused(401, "the bearer token is missing or wrong", told)
+        if self.token and not public and not self._authorized(headers.getlist("authorization")):
+            challenge = {"WWW-Authenticate": "Bearer"}
+            return _refused(401, "the bearer token is missing or wrong", challenge)
         return None
 
-    def _known(self, sent: Sequence[str]) -> bool:
-        kind, _, token = sent[0].partition(" ") if len(sent) == 1 else ("", "", "")
+    def _authorized(self, sent: Sequence[str]) -> bool:
+        scheme, _, token = sent[0].partition(" ") if len(sent) == 1 else ("", "", "")
         expected = (self.token or "").encode()
-        right = hmac.compare_digest(token.strip().encode("latin-1"), expected)
-        return right and kind.lower() == "bearer"
+        equal = hmac.compare_digest(token.strip().encode("latin-1"), expected)
+        return equal and scheme.lower() == "bearer"
 
-    async def _count(self, scope: Scope, receive: Receive, send: Send) -> None:
-        told = Headers(scope=scope).get("content-length", "")
-        size = int(told) if _DIGITS.fullmatch(told) else MAX_BODY
-        if self._inside >= MAX_REQUESTS or self._bytes + min(size, MAX_BODY) > MAX_BODY_BYTES:
+    async def _limited(self, scope: Scope, receive: Receive, send: Send) -> None:
+        length = Headers(scope=scope).get("content-length", "")
+        size = min(int(length), MAX_BODY) if _DIGITS.fullmatch(length) else MAX_BODY
+        if self._active >= MAX_REQUESTS or self._active_bytes + size > MAX_BODY_BYTES:
             busy = "too many requests are being answered; ask again in a moment"
             await _refused(503, busy, {"Retry-After": "1"})(scope, receive, send)
             return
-        self._inside += 1
-        self._bytes += min(size, MAX_BODY)
+        self._active += 1
+        self._active_bytes += size
         try:
             await self.app(scope, _with_body_timeout(receive), send)
         finally:
-            self._inside -= 1
-            self._bytes -= min(size, MAX_BODY)
+            self._active -= 1
+            self._active_bytes -= size
 
 
 def _with_body_timeout(receive: Receive) -> Receive:
-    """The body within some seconds, or the client counts as gone."""
+    """`receive` with a timeout for the body, after which the client counts as disconnected."""
     end = asyncio.get_running_loop().time() + BODY_SECONDS
-    whole = False
+    complete = False
 
     async def read() -> Message:
-        nonlocal whole
-        if whole:
+        nonlocal complete
+        if complete:
             return await receive()
         try:
             async with asyncio.timeout_at(end):
                 message = await receive()
         except TimeoutError:
-            whole = True
+            complete = True
             return {"type": "http.disconnect"}
-        whole = not message.get("more_body", False)
+        complete = not message.get("more_body", False)
         return message
 
     return read
 
 
 def _refused(status: int, message: str, headers: Mapping[str, str] | None = None) -> JSONResponse:
-    """A refusal for either kind of client."""
+    """An error for both kinds of client, of REST and of JSON-RPC."""
     return error_response(status, message, headers, jsonrpc="2.0", id=None)

@@ -1,4 +1,4 @@
-"""What the server's libraries have to say: on stderr, without secrets."""
+"""The logs of all libraries: on stderr, without secrets."""
 
 from __future__ import annotations
 

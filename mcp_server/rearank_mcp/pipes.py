@@ -1,4 +1,4 @@
-"""stdin and stdout as the wire, with nothing else on it, and messages as lines over pipes."""
+"""stdin and stdout for the protocol alone, and messages as lines over pipes."""
 
 from __future__ import annotations
 
@@ -15,46 +15,46 @@ from typing import Any, BinaryIO
 __all__ = ["MAX_LINE", "Lines", "exit_now", "take_stdio", "until_signal"]
 
 MAX_LINE = 32 * 1024 * 1024
-"""Bytes of a message; who writes a longer one is not listened to any more."""
+"""Maximum bytes of a message; nothing more is read from the sender of a longer one."""
 
 
 def take_stdio() -> tuple[BinaryIO, BinaryIO]:
-    """Keep stdin and stdout for the protocol: whatever prints from now on prints to stderr.
+    """stdin and stdout for the protocol alone: all other output goes to stderr from now on.
 
     The SDK's own guard begins later, and gives stdout back before the buffers of what was printed
     meanwhile are flushed.
     """
     incoming, outgoing = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
-    nothing = os.open(os.devnull, os.O_RDWR)
-    os.dup2(nothing, 0)
+    devnull = os.open(os.devnull, os.O_RDWR)
+    os.dup2(devnull, 0)
     try:
         os.dup2(2, 1)
     except OSError:  # stderr is closed
-        os.dup2(nothing, 1)
+        os.dup2(devnull, 1)
     sys.stdout.flush()
     sys.stdout = sys.stderr
     return incoming, outgoing
 
 
 def exit_now() -> None:
-    """End the process now: threads may still be reading files that nobody asks for any more."""
+    """End the process now: threads may still be reading files that nobody needs any more."""
     sys.stderr.flush()
     os._exit(0)
 
 
 async def until_signal(work: Coroutine[Any, Any, None]) -> bool:
-    """Work until it is done or a signal ends it; whether one did."""
-    working = asyncio.create_task(work)
+    """Run the work until it is done or a signal cancels it; whether one did."""
+    task = asyncio.create_task(work)
     with suppress(NotImplementedError):  # Windows ends programs in other ways
         for number in (signal.SIGTERM, signal.SIGINT):
-            asyncio.get_running_loop().add_signal_handler(number, working.cancel)
+            asyncio.get_running_loop().add_signal_handler(number, task.cancel)
     with suppress(asyncio.CancelledError):
-        await working
-    return working.cancelled()
+        await task
+    return task.cancelled()
 
 
 class Lines:
-    """Messages over two pipes, a line each; a thread of its own waits for either.
+    """Messages over two pipes, one per line; each pipe has its own thread.
 
     Raises:
         OSError: while iterating: a message is too long, or the pipe broke.
@@ -70,20 +70,20 @@ class Lines:
             yield line
 
     def write(self, line: bytes) -> asyncio.Future[None]:
-        """Write a line behind those that are still to be written.
+        """Queue a line for writing.
 
         Returns:
-            What can be awaited, to be no faster than who reads. It does not fail: that nobody
-            reads any more is told by the end of what is read.
+            Done when the line is written: await it to be no faster than the reader. It does not
+            fail: a reader that has gone shows as the end of the incoming pipe.
         """
         return asyncio.get_running_loop().run_in_executor(self._writer, self._write, line)
 
     async def drained(self) -> None:
-        """Wait until all is written."""
+        """Wait until all queued lines are written."""
         await asyncio.get_running_loop().run_in_executor(self._writer, lambda: None)
 
     def close(self) -> None:
-        """Write no more, once all is written."""
+        """Close the outgoing pipe once all queued lines are written."""
         self._writer.submit(self._outgoing.close)
 
     def _read(self) -> bytes:

@@ -1,4 +1,4 @@
-"""The tools as MCP describes them, and how their calls come and go."""
+"""The MCP server: the tools, their descriptions, calls, errors and progress."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ Ranks text by how well it answers a question, with reasons.
 Ask in full sentences, and say what counts as relevant in `instruction` if it is not obvious.
 A result marked partial is the best order so far, not an error."""
 
-_READS = ToolAnnotations(read_only_hint=True, idempotent_hint=True, open_world_hint=False)
+_READ_ONLY = ToolAnnotations(read_only_hint=True, idempotent_hint=True, open_world_hint=False)
 
 Query = Annotated[str, Field(description="What you want to know, in words.")]
 Instruction = Annotated[str, Field(description="One sentence on what relevant means here.")]
@@ -41,7 +41,7 @@ Rationale = Annotated[bool, Field(description="Whether to say why.")]
 Caller = Context[Any, Any]
 
 
-def make_server(desk: Service) -> Server:
+def make_server(service: Service) -> Server:
     """An MCP server with the tools rerank, search and explain."""
     mcp = Server(
         "rearank-agent",
@@ -51,18 +51,18 @@ def make_server(desk: Service) -> Server:
         log_level="WARNING",
         subscriptions=False,
     )
-    tools = _Tools(desk)
-    mcp.offer("Rerank passages", tools.rerank, RerankAnswer)
-    mcp.offer("Search files", tools.search, SearchAnswer)
-    mcp.offer("Explain a ranking", tools.explain, Explanation)
+    tools = _Tools(service)
+    mcp.register("Rerank passages", tools.rerank, RerankAnswer)
+    mcp.register("Search files", tools.search, SearchAnswer)
+    mcp.register("Explain a ranking", tools.explain, Explanation)
     return mcp
 
 
 @dataclass(frozen=True)
 class _Tools:
-    """Names, docstrings and parameters are what a model is shown."""
+    """The tools; models see their names, docstrings and parameters."""
 
-    desk: Service
+    service: Service
 
     async def rerank(
         self,
@@ -77,8 +77,10 @@ class _Tools:
 
         Gives lines `rank. [number] score reason`; number is the place in your list, from 1.
         """
-        async with _reporting_progress(ctx) as told:
-            answer = await self.desk.rerank(query, passages, instruction, top_k, rationale, told)
+        async with _reporting_progress(ctx) as progress:
+            answer = await self.service.rerank(
+                query, passages, instruction, top_k, rationale, progress
+            )
         return _result(as_text(answer), answer)
 
     async def search(
@@ -94,8 +96,8 @@ class _Tools:
 
         Gives `rank. path:lines score` and a snippet; read the file there for more.
         """
-        async with _reporting_progress(ctx) as told:
-            answer = await self.desk.search(query, path, instruction, top_k, rationale, told)
+        async with _reporting_progress(ctx) as progress:
+            answer = await self.service.search(query, path, instruction, top_k, rationale, progress)
         return _result(as_text(answer), answer)
 
     async def explain(
@@ -107,38 +109,38 @@ class _Tools:
         part: Annotated[int, Field(description="Of a long answer, from 1.", ge=1)] = 1,
     ) -> CallToolResult:
         """Tell why: reasoning, windows, evidence and faults of an earlier run."""
-        answer = await self.desk.explain(run, passage, part)
+        answer = await self.service.explain(run, passage, part)
         return _result(answer.text, answer)
 
 
 class Server(MCPServer[Any]):
-    """An MCP server whose errors say who can mend them."""
+    """An MCP server whose errors say how to fix them."""
 
-    def offer(self, title: str, tool: Callable[..., Any], answer: type) -> None:
-        """Add a tool, described in as few bytes as will do."""
-        told = cleandoc(tool.__doc__ or "")
-        self.add_tool(tool, title=title, description=told, annotations=_READS)
+    def register(self, title: str, tool: Callable[..., Any], answer: type) -> None:
+        """Add a tool, with compact schemas of its arguments and its answer."""
+        description = cleandoc(tool.__doc__ or "")
+        self.add_tool(tool, title=title, description=description, annotations=_READ_ONLY)
         added = self._tool_manager.list_tools()[-1]
-        added.parameters = _lean(added.parameters)
-        added.fn_metadata.output_schema = _lean(TypeAdapter(answer).json_schema())
+        added.parameters = _compact_schema(added.parameters)
+        added.fn_metadata.output_schema = _compact_schema(TypeAdapter(answer).json_schema())
 
     async def serve(self, incoming: Any, outgoing: Any) -> None:
-        """Speak over two streams until the incoming one ends."""
+        """Serve MCP over two streams until the incoming one ends."""
         options = self._lowlevel_server.create_initialization_options()
         await self._lowlevel_server.run(incoming, outgoing, options)
 
     async def call_tool(
         self, name: str, arguments: dict[str, Any], context: Caller | None = None
     ) -> Any:
-        """Call a tool; arguments it does not have are an error, not left out silently."""
-        known = {
+        """Call a tool; unknown arguments are an error, not ignored."""
+        arguments_of = {
             tool.name: tool.parameters["properties"] for tool in self._tool_manager.list_tools()
         }
-        if name not in known:
-            raise ToolError(f"there is no tool {name!r:.60}; there are {', '.join(known)}")
-        if strange := sorted(set(arguments) - set(known[name])):
-            has = ", ".join(known[name])
-            raise ToolError(f"{name} has no argument {', '.join(strange)[:100]}; it has {has}")
+        if name not in arguments_of:
+            raise ToolError(f"there is no tool {name!r:.60}; there are {', '.join(arguments_of)}")
+        if unknown := sorted(set(arguments) - set(arguments_of[name])):
+            has = ", ".join(arguments_of[name])
+            raise ToolError(f"{name} has no argument {', '.join(unknown)[:100]}; it has {has}")
         try:
             return await super().call_tool(name, arguments, context)
         except ToolError as error:
@@ -155,20 +157,20 @@ def _result(text: str, answer: Any) -> CallToolResult:
     )
 
 
-def _lean(schema: Any, defs: Any = None) -> Any:
-    """The schema without titles and references, which only cost a model's attention."""
+def _compact_schema(schema: Any, defs: Any = None) -> Any:
+    """The schema without titles and references, which only cost a model's context."""
     if isinstance(schema, list):
-        return [_lean(one, defs) for one in schema]
+        return [_compact_schema(one, defs) for one in schema]
     if not isinstance(schema, dict):
         return schema
     defs = defs or schema.get("$defs")
     if "$ref" in schema:
-        return _lean(defs[schema["$ref"].rpartition("/")[2]], defs)
+        return _compact_schema(defs[schema["$ref"].rpartition("/")[2]], defs)
     left_out = {"$defs", "title"}
     return {
-        key: {name: _lean(one, defs) for name, one in value.items()}
+        key: {name: _compact_schema(one, defs) for name, one in value.items()}
         if key == "properties"
-        else _lean(value, defs)
+        else _compact_schema(value, defs)
         for key, value in schema.items()
         if key not in left_out
     }
@@ -176,23 +178,23 @@ def _lean(schema: Any, defs: Any = None) -> Any:
 
 @asynccontextmanager
 async def _reporting_progress(ctx: Caller) -> AsyncIterator[Progress]:
-    """Gives what to call with progress; it reaches the client in order, and only rising."""
+    """A callback for progress, which reaches the client in order, and only rising."""
     steps: asyncio.Queue[tuple[str, int, int] | None] = asyncio.Queue()
 
-    async def tell() -> None:
-        before, last, phase = 0, -1, ""
+    async def report() -> None:
+        offset, last, phase = 0, -1, ""
         while step := await steps.get():
             what, done, total = step
-            if what != phase:  # it goes on counting where the last one ended
-                before, phase = max(last, 0), what
-            if before + done > last:
-                last = before + done
+            if what != phase:  # continue the count of the last phase
+                offset, phase = max(last, 0), what
+            if offset + done > last:
+                last = offset + done
                 message = f"{what} {done} of {total}" if total else what
-                await ctx.report_progress(last, before + total or None, message)
+                await ctx.report_progress(last, offset + total or None, message)
 
-    telling = asyncio.create_task(tell())
+    reporting = asyncio.create_task(report())
     try:
         yield lambda *step: steps.put_nowait(step)
     finally:
         steps.put_nowait(None)
-        await asyncio.gather(telling, return_exceptions=True)
+        await asyncio.gather(reporting, return_exceptions=True)

@@ -1,4 +1,4 @@
-"""What stands behind the tools: one reranker, one library, the kept runs, and their limits."""
+"""The service behind the tools: one reranker, one library, the store of runs, and the limits."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ if TYPE_CHECKING:
 __all__ = ["DEADLINE", "MAX_BYTES", "MAX_PASSAGES", "Service"]
 
 DEADLINE = 50.0
-"""Seconds for a request, unless told otherwise: hosts commonly give up after 60."""
+"""Default seconds for a request: hosts commonly give up after 60."""
 
 MAX_PASSAGES = 1_000
 MAX_BYTES = 4 * 1024 * 1024
 MAX_QUERY = 20_000  # characters
 MAX_LINES = 1_000
-MAX_CONCURRENT = 8  # requests at work; the others wait, so that some end in time rather than none
-_LEAST = 0.5  # seconds in which something can still be judged
+MAX_CONCURRENT = 8  # requests ranked at once; others wait: some end in time rather than none
+_MIN_SECONDS = 0.5  # in which something can still be ranked
 
 T = TypeVar("T")
 
@@ -48,19 +48,19 @@ class Service:
     """Answers requests, each within its deadline.
 
     Attributes:
-        reranker: who ranks; its deadline, if it has one, is the requests'.
+        reranker: ranks; its deadline, if it has one, holds for each request.
         roots: the folders and files that may be searched.
-        kept: rankings for `explain`, by run.
-        max_tokens: of an answer, text and structured form together.
+        runs: the store of rankings, by run, for `explain`.
+        max_tokens: maximum of an answer, text and structured form together.
     """
 
     reranker: Reranker
     roots: Sequence[Path]
-    kept: Store
+    runs: Store
     max_tokens: int = 4_000
     _library: Library | None = None
-    _keeper: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1, "runs"))
-    _places: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(MAX_CONCURRENT))
+    _store_thread: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1, "runs"))
+    _slots: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(MAX_CONCURRENT))
 
     def __post_init__(self) -> None:
         check_budget(self.max_tokens)
@@ -80,11 +80,11 @@ class Service:
         blend: float = 0.0,
         spent: float = 0.0,
     ) -> Ranking:
-        """The passages in order, kept for `explain`.
+        """The passages in order; stored for `explain`.
 
         Args:
-            blend: how much the given order counts.
-            spent: seconds of the deadline that are over already.
+            blend: weight of the given order; 0 ignores it.
+            spent: seconds of the deadline already used.
 
         Raises:
             InputError: nothing to rank, or more than is ranked in one request.
@@ -95,7 +95,7 @@ class Service:
         title = f"ranking {len(passages)} passages"
         if progress:
             progress(title, 0, 0)
-        async with self._place(spent) as left:
+        async with self._slot(spent) as left:
             ranking = await self.reranker.rerank(
                 query,
                 passages,
@@ -104,7 +104,7 @@ class Service:
                 deadline=left,
                 progress=progress and partial(progress, f"{title}: turn"),
             )
-        return await self._keep(ranking)
+        return await self._store_run(ranking)
 
     async def rerank(
         self,
@@ -115,7 +115,7 @@ class Service:
         rationale: bool,
         progress: Progress | None = None,
     ) -> RerankAnswer:
-        """What an agent is told of the passages in order.
+        """The answer to an agent: the passages in order, by number.
 
         Raises:
             InputError: nothing to rank, or more than is ranked in one request.
@@ -144,81 +144,79 @@ class Service:
         _check(query, instruction)
         if progress:
             progress("looking at the files", 0, 0)
-        async with self._place() as left:
+        async with self._slot() as left:
             ranking = await find(
                 self.reranker,
-                self._files(),
+                self._get_library(),
                 query,
                 within=path.strip(),
                 instruction=instruction,
                 deadline=left,
                 progress=progress,
             )
-        ranking = await self._keep(ranking)
+        ranking = await self._store_run(ranking)
         return await asyncio.to_thread(search_answer, ranking, top_k, rationale, self.max_tokens)
 
     async def explain(self, run: str, passage: str, part: int) -> Explanation:
-        """What is known of an earlier run, or of one passage in it.
+        """The explanation of an earlier run, or of one passage in it.
 
         Raises:
-            InputError: the run is not kept, the passage not in it, or there is no such part.
+            InputError: the store has no such run, or the run no such passage or part.
             SetupError: the store cannot be read.
             BusyError: another process writes to it for long.
         """
-        return await self._aside(5.0, self._explained, run.strip(), passage.strip(), part)
+        return await self._with_store(5.0, self._explain_part, run.strip(), passage.strip(), part)
 
-    def _explained(self, run: str, passage: str, part: int) -> Explanation:
-        text = self.kept.get(run)
+    def _explain_part(self, run: str, passage: str, part: int) -> Explanation:
+        text = self.runs.get(run)
         if text is None:
             raise InputError(f"no run {run!r:.40} is kept (any more); rank again")
         return explain_part(Ranking.from_json(text), passage, part, self.max_tokens)
 
-    def _files(self) -> Library:
+    def _get_library(self) -> Library:
         if not self.roots:
             raise InputError("no folder was named for search: start the server with --root FOLDER")
         if self._library is None:
-            from rearank_agent.search.library import (
-                Library,  # a third of a second, for who searches
-            )
+            from rearank_agent.search.library import Library  # slow to import: 0.3 s
 
             self._library = Library(self.roots)
         return self._library
 
     @asynccontextmanager
-    async def _place(self, spent: float = 0.0) -> AsyncIterator[float]:
-        """A place among those at work; gives the seconds that are left then."""
+    async def _slot(self, spent: float = 0.0) -> AsyncIterator[float]:
+        """One of the slots for requests ranked at once; gives the seconds that are left then."""
         start = perf_counter() - spent
         try:
-            async with asyncio.timeout(max(_LEAST, self.deadline - spent - _LEAST)):
-                await self._places.acquire()
+            async with asyncio.timeout(max(_MIN_SECONDS, self.deadline - spent - _MIN_SECONDS)):
+                await self._slots.acquire()
         except TimeoutError:
             raise BusyError("too many requests are being ranked; ask again in a moment") from None
         try:
-            yield max(_LEAST, self.deadline - (perf_counter() - start))
+            yield max(_MIN_SECONDS, self.deadline - (perf_counter() - start))
         finally:
-            self._places.release()
+            self._slots.release()
 
-    async def _keep(self, ranking: Ranking) -> Ranking:
-        """Put the ranking into the store; a store that fails is a fault, not the end.
+    async def _store_run(self, ranking: Ranking) -> Ranking:
+        """Put the ranking into the store; a failure of the store is a fault, not an error.
 
-        Clients may not show what went wrong; the log does.
+        Clients may not show faults; the log does.
         """
         if ranking.partial:
             ended = (fault_line(f) for f in ranking.faults if f.kind in ("deadline", "failed"))
             _log.warning("run %s is partial: %s", ranking.run, "; ".join(ended))
         try:
-            await self._aside(1.0, lambda: self.kept.put(ranking.run, ranking.to_json()))
+            await self._with_store(1.0, lambda: self.runs.put(ranking.run, ranking.to_json()))
         except (SetupError, BusyError) as error:
             fault = Fault("unkept", (), f"explain will not find this run: {error}")
             return replace(ranking, faults=(*ranking.faults, fault))
         return ranking
 
-    async def _aside(self, seconds: float, work: Callable[..., T], *arguments: object) -> T:
-        """Work with the store on its own thread; the request does not wait longer than this."""
+    async def _with_store(self, seconds: float, work: Callable[..., T], *arguments: object) -> T:
+        """Run the work on the store's thread; raises BusyError after these seconds."""
         loop = asyncio.get_running_loop()
         try:
             async with asyncio.timeout(seconds):
-                return await loop.run_in_executor(self._keeper, work, *arguments)
+                return await loop.run_in_executor(self._store_thread, work, *arguments)
         except TimeoutError:
             raise BusyError("the store of runs is in use; ask again in a moment") from None
 

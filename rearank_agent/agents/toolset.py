@@ -23,10 +23,12 @@ from rearank_agent.search.library import EmptyError, Library
 __all__ = ["Rerank", "rerank_toolset"]
 
 _INSTRUCTIONS = "When you hold many candidate passages, rerank them and read the best ones first."
-_SEARCHING = "To find out what is in the files, search them; the result is already ranked."
+_SEARCH_INSTRUCTIONS = (
+    "To find out what is in the files, search them; the result is already ranked."
+)
 _RETRIES = 3
 
-_NOTHING_YET = partial(SearchAnswer, run="", total=0, scored=False, partial=True, ranking=())
+_NO_RESULT = partial(SearchAnswer, run="", total=0, scored=False, partial=True, ranking=())
 TopK = Annotated[int, Field(ge=1, le=1000)]
 
 
@@ -35,28 +37,28 @@ def rerank_toolset(
 ) -> FunctionToolset[Any]:
     """The tools `rerank` and, with a library, `search`, for an agent with any dependencies.
 
-    What the model can mend (an empty query, a path outside the library) it is asked to; what it
-    cannot (a policy that failed, a deadline) is a result with notes. The whole `Ranking` is the
+    What the model can fix (an empty query, a path outside the library) is a retry; what it cannot
+    (a policy that failed, a deadline) is a result with notes. The whole `Ranking` is the
     tool return's metadata, and its cost is added to the run's usage: a reranker's model calls
     count as requests of the run.
 
     Args:
-        reranker: shared as you like; all share the process's cap on model calls.
-        library: the files that `search` looks through.
-        max_tokens: the most a result may have.
+        reranker: may be shared; all share the process's cap on model calls.
+        library: the files of `search`.
+        max_tokens: the limit of a result.
 
     Raises:
         InputError: too few tokens for an answer.
     """
     check_budget(max_tokens)
     tools = _Tools(reranker, library, max_tokens)
-    offered: list[Any] = [tools.rerank, tools.search] if library else [tools.rerank]
-    return FunctionToolset[Any](offered, id="rearank-agent", max_retries=_RETRIES)
+    functions: list[Any] = [tools.rerank, tools.search] if library else [tools.rerank]
+    return FunctionToolset[Any](functions, id="rearank-agent", max_retries=_RETRIES)
 
 
 @dataclass(frozen=True)
 class _Tools:
-    """Names, docstrings and parameters are what a model is shown."""
+    """The tools; the model sees their names, docstrings and parameters."""
 
     reranker: Reranker
     library: Library | None
@@ -102,13 +104,13 @@ class _Tools:
             instruction: One sentence on what relevant means here.
             top_k: How many to give back, best first.
         """
-        assert self.library is not None  # noqa: S101 - it is offered only where there is one
+        assert self.library is not None  # noqa: S101 - the tool exists only with a library
         ask = partial(find, self.reranker, self.library, query, within=path)
         try:
             with _retried_by_the_model():
                 ranking = await ask(instruction=instruction, deadline=self.reranker.deadline)
         except (BusyError, EmptyError) as error:
-            return ToolReturn(_NOTHING_YET(notes=(str(error),)))
+            return ToolReturn(_NO_RESULT(notes=(str(error),)))
         add_usage(ctx, ranking.usage)
         answer = search_answer(ranking, top_k, True, self.max_tokens)
         return ToolReturn(answer, metadata=ranking)
@@ -116,7 +118,7 @@ class _Tools:
 
 @dataclass
 class Rerank(AbstractCapability[Any]):
-    """The toolset, and the instructions that tell an agent when to use it."""
+    """The toolset, with instructions on when to use it."""
 
     reranker: Reranker = field(default_factory=Reranker)
     library: Library | None = None
@@ -124,7 +126,7 @@ class Rerank(AbstractCapability[Any]):
 
     def get_instructions(self) -> str:
         """When to use the tools."""
-        return f"{_INSTRUCTIONS} {_SEARCHING}" if self.library else _INSTRUCTIONS
+        return f"{_INSTRUCTIONS} {_SEARCH_INSTRUCTIONS}" if self.library else _INSTRUCTIONS
 
     def get_toolset(self) -> FunctionToolset[Any]:
         """The tools."""
@@ -133,7 +135,7 @@ class Rerank(AbstractCapability[Any]):
 
 @contextmanager
 def _retried_by_the_model() -> Iterator[None]:
-    """What is wrong with the model's arguments, it is asked to mend."""
+    """Turn an InputError into a retry, so that the model corrects its arguments."""
     try:
         yield
     except EmptyError:

@@ -25,16 +25,16 @@ __all__ = ["Reranked", "add_usage"]
 class Reranked(WrapperToolset[AgentDepsT]):
     """Another toolset, with the results of one of its tools reranked by the query of the call.
 
-    The results keep their form and each item stays as it is; the best come first, and at most
-    `top_k` of them. What has no list in it passes through untouched. The model is told what was
-    cut and what could not be done; the `Ranking` stands under "rerank" in the tool return's
-    metadata, and its cost is added to the run's usage.
+    The results keep their form and each item is unchanged; the best come first, at most `top_k`
+    of them. A result without a list passes through unchanged. A note tells the model how many
+    were left out and what failed; the `Ranking` is under "rerank" in the tool return's metadata,
+    and its cost is added to the run's usage.
 
     Attributes:
-        tool: whose results are reranked.
+        tool: the name of the tool whose results are reranked.
         query_arg: the argument of a call that holds the query.
-        reranker: who ranks.
-        top_k: the most items to keep.
+        reranker: ranks them.
+        top_k: the maximum number of items to keep.
         instruction: one sentence on what relevant means here.
     """
 
@@ -51,16 +51,16 @@ class Reranked(WrapperToolset[AgentDepsT]):
     async def get_tools(self, ctx: RunContext[AgentDepsT]) -> dict[str, ToolsetTool[AgentDepsT]]:
         """The wrapped tools.
 
-        Warns when the one to rerank is not among them, which may be so for a while.
+        Warns when the one to rerank is missing: a toolset may add it later.
 
         Raises:
-            SetupError: it has no such argument.
+            SetupError: the tool has no such argument.
         """
         tools = await self.wrapped.get_tools(ctx)
         if self.tool not in tools:
             offered = ", ".join(tools) or "none"
-            said = f"there is no tool {self.tool!r} to rerank; there is {offered}"
-            warnings.warn(said, stacklevel=2)
+            message = f"there is no tool {self.tool!r} to rerank; there is {offered}"
+            warnings.warn(message, stacklevel=2)
             return tools
         schema = tools[self.tool].tool_def.parameters_json_schema
         arguments = schema.get("properties", {})
@@ -76,18 +76,18 @@ class Reranked(WrapperToolset[AgentDepsT]):
         ctx: RunContext[AgentDepsT],
         tool: ToolsetTool[AgentDepsT],
     ) -> Any:
-        """The result of the call, reranked if it is the tool's."""
+        """The result of the call; reranked if it is a call of `tool`."""
         result = await self.wrapped.call_tool(name, tool_args, ctx, tool)
         if name != self.tool:
             return result
-        whole = result if isinstance(result, ToolReturn) else ToolReturn(result)
+        returned = result if isinstance(result, ToolReturn) else ToolReturn(result)
         query = tool_args.get(self.query_arg)
-        items = find_list(whole.return_value)
-        if items is None and too_few(whole.return_value):
+        items = find_list(returned.return_value)
+        if items is None and too_few(returned.return_value):
             return result
         if items is None or not isinstance(query, str) or not query.strip():
             why = "it holds no list" if items is None else f"{self.query_arg} is empty"
-            return self._told(whole, f"{name}'s result is as it came, not reranked: {why}", why)
+            return self._with_note(returned, _unranked(name, why), why)
         try:
             ranking = await self.reranker.rerank(
                 query,
@@ -96,16 +96,16 @@ class Reranked(WrapperToolset[AgentDepsT]):
                 blend=self.reranker.policy.blend,
             )
         except RearankError as error:
-            return self._told(whole, f"{name}'s result is as it came, not reranked: {error}", error)
+            return self._with_note(returned, _unranked(name, error), error)
         add_usage(ctx, ranking.usage)
         if why := why_unranked(ranking):
-            return self._told(whole, f"{name}'s result is as it came, not reranked: {why}", ranking)
+            return self._with_note(returned, _unranked(name, why), ranking)
         best = [one.was - 1 for one in ranking.passages[: self.top_k]]
-        whole = replace(whole, return_value=items.arranged(best))
-        return self._told(whole, self._note(name, ranking), ranking)
+        returned = replace(returned, return_value=items.reordered(best))
+        return self._with_note(returned, self._note(name, ranking), ranking)
 
     def _note(self, name: str, ranking: Ranking) -> str:
-        """What the model should know of the order; nothing if there is nothing odd about it."""
+        """A note for the model on what was left out or failed; empty if nothing was."""
         n, notes = len(ranking.passages), []
         if n > self.top_k:
             notes.append(f"the best {self.top_k} of {n} results of {name} by {self.query_arg}")
@@ -113,20 +113,25 @@ class Reranked(WrapperToolset[AgentDepsT]):
             notes += [fault_line(fault) for fault in ranking.faults[:2]]
         return "; ".join(notes)
 
-    def _told(self, whole: ToolReturn[Any], note: str, about: object) -> ToolReturn[Any]:
-        """The return with a note for the model, and for the program what it is about."""
-        said = whole.content
+    def _with_note(self, returned: ToolReturn[Any], note: str, outcome: object) -> ToolReturn[Any]:
+        """The return with a note for the model; the ranking or the reason in its metadata."""
+        content = returned.content
         if note:
-            said = note if said is None else [*([said] if isinstance(said, str) else said), note]
-        kept = whole.metadata
-        if kept is not None and not isinstance(kept, Mapping):
-            kept = {"original": kept}
-        about = about if isinstance(about, Ranking) else str(about)
-        return replace(whole, content=said, metadata={**(kept or {}), "rerank": about})
+            before = [content] if isinstance(content, str) else content
+            content = note if before is None else [*before, note]
+        metadata = returned.metadata
+        if metadata is not None and not isinstance(metadata, Mapping):
+            metadata = {"original": metadata}
+        outcome = outcome if isinstance(outcome, Ranking) else str(outcome)
+        return replace(returned, content=content, metadata={**(metadata or {}), "rerank": outcome})
+
+
+def _unranked(tool: str, why: object) -> str:
+    return f"{tool}'s result is as it came, not reranked: {why}"
 
 
 def add_usage(ctx: RunContext[Any], usage: Usage) -> None:
-    """Add a reranking's cost to the run's; a policy without tokens makes no requests."""
+    """Add the usage of a rerank to the run's; a policy without tokens counts no requests."""
     output = usage.thought_tokens + usage.answer_tokens
     ctx.usage.incr(
         RunUsage(

@@ -18,14 +18,14 @@ __all__ = ["COMMANDS", "app", "main"]
 
 
 COMMANDS = {
-    "rerank": Command("rearank_agent.cli.rerank", "Put passages from a file or a pipe in order."),
+    "rerank": Command("rearank_agent.cli.rerank", "Rerank passages from a file or a pipe."),
     "search": Command(
         "rearank_agent.cli.search",
-        "Search the files under folders, and put what is found in order.",
+        "Search the files under folders, and rerank what is found.",
     ),
     "explain": Command(
         "rearank_agent.cli.explain",
-        "Tell why the passages of an earlier ranking stand where they stand.",
+        "Explain why an earlier ranking has the order it has.",
     ),
     "plan": Command(
         "rearank_agent.cli.plan", "Show what each schedule would cost, before anything runs."
@@ -33,13 +33,13 @@ COMMANDS = {
     "eval": Command(
         "rearank_evals.cli", "Measure policies on collections, with statistics and a report."
     ),
-    "train": Command("rearank_training.cli", "Make policies from judged queries."),
+    "train": Command("rearank_training.cli", "Train policies on judged queries."),
     "doctor": Command(
         "rearank_agent.cli.doctor",
         "Show what is installed, which policy would run and why, and one timing.",
     ),
     "serve": Command(
-        "rearank_agent.cli.serve", "Serve a model with vLLM, with the settings this policy wants."
+        "rearank_agent.cli.serve", "Serve a model with vLLM, with the settings this policy needs."
     ),
     "mcp": Command(
         "rearank_mcp.cli", "Serve MCP: tools for agents in desktop apps, IDEs and programs."
@@ -77,8 +77,8 @@ def _root(
 
 
 def main() -> None:
-    """Run the command line; an error on purpose is one line and an exit code."""
-    # bm25s looks for JAX, and JAX takes three quarters of a GPU's memory as soon as it looks round.
+    """Run the command line; a `RearankError` is one line on stderr and an exit code."""
+    # bm25s imports JAX if it finds it, and JAX preallocates three quarters of a GPU's memory.
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
     try:
         app()

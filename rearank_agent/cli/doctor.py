@@ -22,7 +22,7 @@ from rearank_agent.errors import RearankError
 if TYPE_CHECKING:
     from rearank_agent.policies.protocol import Policy
 
-_PARTS = {
+_PACKAGES = {
     "": ("onnxruntime", "tokenizers", "numpy", "bm25s"),
     "llm": ("pydantic-ai-slim",),
     "mcp": ("mcp",),
@@ -44,7 +44,7 @@ def doctor(
     policy: Annotated[
         str | None,
         typer.Option(
-            help="The policy to look at.  [REARANK_POLICY, else embedded]",
+            help="The policy to check.  [REARANK_POLICY, else embedded]",
             autocompletion=policies,
             show_default=False,
         ),
@@ -52,15 +52,15 @@ def doctor(
     template: Annotated[
         Path | None,
         typer.Option(
-            help="The words a model would be asked with, or a checkpoint's rearank.json.",
+            help="A model's prompt template, or a checkpoint's rearank.json.",
             show_default=False,
         ),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Give JSON.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Show what is installed, which policy would run and why, and one timing.
 
-    A model behind vLLM is asked what it serves, and ranks twenty passages.
+    A vLLM server is asked which model it serves, and ranks twenty passages.
     """
     report = {
         "rearank-agent": version("rearank-agent"),
@@ -68,7 +68,7 @@ def doctor(
         "cores": os.cpu_count(),
         **{
             f"{name} (extra: {extra})" if extra else name: _version(name)
-            for extra, names in _PARTS.items()
+            for extra, names in _PACKAGES.items()
             for name in names
         },
         **_policy(policy, template),
@@ -91,59 +91,60 @@ def _version(package: str) -> str:
         return "not installed"
 
 
-def _policy(wanted: str | None, words: Path | None) -> dict[str, Any]:
+def _policy(wanted: str | None, template: Path | None) -> dict[str, Any]:
     from rearank_agent.reranker import run_sync
     from rearank_agent.settings import settings
 
     found: dict[str, Any] = {}
-    judge: Policy | None = None
+    checked: Policy | None = None
     try:
         name = wanted or settings().policy
         why = "REARANK_POLICY" if os.environ.get("REARANK_POLICY") else "the default"
         found["policy"] = f"{name} ({'--policy' if wanted else why})"
-        judge = PolicyOptions(template=words).asked(name)
-        found["fingerprint"] = judge.fingerprint
-        return found | _server(judge) | _trial(judge)
+        checked = PolicyOptions(template=template).make_uncached_policy(name)
+        found["fingerprint"] = checked.fingerprint
+        return found | _server(checked) | _trial(checked)
     except RearankError as error:
         return found | {"problem": str(error)}
     finally:
-        if chat := getattr(judge, "chat", None):
+        if chat := getattr(checked, "chat", None):
             run_sync(chat.close())
 
 
-def _server(judge: Policy) -> dict[str, Any]:
-    """What a vLLM server says of the model, and how it was trained."""
-    if judge.window is None:
+def _server(policy: Policy) -> dict[str, Any]:
+    """What a vLLM server reports of the model, and how it was trained."""
+    if policy.window is None:
         return {}
     from rearank_agent.llm.checkpoint import PromptConfig, describe, template_hint
     from rearank_agent.llm.policy import LLM
     from rearank_agent.reranker import run_sync
 
-    assert isinstance(judge, LLM)  # noqa: S101 - the only named policies with a window
-    serving = run_sync(judge.chat.serving())
+    assert isinstance(policy, LLM)  # noqa: S101 - the only named policies with a window
+    serving = run_sync(policy.chat.check_served())
     if serving is None:
         return {}
     found = {"model": serving.root, "takes": f"{serving.length} tokens"}
     if trained := PromptConfig.load(serving.root):
-        found["trained with"] = describe(trained.asking())
-    elif note := template_hint(judge.name, serving.root, judge.config.template):
+        found["trained with"] = describe(trained.options())
+    elif note := template_hint(policy.name, serving.root, policy.config.template):
         found["note: words"] = note
     return found
 
 
-def _trial(judge: Policy) -> dict[str, Any]:
+def _trial(policy: Policy) -> dict[str, Any]:
+    """A trial run: how long a hundred passages take, or one window of a model."""
     from rearank_agent.reranker import Reranker
     from rearank_agent.types import Passage
 
-    reranker, start = Reranker(judge), perf_counter()
+    reranker, start = Reranker(policy), perf_counter()
     sample = [Passage(str(i), _SAMPLE.format(number=i)) for i in range(1, 101)]
-    sample = sample[: judge.window]
-    if judge.window is None:
+    sample = sample[: policy.window]
+    if policy.window is None:
         reranker.rerank_sync(_QUERY, sample[:1])
     loaded = perf_counter()
     ranking = reranker.rerank_sync(_QUERY, sample)
     kinds = {fault.kind: fault.detail for fault in ranking.faults}
-    ready = {} if judge.window else {"ready after": f"{loaded - start:.2f} s"}
+    ready = {} if policy.window else {"ready after": f"{loaded - start:.2f} s"}
     return {
         **ready,
         f"{len(sample)} passages": f"{perf_counter() - loaded:.2f} s",

@@ -1,4 +1,4 @@
-"""`explain`: why the passages of an earlier ranking stand where they stand."""
+"""`explain`: why an earlier ranking has the order it has."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ app = typer.Typer(add_completion=False, rich_markup_mode="rich")
 def explain(
     run: Annotated[
         str,
-        typer.Argument(help="The run an agent's answer named, or a file of --json, - for stdin."),
+        typer.Argument(help="The run id in an agent's answer, or a file of --json; - for stdin."),
     ],
     passage: Annotated[
         str,
@@ -32,9 +32,9 @@ def explain(
     ] = "",
     html: Html = None,
 ) -> None:
-    """Tell why the passages of an earlier ranking stand where they stand.
+    """Explain why an earlier ranking has the order it has.
 
-    The same that an agent is told by its tool `explain`; or all of it as a page.
+    Prints what the tool `explain` tells an agent; or writes it all as an HTML page.
 
         rearank-agent rerank 'how long do fleas live' fleas.txt --json > run.json
 
@@ -53,14 +53,14 @@ def explain(
 
 
 def _plain(line: str) -> str:
-    """The line without what a terminal might obey."""
+    """The line without terminal control characters."""
     return "".join(
         c if c.isprintable() or c.isspace() else "\N{REPLACEMENT CHARACTER}" for c in line
     )
 
 
 def _ranking(run: str) -> Ranking:
-    """The ranking in a file, or the kept one of a run."""
+    """The ranking in a file, or the stored one of a run."""
     from rearank_agent.store import run_store
     from rearank_agent.text import shorten
     from rearank_agent.types import Ranking
@@ -75,27 +75,27 @@ def _ranking(run: str) -> Ranking:
         raise InputError(f"{run} cannot be read: {error.strerror}") from None
     if text is None:
         raise InputError(
-            f"no run {run!r:.60} is kept (any more), and no file is called so; "
-            "of your own, keep what --json gives"
+            f"no run {run!r:.60} is stored (any more), and there is no such file; "
+            "keep your own runs with --json"
         )
     try:
         ranking = Ranking.from_json(text)
-        _check(ranking)
+        _check_consistency(ranking)
     except (InputError, RecursionError) as error:
         raise InputError(f"{run}: {shorten(str(error), 200)}") from None
     return ranking
 
 
-def _check(ranking: Ranking) -> None:
-    """Raise InputError where a file was changed by hand, so that its numbers do not fit."""
+def _check_consistency(ranking: Ranking) -> None:
+    """Raise InputError where ranks or windows contradict the passages, as after an edit by hand."""
     places = set(range(len(ranking.passages)))
     ranks = [ranked.rank for ranked in ranking.passages]
-    fits = ranks == [place + 1 for place in sorted(places)] and places == {
+    valid = ranks == [place + 1 for place in sorted(places)] and places == {
         ranked.was - 1 for ranked in ranking.passages
     }
     for step in ranking.steps:
-        fits &= places.issuperset(step.window) and len(set(step.window)) == len(step.window)
-        fits &= sorted(step.reply.order) == list(range(len(step.window)))
-        fits &= step.reply.scores is None or len(step.reply.scores) == len(step.window)
-    if not fits:
-        raise InputError("not a whole ranking: its ranks or windows do not fit its passages")
+        valid &= places.issuperset(step.window) and len(set(step.window)) == len(step.window)
+        valid &= sorted(step.reply.order) == list(range(len(step.window)))
+        valid &= step.reply.scores is None or len(step.reply.scores) == len(step.window)
+    if not valid:
+        raise InputError("not a complete ranking: its ranks or windows do not fit its passages")

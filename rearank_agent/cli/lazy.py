@@ -1,4 +1,4 @@
-"""Groups of commands that are listed by a table, and loaded one by one when they are called."""
+"""Groups of commands listed in a table; each is imported only when it is called."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["Command", "lazy_group"]
 
 
 class Command(NamedTuple):
-    """A command as `--help` lists it: the module whose `app` it is, and one line of help."""
+    """A command as `--help` lists it: the module with its `app`, and one line of help."""
 
     module: str
     help: str
@@ -23,7 +23,7 @@ def lazy_group(commands: Mapping[str, Command]) -> type[TyperGroup]:
     """The `cls` of a `typer.Typer` with these commands, in this order."""
 
     class Group(TyperGroup):
-        """A group that knows its commands by the table."""
+        """The group of the commands in the table."""
 
         def __init__(self, **attributes: Any) -> None:
             super().__init__(**attributes)
@@ -31,15 +31,15 @@ def lazy_group(commands: Mapping[str, Command]) -> type[TyperGroup]:
                 self.commands[name] = TyperCommand(name, help=one.help)
 
         def resolve_command(self, ctx: Any, args: list[str]) -> Any:
-            """Load the command that is called."""
+            """Import the command that is called."""
             if args[0] in commands:
-                self.commands[args[0]] = _loaded(args[0], commands[args[0]].module)
+                self.commands[args[0]] = _load(args[0], commands[args[0]].module)
             return super().resolve_command(ctx, args)
 
     return Group
 
 
-def _loaded(name: str, module: str) -> Any:
+def _load(name: str, module: str) -> Any:
     command = typer.main.get_command(import_module(module).app)
     command.name = name
     return command

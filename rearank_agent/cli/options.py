@@ -1,4 +1,4 @@
-"""Options that commands share, or that are too many for a signature: as fields of a dataclass."""
+"""Options that commands share, and options given as the fields of a dataclass."""
 
 from __future__ import annotations
 
@@ -20,41 +20,41 @@ Instruction = Annotated[
 Top = Annotated[
     int | None,
     typer.Option(
-        min=1, help="Show only so many.  [10 in a terminal, else all]", show_default=False
+        min=1, help="Show only this many.  [10 in a terminal, else all]", show_default=False
     ),
 ]
-Json = Annotated[bool, typer.Option("--json", help="Give the whole Ranking as one JSON object.")]
+Json = Annotated[bool, typer.Option("--json", help="Print the whole Ranking as one JSON object.")]
 
 Html = Annotated[
     Path | None,
     typer.Option(
         metavar="FILE",
-        help="Write a page that shows why, for any browser.",
+        help="Write an HTML page that explains the ranking.",
         show_default=False,
     ),
 ]
 
 
 def with_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command the fields of its dataclasses as options, and their values in their place.
+    """Replace a command's dataclass parameters with one option for each of their fields.
 
-    A dataclass's own fields stand before those it inherits.
+    A dataclass's own fields come before those it inherits.
     """
     own = inspect.signature(command, eval_str=True).parameters
-    kinds: dict[str, Any] = {
+    groups: dict[str, Any] = {
         name: p.annotation for name, p in own.items() if is_dataclass(p.annotation)
     }
 
     @wraps(command)
-    def run(**told: Any) -> None:
-        for name, kind in kinds.items():
-            told[name] = kind(**{field.name: told.pop(field.name) for field in fields(kind)})
-        command(**told)
+    def run(**values: Any) -> None:
+        for name, kind in groups.items():
+            values[name] = kind(**{field.name: values.pop(field.name) for field in fields(kind)})
+        command(**values)
 
     parameters = [
         option
         for name, p in own.items()
-        for option in (_options(p.annotation) if name in kinds else [p])
+        for option in (_options(p.annotation) if name in groups else [p])
     ]
     keyword = inspect.Parameter.KEYWORD_ONLY
     run.__signature__ = inspect.Signature(  # type: ignore[attr-defined]

@@ -1,4 +1,4 @@
-"""How a person, a pipe and a program see a ranking."""
+"""A ranking printed for a person, a pipe or a program."""
 
 from __future__ import annotations
 
@@ -23,21 +23,21 @@ from rearank_agent.types import Fault, Ranked, Ranking, Usage
 _SHOWN = 10
 _IDS = 3
 _WIDTH = 58  # of the last column in a terminal of 80
-_SHORTEST = 8
-_PATIENCE = 1.0
+_MIN_TITLE = 8  # characters
+_PROGRESS_DELAY = 1.0  # seconds
 
 
 def print_ranking(ranking: Ranking, top: int | None, as_json: bool, html: Path | None) -> None:
-    """Print the ranking as whoever reads stdout wants it; a partial one exits with 3."""
+    """Print JSON, a table to a terminal, else JSON Lines; a partial ranking exits with 3."""
     try:
         if as_json:
             print(ranking.to_json())
         elif sys.stdout.isatty():
-            _show(ranking, top or _SHOWN)
+            _print_table(ranking, top or _SHOWN)
         else:
             for ranked in ranking.passages[:top]:
                 print(json.dumps(_line(ranked), ensure_ascii=False))
-    finally:  # also when whoever reads stdout has had enough
+    finally:  # also when the reader has closed stdout
         if html:
             write_page(ranking, html)
     print_faults(ranking.faults)
@@ -46,7 +46,7 @@ def print_ranking(ranking: Ranking, top: int | None, as_json: bool, html: Path |
 
 
 def write_page(ranking: Ranking, path: Path) -> None:
-    """Write the ranking's page, and say where.
+    """Write the ranking's HTML page, and report the path.
 
     Raises:
         SetupError: it cannot be written.
@@ -58,11 +58,11 @@ def write_page(ranking: Ranking, path: Path) -> None:
     print(f"the page is in {path}", file=sys.stderr)
 
 
-def progress_line(told: str, lasting: bool) -> None:
-    """Show how far a run is: in a terminal in one place, until a line that stays."""
+def progress_line(text: str, keep: bool) -> None:
+    """Show a run's progress; in a terminal the next line overwrites it unless `keep`."""
     terminal = sys.stderr.isatty()
-    start, end = "\r" if terminal else "", "\n" if lasting or not terminal else ""
-    print(f"{start}{told:<70}", end=end, file=sys.stderr, flush=True)
+    start, end = "\r" if terminal else "", "\n" if keep or not terminal else ""
+    print(f"{start}{text:<70}", end=end, file=sys.stderr, flush=True)
 
 
 def print_faults(faults: Iterable[Fault]) -> None:
@@ -86,13 +86,13 @@ def _line(ranked: Ranked) -> dict[str, Any]:
         "lacks": why.lacks if why else (),
         "text": passage.text,
     }
-    kept = {"title": passage.title, "place": passage.place, "meta": dict(passage.meta)}
+    optional = {"title": passage.title, "place": passage.place, "meta": dict(passage.meta)}
     if ranked.confidence is not None:
         line["confidence"] = ranked.confidence
-    return line | {name: value for name, value in kept.items() if value}
+    return line | {name: value for name, value in optional.items() if value}
 
 
-def _show(ranking: Ranking, top: int) -> None:
+def _print_table(ranking: Ranking, top: int) -> None:
     console = Console(highlight=False)
     if why := why_unranked(ranking):
         console.print(Text(f"not ranked, the order is as given: {why}", "bold red"))
@@ -102,15 +102,15 @@ def _show(ranking: Ranking, top: int) -> None:
     table.add_column("passage, and the evidence in it", ratio=1, overflow="fold")
     for ranked in ranking.passages[:top]:
         score = "–" if why else f"{ranked.score:.3f}"
-        table.add_row(str(ranked.rank), _moved(ranked), score, _cell(ranked))
+        table.add_row(str(ranked.rank), _rank_change(ranked), score, _passage_cell(ranked))
     console.print(table)
     n = len(ranking.passages)
     more = f"; {n - top} more with --top {n}" if n > top else ""
-    told = f"{ranking.schedule}, {ranking.usage.seconds:.2f} s{_cost(ranking.usage)}{more}"
-    console.print(Text(f"{n} passages by {_name(ranking.policy)}, {told}", "dim"))
+    summary = f"{ranking.schedule}, {ranking.usage.seconds:.2f} s{_cost(ranking.usage)}{more}"
+    console.print(Text(f"{n} passages by {_policy_name(ranking.policy)}, {summary}", "dim"))
 
 
-def _name(fingerprint: str) -> str:
+def _policy_name(fingerprint: str) -> str:
     first = fingerprint.split()[0]
     provider = first.split(":")[0]
     return provider if provider in POLICIES else first
@@ -119,47 +119,47 @@ def _name(fingerprint: str) -> str:
 def _cost(usage: Usage) -> str:
     """What a model cost; nothing for a policy without tokens."""
     tokens = usage.prompt_tokens + usage.thought_tokens + usage.answer_tokens
-    kept = f", {usage.hits} from the cache" if usage.hits else ""
+    hits = f", {usage.hits} from the cache" if usage.hits else ""
     calls = "1 call" if usage.calls == 1 else f"{usage.calls} calls"
-    return f", {calls}{kept}, {tokens:,} tokens" if tokens or kept else ""
+    return f", {calls}{hits}, {tokens:,} tokens" if tokens or hits else ""
 
 
-def _moved(ranked: Ranked) -> Text:
+def _rank_change(ranked: Ranked) -> Text:
     by = ranked.was - ranked.rank
     if by == 0:
         return Text("=", "dim")
     return Text(f"▲ {by}", "green") if by > 0 else Text(f"▼ {-by}", "red")
 
 
-def _cell(ranked: Ranked) -> Text:
+def _passage_cell(ranked: Ranked) -> Text:
     passage = ranked.passage
-    head = _end(passage.place or passage.id, _WIDTH)
+    head = _tail(passage.place or passage.id, _WIDTH)
     room = _WIDTH - len(head) - 1
-    if passage.title and room > _SHORTEST:
+    if passage.title and room > _MIN_TITLE:
         head += f" {shorten(passage.title, room)}"
     cell = Text(head, "bold")
-    said = ranked.evidence or passage.text
-    cell.append(f"\n{_quoted(said, bool(ranked.evidence))}", "not bold")
+    shown = ranked.evidence or passage.text
+    cell.append(f"\n{_quoted(shown, bool(ranked.evidence))}", "not bold")
     if ranked.rationale and ranked.rationale.lacks:
         cell.append(f"\nlacks: {shorten(', '.join(ranked.rationale.lacks), 50)}", "not bold dim")
     return cell
 
 
-def _quoted(said: str, evidence: bool) -> str:
-    line = shorten(said, 150)
+def _quoted(text: str, evidence: bool) -> str:
+    line = shorten(text, 150)
     return f"“{line}”" if evidence else line
 
 
-def _end(text: str, most: int) -> str:
-    """The end of a place tells more than its beginning: the file and its lines."""
+def _tail(text: str, max_chars: int) -> str:
+    """The end of a place: the file and its lines, which matter more than the first folders."""
     line = printable(text)
-    return line if len(line) <= most else "…" + line[1 - most :]
+    return line if len(line) <= max_chars else "…" + line[1 - max_chars :]
 
 
 @contextmanager
 def progress_bar(title: str) -> Iterator[Callable[[int, int], None]]:
-    """Show on stderr that work goes on, once it has taken a second; gives the bar's setter."""
-    from rich import progress  # every command knows this file, and few wait
+    """A progress bar on stderr, shown once the work has taken a second; yields its setter."""
+    from rich import progress  # every command imports this file, and few show progress
 
     bar = progress.Progress(
         progress.TextColumn("{task.description}"),
@@ -177,13 +177,13 @@ def progress_bar(title: str) -> Iterator[Callable[[int, int], None]]:
         else:
             print(f"{title} ...", file=sys.stderr, flush=True)
 
-    patience = threading.Timer(_PATIENCE, start)
-    patience.daemon = True
-    patience.start()
+    delayed = threading.Timer(_PROGRESS_DELAY, start)
+    delayed.daemon = True
+    delayed.start()
     try:
         yield lambda done, total: bar.update(task, completed=done, total=total)
     finally:
-        patience.cancel()
-        patience.join()
+        delayed.cancel()
+        delayed.join()
         if bar.live.is_started:
             bar.stop()

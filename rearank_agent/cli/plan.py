@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 _QUERY = "a question of about ten words, as people ask them"
 _PASSAGE = "word " * 60
-_BYTES_A_TOKEN = 4.0  # of usual English text
+_BYTES_PER_TOKEN = 4.0  # of usual English text
 
 app = typer.Typer(add_completion=False, rich_markup_mode="rich")
 
@@ -39,12 +39,12 @@ def plan(
             show_default=False,
         ),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Give JSON.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Show what each schedule would cost, before anything runs.
 
-    A call judges one window. The calls of one turn run at the same time, so
-    the time a model needs is about turns x seconds a call.
+    A call ranks one window. The calls of one turn run at the same time, so
+    a model needs about turns x seconds per call.
     """
     from rearank_agent.cli.read_passages import read_passages
     from rearank_agent.policies.registry import policy as policy_of
@@ -52,16 +52,15 @@ def plan(
     from rearank_agent.types import Passage
 
     sample = read_passages(file) if file else [Passage(str(i), _PASSAGE) for i in range(n)]
-    judge = policy_of(policy) if policy else None
-    made = [make() for make in SCHEDULES.values()]
-    rows = [_row(schedule, sample, judge) for schedule in made]
+    planned = policy_of(policy) if policy else None
+    rows = [_row(make(), sample, planned) for make in SCHEDULES.values()]
     if as_json:
         print(json.dumps(rows))
         return
     console, count = Console(highlight=False), len(sample)
     console.print(f"{count} passages, if the first stage is right (topdown takes more if not)")
-    if judge and judge.window:
-        console.print("prompts by guess, replies at their longest; kept replies cost nothing")
+    if planned and planned.window:
+        console.print("prompts estimated, replies at their longest; cached replies cost nothing")
     console.print()
     console.print(_table(rows))
 
@@ -75,34 +74,33 @@ def _table(rows: list[dict[str, Any]]) -> Table:
     return table
 
 
-def _row(schedule: Schedule, sample: list[Passage], judge: Policy | None) -> dict[str, Any]:
+def _row(schedule: Schedule, sample: list[Passage], policy: Policy | None) -> dict[str, Any]:
     from rearank_agent.schedules import dry_run
 
     turns = dry_run(schedule, len(sample))
     windows = [window for turn in turns for window in turn]
     row: dict[str, Any] = {"schedule": schedule.name, "calls": len(windows), "turns": len(turns)}
-    if judge is None or judge.window is None:
+    if policy is None or policy.window is None:
         needs = "scores that compare across windows" if schedule.comparable else "any policy"
         return row | {"needs": needs}
     from rearank_agent.llm.policy import LLM
 
-    assert isinstance(judge, LLM)  # noqa: S101 - the only named policies with a window
-    prompt = sum(_tokens(judge, [sample[p] for p in window]) for window in windows)
+    assert isinstance(policy, LLM)  # noqa: S101 - the only named policies with a window
+    prompt = sum(_prompt_tokens(policy, [sample[p] for p in window]) for window in windows)
     needs = "--format scores" if schedule.comparable else "any"
-    return row | {
-        "prompt_tokens": prompt, "reply_tokens": len(windows) * judge.config.budget, "format": needs
-    }  # fmt: skip
+    reply = len(windows) * policy.config.budget
+    return row | {"prompt_tokens": prompt, "reply_tokens": reply, "format": needs}
 
 
-def _tokens(judge: LLM, window: list[Passage]) -> int:
+def _prompt_tokens(policy: LLM, window: list[Passage]) -> int:
     from rearank_agent.listwise import build_prompt
 
-    asked = build_prompt(
+    prompt = build_prompt(
         _QUERY,
         window,
-        think=judge.config.think,
-        template=judge.config.template,
-        cut=judge.config.cut,
+        think=policy.config.think,
+        template=policy.config.template,
+        cut=policy.config.cut,
     )
-    size = sum(len(message["content"].encode()) for message in asked.messages)
-    return int(size / _BYTES_A_TOKEN) + 5 * len(asked.messages)
+    size = sum(len(message["content"].encode()) for message in prompt.messages)
+    return int(size / _BYTES_PER_TOKEN) + 5 * len(prompt.messages)

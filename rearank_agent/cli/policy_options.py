@@ -1,4 +1,4 @@
-"""The options that say who judges and how: the same for every command that ranks."""
+"""The options of a policy, a schedule and a deadline: the same for every command that ranks."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ MODELS = "For models (vllm:NAME, openai:NAME, ...)"
 
 
 class Effort(StrEnum):
-    """How hard a model thinks that has such a setting."""
+    """The reasoning effort of a model that has such a setting."""
 
     minimal = "minimal"
     low = "low"
@@ -31,7 +31,7 @@ class Effort(StrEnum):
 
 
 class Form(StrEnum):
-    """What a model is asked for."""
+    """What a model is asked to reply with."""
 
     order = "order"
     scores = "scores"
@@ -44,12 +44,12 @@ def _model(*names: str, help: str, **more: Any) -> Any:  # noqa: A002
 
 @dataclass(frozen=True)
 class PolicyOptions:
-    """How a policy is asked, and until when."""
+    """How a policy is set up, how it is scheduled, and its deadline."""
 
     schedule: Annotated[
         str,
         typer.Option(
-            help="Who is shown together: auto, whole, sliding:20:10, tournament:20, ... "
+            help="How windows are formed: auto, whole, sliding:20:10, tournament:20, ... "
             "(see: rearank-agent plan)",
             autocompletion=schedules,
         ),
@@ -57,18 +57,19 @@ class PolicyOptions:
     deadline: Annotated[
         float | None,
         typer.Option(
-            help="Seconds until the best order so far is given.  "
+            help="Seconds until the best order so far is returned.  "
             "[REARANK_DEADLINE, else none; mcp: 50]",
             show_default=False,
         ),
     ] = None
     no_think: Annotated[
-        bool, _model("--no-think", help="Ask for the answer alone, without reasons: faster.")
+        bool, _model("--no-think", help="Ask for the answer alone, without reasoning: faster.")
     ] = False
     effort: Annotated[
         Effort | None,
         _model(
-            metavar="LEVEL", help="How hard to think where a model can: minimal, low, medium, high."
+            metavar="LEVEL",
+            help="Reasoning effort, where a model has it: minimal, low, medium, high.",
         ),
     ] = None
     form: Annotated[
@@ -82,106 +83,106 @@ class PolicyOptions:
     template: Annotated[
         Path | None,
         _model(
-            help="Other words than our own, for a model trained with them; or its rearank.json."
+            help="Prompt template of a model trained with another than ours; or its rearank.json."
         ),
     ] = None
     votes: Annotated[
-        int | None, _model(min=2, help="Ask so many times in other orders, and merge.")
+        int | None, _model(min=2, help="Ask this many times, with passages shuffled, and merge.")
     ] = None
     cache: Annotated[
         bool,
-        _model("--cache/--no-cache", help="Keep replies, and use kept ones.  \\[default: keep]"),
+        _model("--cache/--no-cache", help="Cache replies, and use them.  \\[default: cache]"),
     ] = True
     replay: Annotated[
-        bool, _model("--replay", help="Use kept replies alone; fail where there is none.")
+        bool, _model("--replay", help="Use cached replies only; fail where there is none.")
     ] = False
 
-    def judge(self, name: str) -> Policy:
-        """The policy of a name, asked and kept as these options want it; raises as `asked`."""
+    def make_policy(self, name: str) -> Policy:
+        """The policy of that name, with cache and votes; raises as `make_uncached_policy`."""
         from rearank_agent.policies.cached import Cached
         from rearank_agent.policies.votes import Votes
         from rearank_agent.store import reply_store
 
-        judge = self.asked(name)
-        if self.replay or (self.cache and judge.window):
-            judge = Cached(judge, reply_store(), replay=self.replay)
-        return Votes(judge, self.votes) if self.votes else judge
+        policy = self.make_uncached_policy(name)
+        if self.replay or (self.cache and policy.window):
+            policy = Cached(policy, reply_store(), replay=self.replay)
+        return Votes(policy, self.votes) if self.votes else policy
 
-    def asked(self, name: str) -> Policy:
-        """The policy of a name, asked as these options say, else as it was trained.
+    def make_uncached_policy(self, name: str) -> Policy:
+        """The policy of that name, prompted as these options say, else as it was trained.
 
         Raises:
-            InputError: options that do not go together, or not with how a model was trained.
+            InputError: options that contradict each other or how the model was trained.
             SetupError: something is missing, or the file of a checkpoint is damaged.
         """
         from rearank_agent.policies.registry import policy
 
-        asking = self._asking()
-        judge = policy(name, **asking)
-        return _as_trained(cast("LLM", judge), asking) if name.startswith("vllm:") else judge
+        overrides = self._overrides()
+        made = policy(name, **overrides)
+        return _as_trained(cast("LLM", made), overrides) if name.startswith("vllm:") else made
 
-    def _asking(self) -> dict[str, Any]:
-        asking = _words(self.template) if self.template else {}
+    def _overrides(self) -> dict[str, Any]:
+        overrides = _read_template(self.template) if self.template else {}
         if self.no_think:
-            asking["think"] = False
+            overrides["think"] = False
         if self.effort:
-            asking["effort"] = self.effort.value
+            overrides["effort"] = self.effort.value
         if self.form:
             form = self.form.value
-            if asking.setdefault("form", form) != form:
+            if overrides.setdefault("form", form) != form:
                 raise InputError(
-                    f"{self.template} is of a model that gives {asking['form']}, not {form}; "
+                    f"{self.template} is of a model that gives {overrides['form']}, not {form}; "
                     "leave out --format"
                 )
-        return asking
+        return overrides
 
 
-def _words(path: Path) -> dict[str, Any]:
-    """How a file says to ask: the words of a template, or all that a checkpoint says."""
+def _read_template(path: Path) -> dict[str, Any]:
+    """The template in a file, or every prompt setting of a checkpoint."""
     from rearank_agent.listwise.template import Template
     from rearank_agent.llm.checkpoint import CONFIG_FILE, PromptConfig
 
     path = path / CONFIG_FILE if path.is_dir() else path
     if path.suffix == ".json":
-        return PromptConfig.read(path).asking()
+        return PromptConfig.read(path).options()
     return {"template": Template.load(path)}
 
 
-def _as_trained(judge: LLM, asking: dict[str, Any]) -> LLM:
-    """A model asked as its checkpoint says, where that can be read here; options win."""
+def _as_trained(model: LLM, overrides: dict[str, Any]) -> LLM:
+    """A model prompted as its checkpoint says, where that can be read here; options win."""
     from rearank_agent.llm.checkpoint import CONFIG_FILE, PromptConfig, describe
     from rearank_agent.llm.policy import LLM
 
-    root = _root(judge)
+    root = _model_root(model)
     if (trained := PromptConfig.load(root)) is None:
-        return judge
+        return model
     wrong = trained.mismatch(
-        asking.get("template", trained.template), asking.get("form", trained.form)
+        overrides.get("template", trained.template), overrides.get("form", trained.form)
     )
     if wrong:
         raise InputError(
             f"{wrong}; leave out --template and --format, or serve a copy without {CONFIG_FILE} "
             "to try it"
         )
-    now = judge.config.asking()
-    own = {k: v for k, v in trained.asking().items() if k not in asking and v != now[k]}
+    current = model.config.options()
+    own = {k: v for k, v in trained.options().items() if k not in overrides and v != current[k]}
     if not own:
-        return judge
-    print(f"note: {judge.name} is asked as it was trained: {describe(own)}", file=sys.stderr)
-    return LLM(judge.name, **asking, **own)
+        return model
+    print(f"note: {model.name} is asked as it was trained: {describe(own)}", file=sys.stderr)
+    return LLM(model.name, **overrides, **own)
 
 
-def _root(judge: LLM) -> str:
-    """Where the model's server loaded it from; "" while nobody can say."""
+def _model_root(model: LLM) -> str:
+    """The path the model's server loaded it from; "" where that is unknown."""
     from rearank_agent.reranker import run_sync
 
     async def root() -> str:
         try:
-            served = await judge.chat.serving()
+            served = await model.chat.check_served()
         except PolicyError:
-            return ""  # who asks for the ranking will hear it
+            return ""  # the ranking itself will report it
         finally:
-            await judge.chat.close()
+            await model.chat.close()
         return served.root if served else ""
 
     return run_sync(root())
@@ -189,12 +190,12 @@ def _root(judge: LLM) -> str:
 
 @dataclass(frozen=True)
 class RerankerOptions(PolicyOptions):
-    """Who judges, how it is asked, and until when."""
+    """The policy, how it is set up and scheduled, and its deadline."""
 
     policy: Annotated[
         str | None,
         typer.Option(
-            help="Who judges: embedded, embedded:FOLDER, lexical, first-stage, "
+            help="Policy: embedded, embedded:FOLDER, lexical, first-stage, "
             "or a model as vllm:NAME, openai:NAME, anthropic:NAME, ...  "
             "[REARANK_POLICY, else embedded]",
             autocompletion=policies,
@@ -203,16 +204,16 @@ class RerankerOptions(PolicyOptions):
     ] = None
 
     def reranker(self) -> Reranker:
-        """A reranker as these options and the environment want it.
+        """The reranker these options and the environment describe.
 
         Raises:
-            InputError: options that do not go together.
+            InputError: options that contradict each other.
             SetupError: something is missing: a package, a key, a server's address.
         """
         from rearank_agent.reranker import Reranker
         from rearank_agent.settings import settings
 
-        told = settings()
-        limit = told.deadline if self.deadline is None else self.deadline
-        judge = self.judge(self.policy or told.policy)
-        return Reranker(judge, schedule=self.schedule, deadline=limit)
+        defaults = settings()
+        deadline = defaults.deadline if self.deadline is None else self.deadline
+        policy = self.make_policy(self.policy or defaults.policy)
+        return Reranker(policy, schedule=self.schedule, deadline=deadline)

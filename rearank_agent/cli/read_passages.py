@@ -16,7 +16,7 @@ _FIELDS = ("text", "title", "score", "place", "meta")
 def read_passages(file: str) -> list[Passage]:
     """The passages of a file, or of stdin for "-".
 
-    The first line that is not blank decides: if it starts with a brace, every line is JSON.
+    If the first line that is not blank starts with a brace, every line is JSON.
 
     Raises:
         InputError: the file cannot be read, is not UTF-8, or a line is not a passage.

@@ -1,4 +1,4 @@
-"""`rerank`: passages from a file or a pipe, in order of relevance."""
+"""`rerank`: passages from a file or a pipe, best first."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ def rerank(
     *,
     instruction: Instruction = "",
     blend: Annotated[
-        float, typer.Option(min=0, help="How much the given order counts: 0 not at all, 0.3 some.")
+        float, typer.Option(min=0, help="Weight of the given order: 0 none, 0.3 some.")
     ] = 0.0,
     top: Top = None,
     as_json: Json = False,
     html: Html = None,
-    judging: RerankerOptions,
+    options: RerankerOptions,
 ) -> None:
-    """Put passages from a file or a pipe in order.
+    """Rerank passages from a file or a pipe.
 
     A terminal shows a table; a pipe gets JSON Lines, best first.
 
@@ -42,7 +42,7 @@ def rerank(
 
     candidates = read_passages(file)
     with progress_bar(f"ranking {len(candidates)} passages") as show:
-        ranking = judging.reranker().rerank_sync(
+        ranking = options.reranker().rerank_sync(
             query, candidates, instruction=instruction, blend=blend, progress=show
         )
     print_ranking(ranking, top, as_json, html)

@@ -28,17 +28,17 @@ def search(
     depth: Annotated[int, typer.Option(min=1, help="Passages BM25 hands to the policy.")] = 50,
     blend: Annotated[
         float | None,
-        typer.Option(min=0, help="How much BM25's order counts.  \\[as the policy recommends]"),
+        typer.Option(min=0, help="Weight of BM25's order.  \\[as the policy recommends]"),
     ] = None,
     top: Top = None,
     as_json: Json = False,
     html: Html = None,
-    judging: RerankerOptions,
+    options: RerankerOptions,
 ) -> None:
-    """Search the files under folders, and put what is found in order.
+    r"""Search the files under folders, and rerank what is found.
 
     Text, Markdown, code, HTML and JSON Lines; PDF and Office files with
-    the extra: pip install 'rearank-agent[docs]'. Honours .gitignore.
+    the extra: pip install 'rearank-agent\[docs]'. Honours .gitignore.
 
         rearank-agent search 'where is the timeout set' src docs
     """
@@ -47,7 +47,7 @@ def search(
 
     if not query.strip():
         raise InputError("the query is empty")
-    reranker = judging.reranker()
+    reranker = options.reranker()
     library = Library(paths or [Path()])
     with progress_bar("reading files") as show:
         found = library.search(query, depth, progress=show)

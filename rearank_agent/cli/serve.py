@@ -1,4 +1,4 @@
-"""`serve`: a model behind vLLM, ready to judge."""
+"""`serve`: a model served with vLLM, ready to rerank."""
 
 from __future__ import annotations
 
@@ -18,19 +18,22 @@ def serve(
         str, typer.Argument(help="A folder, or the name of a repository.", show_default=False)
     ],
     name: Annotated[
-        str, typer.Option(help="What it is called.  \\[the last part of MODEL]", show_default=False)
+        str,
+        typer.Option(
+            help="Its name on the server.  \\[the last part of MODEL]", show_default=False
+        ),
     ] = "",
-    host: Annotated[str, typer.Option(help="Where it listens.")] = "127.0.0.1",
+    host: Annotated[str, typer.Option(help="The address it listens on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=1, max=65535)] = 8000,
     vllm: Annotated[
         str, typer.Option(help="The vllm program of another environment.", show_default=False)
     ] = "",
-    only_print: Annotated[bool, typer.Option("--print", help="Show the command, and end.")] = False,
+    only_print: Annotated[bool, typer.Option("--print", help="Print the command alone.")] = False,
 ) -> None:
-    """Serve a model with vLLM, with the settings this policy wants.
+    """Serve a model with vLLM, with the settings this policy needs.
 
-    Waits until the server answers, and prints the line that uses it. What
-    follows -- goes to vLLM as it is, and wins over our settings but --name,
+    Waits until the server answers, and prints the command that uses it. What
+    follows -- is passed to vLLM, and overrides our settings except --name,
     --host and --port:
 
         rearank-agent serve Qwen/Qwen2.5-7B-Instruct --name qwen
@@ -40,7 +43,7 @@ def serve(
     from rearank_agent.llm.serve import Server, shell_line, vllm_command
 
     if Path(model).is_dir():
-        model = str(Path(model).absolute())  # as it can be found from every other folder
+        model = str(Path(model).absolute())  # valid from any other folder
     name = name or Path(model).name
     program = (vllm or "vllm") if only_print else vllm_command(vllm)
     server = Server(model, name, host, port, program, tuple(context.args))
@@ -53,21 +56,21 @@ def serve(
         print(f"export VLLM_BASE_URL={server.url}")
         print(f"rearank-agent rerank QUERY FILE --policy vllm:{name}", flush=True)
 
-    if note := _words(name, model):
+    if note := _template_note(name, model):
         print(f"note: {note}", file=sys.stderr)
     if code := server.run(ready):
         print(f"rearank-agent: vLLM ended with exit code {code}", file=sys.stderr)
         raise typer.Exit(1)
 
 
-def _words(name: str, model: str) -> str:
-    """What is known of the words a model was trained with."""
+def _template_note(name: str, model: str) -> str:
+    """What is known of the prompt template a model was trained with."""
     from rearank_agent.listwise.template import Template
     from rearank_agent.llm.checkpoint import CONFIG_FILE, PromptConfig, describe, template_hint
 
     if trained := PromptConfig.load(model):
         return (
-            f"{name} was trained with {describe(trained.asking())}, and is asked so; on another "
+            f"{name} was trained with {describe(trained.options())}, and is asked so; on another "
             f"machine with --template {CONFIG_FILE}, a copy of {Path(model) / CONFIG_FILE}"
         )
     return template_hint(name, model, Template.default())

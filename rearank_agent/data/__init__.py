@@ -1,1 +1,1 @@
-"""Collections, first-stage runs and judgements: read, and written."""
+"""Reading and writing of collections, first-stage runs and judgements."""

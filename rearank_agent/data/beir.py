@@ -33,10 +33,10 @@ LISTS = ("candidates.jsonl", "bm25_top100.jsonl")
 
 
 class Corpus(Mapping[str, Passage]):
-    """The passages of a file of JSON Lines; texts stay in the file until they are asked for.
+    """The passages of a file of JSON Lines; texts are read from the file on access.
 
     Raises:
-        InputError: a line is not a passage, or an id stands twice.
+        InputError: a line is not a passage, or an id occurs twice.
     """
 
     def __init__(self, path: Path) -> None:
@@ -56,7 +56,7 @@ class Corpus(Mapping[str, Passage]):
                 row = _row(line, where := f"{path}, line {number}")
                 name = _id(row, "_id", where)
                 if name in self._spans:
-                    raise InputError(f"{where}: the id {name!r} stands twice")
+                    raise InputError(f"{where}: the id {name!r} occurs twice")
                 _passage(row, name, where)
                 self._spans[name] = slice(start, start + len(line))
             start += len(line)
@@ -76,8 +76,8 @@ class Corpus(Mapping[str, Passage]):
 
 def folder_of(path: Path) -> Path | None:
     """The collection's folder: the path itself, or that of a file with judgements in it."""
-    around = [path, path.parent, path.parent.parent]
-    return next((folder for folder in around if (folder / CORPUS).is_file()), None)
+    nearest = [path, path.parent, path.parent.parent]
+    return next((folder for folder in nearest if (folder / CORPUS).is_file()), None)
 
 
 def read_folder(path: Path) -> Collection:
@@ -91,25 +91,25 @@ def read_folder(path: Path) -> Collection:
     """
     if (folder := folder_of(path)) is None:
         raise InputError(f"{path} is no collection: there is no {CORPUS}")
-    judged = path if path.is_file() else _judgements(folder)
-    passages, texts, lists = folder / CORPUS, folder / "queries.jsonl", _lists(folder)
-    told = folder / "instruction.txt"
-    beside = [*([lists] if lists else []), *([told] if told.is_file() else [])]
+    qrels = path if path.is_file() else _qrels_file(folder)
+    corpus, queries, lists = folder / CORPUS, folder / "queries.jsonl", _lists(folder)
+    instruction = folder / "instruction.txt"
+    optional = [file for file in (lists, instruction) if file and file.is_file()]
     collection = folder.resolve().name
     return make_collection(
-        name=collection if path == folder else f"{collection}/{judged.stem}",
+        name=collection if path == folder else f"{collection}/{qrels.stem}",
         source=str(path),
-        queries=_queries(texts),
-        qrels=read_qrels(judged),
-        corpus=Corpus(passages),
-        hash=digest_of([passages, texts, judged, *beside]),
+        queries=_queries(queries),
+        qrels=read_qrels(qrels),
+        corpus=Corpus(corpus),
+        hash=digest_of([corpus, queries, qrels, *optional]),
         lists=_candidates(lists) if lists else None,
         listed=lists.name if lists else "",
-        instruction=" ".join(read_text(told).split()) if told.is_file() else "",
+        instruction=" ".join(read_text(instruction).split()) if instruction.is_file() else "",
     )
 
 
-def _judgements(folder: Path) -> Path:
+def _qrels_file(folder: Path) -> Path:
     for name in ("qrels_full.tsv", "qrels.tsv", "qrels/test.tsv"):
         if (folder / name).is_file():
             return folder / name
@@ -118,7 +118,7 @@ def _judgements(folder: Path) -> Path:
         return several[0]
     if several:
         names = ", ".join(str(path) for path in several)
-        raise InputError(f"{folder} has several judgements; name one of: {names}")
+        raise InputError(f"{folder} has several files of judgements; name one of: {names}")
     raise InputError(f"{folder} has no judgements: qrels.tsv, or a folder qrels")
 
 
@@ -131,7 +131,7 @@ def _queries(path: Path) -> dict[str, str]:
     for where, row in _rows(path):
         name = _id(row, "_id", where)
         if name in queries:
-            raise InputError(f"{where}: the id {name!r} stands twice")
+            raise InputError(f"{where}: the id {name!r} occurs twice")
         queries[name] = _text(row, "text", where)
     return queries
 
@@ -143,15 +143,15 @@ def _candidates(path: Path) -> dict[str, tuple[str, ...]]:
         if not isinstance(ids, list) or not all(isinstance(i, str) for i in ids):
             raise InputError(f'{where}: "corpus-ids" must be a list of strings')
         if query in lists or len(set(ids)) < len(ids):
-            raise InputError(f"{where}: the query {query!r} or one of its passages stands twice")
+            raise InputError(f"{where}: the query {query!r} or one of its passages occurs twice")
         lists[query] = tuple(ids)
     if not lists:
-        raise InputError(f"{path} holds no lists; without the file BM25 makes them")
+        raise InputError(f"{path} holds no candidates; without the file they come from BM25")
     return lists
 
 
 def _rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Where an object of a file of JSON Lines stands, and the object."""
+    """The place (file and line) of each object in a file of JSON Lines, and the object."""
     for number, line in enumerate(read_text(path).split("\n"), 1):
         if line.strip():
             where = f"{path}, line {number}"
@@ -176,7 +176,7 @@ def _passage(row: dict[str, Any], name: str, where: str) -> Passage:
 
 
 def _id(row: dict[str, Any], name: str, where: str) -> str:
-    """An id that can stand in a run, which is lines of columns."""
+    """An id that fits in a column of a run file."""
     found = _text(row, name, where)
     if not found or any(letter in found for letter in "\t\r\n"):
         raise InputError(f"{where}: {name} must be one line without tabs, not {found!r:.40}")

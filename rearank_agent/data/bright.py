@@ -28,7 +28,7 @@ SETS = (
 """In the paper's order."""
 
 NONE = "N/A"
-"""Stands in `excluded_ids` where nothing is excluded."""
+"""The value of `excluded_ids` where nothing is excluded."""
 
 
 def is_bright(path: Path) -> bool:
@@ -57,13 +57,13 @@ def bright(path: Path) -> list[Collection]:
 
 
 class Documents(Mapping[str, Passage]):
-    """The documents of a set; texts are read when the first is asked for, and then stay.
+    """The documents of a set; texts are loaded on first access and stay in memory.
 
     Attributes:
-        repeated: how many documents were left out, since their id stands above.
+        repeated: how many documents were left out because of a repeated id.
 
     Raises:
-        InputError: a file is not Parquet, or has not the columns.
+        InputError: a file is not Parquet, or lacks a column.
     """
 
     def __init__(self, files: Sequence[Path]) -> None:
@@ -109,7 +109,7 @@ def _set(folder: Path, name: str) -> Collection:
     for number, row in enumerate(rows, 1):
         where = f"{examples[0]}, row {number}"
         if (query := _string(row["id"], f"{where}, id")) in queries:
-            raise InputError(f"{where}: the id {query!r} stands twice")
+            raise InputError(f"{where}: the id {query!r} occurs twice")
         queries[query] = _string(row["query"], f"{where}, query")
         gold, out = (_strings(row[key], f"{where}, {key}") for key in ("gold_ids", "excluded_ids"))
         if both := sorted({*gold} & {*out}):
@@ -127,14 +127,14 @@ def _set(folder: Path, name: str) -> Collection:
         hash=digest_of([*documents, *examples]),
         excluded={query: ids for query, ids in excluded.items() if ids} or None,
     )
-    repeated = count_notes({"documents whose id stands above, left out": corpus.repeated})
+    repeated = count_notes({"documents with a repeated id, left out": corpus.repeated})
     return replace(collection, notes=(*collection.notes, *repeated))
 
 
 def _files(folder: Path, name: str) -> list[Path]:
-    """The file of a set, or all its parts in order; none if there is nothing of it."""
-    if (whole := folder / f"{name}.parquet").is_file():
-        return [whole]
+    """The file of a set, or all its parts in order; none if the set is not there."""
+    if (single := folder / f"{name}.parquet").is_file():
+        return [single]
     number = "[0-9]" * 5
     found = sorted(folder.glob(f"{name}-{number}-of-{number}.parquet"))
     if not found:
@@ -148,7 +148,7 @@ def _files(folder: Path, name: str) -> list[Path]:
 
 
 def _columns(files: Sequence[Path], *names: str) -> Any:
-    """A table of these columns of all files, one below the other."""
+    """A table of these columns of all files, concatenated."""
     try:
         import pyarrow
         from pyarrow.parquet import ParquetFile

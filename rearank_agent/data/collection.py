@@ -1,4 +1,4 @@
-"""A collection: queries, passages and judgements, wherever they came from."""
+"""A collection: queries, passages and judgements, of any source."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ __all__ = ["Collection", "count_notes", "make_collection"]
 
 @dataclass(frozen=True)
 class Collection:
-    """What a ranking is measured on.
+    """A test collection, to evaluate rankings on.
 
     Attributes:
-        name: a short one, for tables.
-        source: where it was read from.
+        name: short, for tables.
+        source: the path or id it was read from.
         queries: the text of every judged query.
         qrels: the grades of every query.
         corpus: the passages by id.
-        hash: of all it was read from.
+        hash: of everything it was read from.
         lists: the first stage's passages of every query, best first; None if it has none.
-        listed: what the lists were read from.
-        excluded: passages that must not be found for a query.
+        listed: the name of the source of the lists.
+        excluded: passages that are left out of a query's ranking.
         instruction: one sentence on what relevant means here; may be empty.
         notes: what was left out, with counts, for a person.
-        part: whether only some of its queries were chosen.
+        part: whether it is a subset of its queries.
     """
 
     name: str
@@ -50,7 +50,7 @@ class Collection:
 def make_collection(
     queries: Mapping[str, str], qrels: Qrels, corpus: Any, **rest: Any
 ) -> Collection:
-    """A collection of the queries that have text and judgements; what has not is noted.
+    """A collection of the queries that have text and judgements; notes count the others.
 
     Raises:
         InputError: no query is left.
@@ -67,5 +67,5 @@ def make_collection(
 
 
 def count_notes(counts: Mapping[str, int]) -> tuple[str, ...]:
-    """What there is any of, and how much, as notes."""
+    """A note for each count above 0."""
     return tuple(f"{what}: {count:,}" for what, count in counts.items() if count)

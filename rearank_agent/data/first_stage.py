@@ -1,6 +1,6 @@
-"""The lists that are reranked: given ones, or BM25 over the whole corpus.
+"""The first stage: given candidates, or BM25 over the whole corpus.
 
-BM25 by bm25s in Lucene's form with k1 0.9 and b 0.4, as the TREC runs of the paper have it.
+BM25 by bm25s in Lucene's variant with k1 0.9 and b 0.4, as for the TREC runs of the paper.
 """
 
 from __future__ import annotations
@@ -38,9 +38,9 @@ class FirstStage:
     """The candidates of every query.
 
     Attributes:
-        name: where they are from.
+        name: their source.
         lists: passages of every query, best first, all in the corpus.
-        depth: the most of a query.
+        depth: the maximum number of candidates for a query.
         notes: what was left out, with counts.
     """
 
@@ -51,7 +51,7 @@ class FirstStage:
 
     @cached_property
     def hash(self) -> str:
-        """Of all lists."""
+        """The SHA-256 of all lists."""
         return sha256(
             json.dumps({q: list(ids) for q, ids in self.lists.items()}).encode()
         ).hexdigest()
@@ -60,14 +60,14 @@ class FirstStage:
 def first_stage(
     collection: Collection, depth: int, *, run: Path | None = None, language: str | None = None
 ) -> FirstStage:
-    """The candidates: of a TREC run, else the collection's own, else BM25's.
+    """The candidates: those of a TREC run, else the collection's own, else BM25's.
 
     Args:
-        collection: whose queries and corpus.
-        depth: the most candidates of a query.
+        collection: the queries and the corpus.
+        depth: the maximum number of candidates for a query.
         run: a TREC run.
-        language: makes BM25's lists, even if others are there: one of PyStemmer's languages, or
-            "none" for words as they stand (and pairs of letters in scripts without spaces).
+        language: use BM25 even if the collection has candidates: one of PyStemmer's languages, or
+            "none" for words without stemming (and pairs of letters in scripts without spaces).
 
     Raises:
         InputError: the run has no passage of the corpus, or there is no such language.
@@ -80,33 +80,33 @@ def first_stage(
     else:
         name, lists = (
             f"BM25, {language or 'english'}",
-            _kept(collection, depth, language or "english"),
+            _cached_bm25(collection, depth, language or "english"),
         )
-    asked = {q: lists[q] for q in collection.queries if q in lists}
-    barred = collection.excluded or {}
-    allowed = {q: [p for p in ids if p not in barred.get(q, ())] for q, ids in asked.items()}
+    given = {q: lists[q] for q in collection.queries if q in lists}
+    excluded = collection.excluded or {}
+    allowed = {q: [p for p in ids if p not in excluded.get(q, ())] for q, ids in given.items()}
     known = {q: [p for p in ids if p in collection.corpus] for q, ids in allowed.items()}
-    if not asked:
+    if not given:
         raise InputError(f"{name}: none of its queries is one of {collection.name}")
     if not any(known.values()):
         raise InputError(f"{name}: no query has a candidate in the corpus of {collection.name}")
     counts = {
-        "candidates that the collection excludes, left out": _size(asked) - _size(allowed),
+        "candidates that the collection excludes, left out": _size(given) - _size(allowed),
         "candidates that are not in the corpus, left out": _size(allowed) - _size(known),
         "queries without candidates, counted as 0": sum(
             not known.get(q) for q in collection.queries
         ),
     }
-    cut = {q: tuple(ids[:depth]) for q, ids in known.items()}
-    return FirstStage(name, cut, depth, count_notes(counts))
+    candidates = {q: tuple(ids[:depth]) for q, ids in known.items()}
+    return FirstStage(name, candidates, depth, count_notes(counts))
 
 
 def _size(lists: Run) -> int:
     return sum(map(len, lists.values()))
 
 
-def _kept(collection: Collection, depth: int, language: str) -> Run:
-    """BM25's lists, from the cache where they are."""
+def _cached_bm25(collection: Collection, depth: int, language: str) -> Run:
+    """BM25's lists, from the cache if they are there."""
     parts = [collection.hash, list(collection.queries), depth, language, bm25s.__version__]
     key = sha256(json.dumps(parts).encode()).hexdigest()[:24]
     path = cache_folder() / "first-stage" / f"{key}.json"
@@ -114,7 +114,7 @@ def _kept(collection: Collection, depth: int, language: str) -> Run:
         lists: Run = json.loads(path.read_bytes())
     except (OSError, ValueError):
         lists = bm25(collection, depth, language)
-        with suppress(SetupError):  # it can be made again
+        with suppress(SetupError):  # without a cache BM25 runs again
             write_text(path, json.dumps(lists))
     return lists
 
@@ -123,46 +123,46 @@ def bm25(collection: Collection, depth: int, language: str = "english") -> dict[
     """The passages of every query with a BM25 score above 0; equal scores in corpus order.
 
     Args:
-        collection: whose queries, corpus and excluded passages.
-        depth: the most passages of a query.
-        language: as `first_stage` takes it.
+        collection: the queries, the corpus and the excluded passages.
+        depth: the maximum number of passages for a query.
+        language: as for `first_stage`.
 
     Raises:
         InputError: there is no such language.
     """
-    cut = _cutter(language)
+    tokenize = _tokenizer(language)
     ids, texts = [], []
-    for name, passage in collection.corpus.items():  # once: a large corpus is slow to walk
+    for name, passage in collection.corpus.items():  # once: a large corpus is slow to read
         ids.append(name)
         texts.append(passage.content)
-    tokens = cut(texts)
-    if not any(tokens):  # of which bm25s can make no index
+    tokens = tokenize(texts)
+    if not any(tokens):  # bm25s cannot index a corpus without tokens
         return {query: [] for query in collection.queries}
     index = bm25_index(tokens)
-    asked = cut(list(collection.queries.values()))
+    queries = tokenize(list(collection.queries.values()))
     excluded = collection.excluded or {}
     lists = {}
-    for query, words_ in zip(collection.queries, asked, strict=True):
+    for query, terms in zip(collection.queries, queries, strict=True):
         out = frozenset(excluded.get(query, ()))
-        found = [ids[position] for position, _ in bm25_search(index, words_, depth + len(out))]
+        found = [ids[position] for position, _ in bm25_search(index, terms, depth + len(out))]
         lists[query] = [passage for passage in found if passage not in out][:depth]
     return lists
 
 
-def _cutter(language: str) -> Callable[[list[str]], list[list[str]]]:
-    """What cuts texts into the tokens that BM25 counts."""
+def _tokenizer(language: str) -> Callable[[list[str]], list[list[str]]]:
+    """The function that splits texts into BM25's tokens."""
     if language == NO_STEMMING:
         return lambda texts: [words(text) for text in texts]
     if language not in algorithms():
         names = ", ".join([*algorithms(), NO_STEMMING])
-        raise InputError(f"BM25 knows no language {language!r}; it knows: {names}")
+        raise InputError(f"BM25 has no language {language!r}; it has: {names}")
     stop = language if language in _STOP_WORDS else []
     stemmer = Stemmer(language)
 
-    def cut(texts: list[str]) -> list[list[str]]:
-        found: list[list[str]] = bm25s.tokenize(
+    def tokenize(texts: list[str]) -> list[list[str]]:
+        tokens: list[list[str]] = bm25s.tokenize(
             texts, stopwords=stop, stemmer=stemmer, return_ids=False, show_progress=False
         )
-        return found
+        return tokens
 
-    return cut
+    return tokenize

@@ -1,4 +1,4 @@
-"""Collections that ir_datasets knows; it downloads them, or says where their files belong."""
+"""Collections of ir_datasets, which downloads them or says where their files belong."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from rearank_agent.errors import InputError, RearankError, SetupError, install_l
 from rearank_agent.text import printable, shorten
 from rearank_agent.types import Passage
 
-__all__ = ["BEIR_MISSING", "GROUPS", "Stored", "ir_dataset"]
+__all__ = ["BEIR_MISSING", "GROUPS", "StoredCorpus", "ir_dataset"]
 
 GROUPS: dict[str, tuple[str, ...]] = {
     "trec-dl": (
@@ -33,19 +33,19 @@ GROUPS: dict[str, tuple[str, ...]] = {
         "beir/scifact/test",
     ),
 }
-"""The paper's sets by the names they have together; of BEIR's, those that can be downloaded."""
+"""The paper's sets by group name; of BEIR's, those that can be downloaded."""
 
 BEIR_MISSING = (
     "Signal-1M, TREC-News and Robust04 are not among BEIR's sets in ir_datasets, since their "
-    "texts need a licence: give each as a folder in BEIR's form. "
+    "texts need a licence: give each as a folder in BEIR's format. "
     "(disks45/nocr/trec-robust-2004 has Robust04's passages and judgements, "
-    "but asks with the topics' titles where BEIR asks with their descriptions.)"
+    "but its queries are the topics' titles where BEIR's are their descriptions.)"
 )
 
 EXCLUDED = -100
-"""The grade by which ir_datasets marks what must not be found for a query of BRIGHT."""
+"""The grade with which ir_datasets marks the excluded passages of a query of BRIGHT."""
 
-_said: deque[str] = deque(maxlen=20)
+_messages: deque[str] = deque(maxlen=20)
 
 
 def ir_dataset(name: str) -> Collection:
@@ -59,7 +59,7 @@ def ir_dataset(name: str) -> Collection:
 
     Raises:
         InputError: there is no such id, or no ranking can be measured on it.
-        SetupError: ir_datasets is not installed, or the files cannot be had.
+        SetupError: ir_datasets is not installed, or its files are missing.
     """
     library = _library()
     with _loading(name, library):
@@ -72,8 +72,8 @@ def ir_dataset(name: str) -> Collection:
         judged = [[q, sorted(grades.items())] for q, grades in sorted(qrels.items())]
         left_out = [[q, sorted(ids)] for q, ids in sorted(excluded.items())]
         known = [name, library.__version__, sorted(queries.items()), judged, left_out]
-        corpus = Stored(dataset)
-        for passage in islice(corpus.values(), 1):  # what cannot be read must be said here
+        corpus = StoredCorpus(dataset)
+        for passage in islice(corpus.values(), 1):  # fail here on what cannot be read
             corpus[passage.id]
         collection = make_collection(
             name=name,
@@ -87,8 +87,8 @@ def ir_dataset(name: str) -> Collection:
     return replace(collection, notes=collection.notes + notes)
 
 
-class Stored(Mapping[str, Passage]):
-    """The passages of a dataset, read from disk when they are asked for; for one thread."""
+class StoredCorpus(Mapping[str, Passage]):
+    """The passages of a dataset, read from disk on access; for one thread."""
 
     def __init__(self, dataset: Any) -> None:
         self.dataset, self.store = dataset, dataset.docs_store()
@@ -100,34 +100,34 @@ class Stored(Mapping[str, Passage]):
         return (doc.doc_id for doc in self.dataset.docs_iter())
 
     def __len__(self) -> int:
-        count = self.dataset.docs_count()  # None where it was never counted
+        count = self.dataset.docs_count()  # None if it was never counted
         return sum(1 for _ in self) if count is None else int(count)
 
     def values(self) -> ValuesView[Passage]:
-        """The passages, read in one go: a search for each would take hours."""
+        """The passages, read sequentially: one lookup for each would take hours."""
         return _Passages(self)
 
     def items(self) -> ItemsView[str, Passage]:
-        """The passages with their ids, read in one go."""
+        """The passages with their ids, read sequentially."""
         return _Pairs(self)
 
 
 class _Passages(ValuesView[Passage]):
-    _mapping: Stored
+    _mapping: StoredCorpus
 
     def __iter__(self) -> Iterator[Passage]:
         return map(_passage, self._mapping.dataset.docs_iter())
 
 
 class _Pairs(ItemsView[str, Passage]):
-    _mapping: Stored
+    _mapping: StoredCorpus
 
     def __iter__(self) -> Iterator[tuple[str, Passage]]:
         return ((passage.id, passage) for passage in self._mapping.values())
 
 
 def _passage(doc: Any) -> Passage:
-    """The document's default text, with its title apart where that stands in front."""
+    """The document's default text, with its title split off where the text starts with it."""
     text, title = _text(doc, f"document {doc.doc_id}"), getattr(doc, "title", None)
     if isinstance(title, str) and re.match(re.escape(title) + r"(\s|$)", text):
         return Passage(doc.doc_id, text[len(title) :].strip(), title)
@@ -145,11 +145,11 @@ def _text(item: Any, where: str) -> str:
 def _judgements(
     dataset: Any, name: str
 ) -> tuple[dict[str, dict[str, int]], dict[str, set[str]], tuple[str, ...]]:
-    """The grades of every query, what must not be found for it, and notes."""
+    """The grades and the excluded passages of every query, and notes."""
     if parts := {"subtopic_id", "start"} & set(dataset.qrels_cls()._fields):
         raise InputError(
             f"{name} cannot be used: it judges parts of documents or of queries ({parts.pop()}), "
-            "and what is measured here are whole ones"
+            "and only whole ones are evaluated here"
         )
     qrels: dict[str, dict[str, int]] = {}
     excluded: dict[str, set[str]] = {}
@@ -164,47 +164,47 @@ def _judgements(
         grades = qrels.setdefault(query, {})
         changed += grades.get(passage, grade) != grade
         grades[passage] = int(grade)
-    notes = count_notes({"judgements that contradict one above them, the last counts": changed})
+    notes = count_notes({"judgements that contradict an earlier one, the last counts": changed})
     return qrels, excluded, notes
 
 
 def _reason(error: Exception) -> str:
-    said = f"{type(error).__name__}: {error}"
-    if "ConnectionError" in said or "download sources failed" in said:
+    message = f"{type(error).__name__}: {error}"
+    if "ConnectionError" in message or "download sources failed" in message:
         return "its files are not here, and cannot be downloaded: there is no connection"
-    return shorten(said, 240)
+    return shorten(message, 240)
 
 
 def _dataset(name: str, library: Any) -> Any:
-    """What ir_datasets has under an id, if it has all that a ranking is measured with."""
+    """The dataset of an id, if it has documents, queries and judgements."""
     try:
         dataset = library.load(name)
     except KeyError:
         raise InputError(
             f"{name} is no collection: neither a file or folder that exists, nor an id of "
-            f"ir_datasets.{_near(name, library)} A collection is a folder in BEIR's form, BRIGHT's "
-            f"folder, an id of ir_datasets, or one of the names {' and '.join(GROUPS)}"
+            f"ir_datasets.{_similar(name, library)} A collection is a folder in BEIR's format, "
+            f"BRIGHT's folder, an id of ir_datasets, or one of the names {' and '.join(GROUPS)}"
         ) from None
-    has = {
+    available = {
         "documents": dataset.has_docs(),
         "queries": dataset.has_queries(),
         "judgements": dataset.has_qrels(),
     }
-    if lacks := [what for what, there in has.items() if not there]:
+    if lacks := [what for what, there in available.items() if not there]:
         raise InputError(
-            f"{name} cannot be used: it has no {' and no '.join(lacks)}.{_near(name, library)}"
+            f"{name} cannot be used: it has no {' and no '.join(lacks)}.{_similar(name, library)}"
         )
     return dataset
 
 
-def _near(name: str, library: Any) -> str:
-    """A sentence that names a few usable ids like this one."""
+def _similar(name: str, library: Any) -> str:
+    """A sentence with a few usable ids that are similar to this one."""
     loaded = {one: library.load(one) for one in library.registry}
     usable = [n for n, d in loaded.items() if d.has_docs() and d.has_queries() and d.has_qrels()]
     near = [one for one in usable if name.lower() in one] or get_close_matches(
         name.lower(), usable, cutoff=0.7
     )
-    return f" Near to it: {', '.join(near[:3])}." if near else ""
+    return f" Similar ids: {', '.join(near[:3])}." if near else ""
 
 
 def _library() -> Any:
@@ -212,34 +212,33 @@ def _library() -> Any:
         import ir_datasets
     except ImportError:
         raise SetupError(
-            "ir_datasets is not installed, and only it knows collections by id: "
-            f"{install_line('eval')}"
+            f"ir_datasets is not installed, which collections by id need: {install_line('eval')}"
         ) from None
-    ir_datasets.log.easy().logger().addFilter(_hear)
+    ir_datasets.log.easy().logger().addFilter(_capture)
     return ir_datasets
 
 
-def _hear(record: logging.LogRecord) -> bool:
-    """Keep what ir_datasets says for an error; a person sees its licences alone."""
-    _said.append(printable(record.getMessage()))
-    return _said[-1].startswith(
+def _capture(record: logging.LogRecord) -> bool:
+    """Keep ir_datasets' messages for an error; let through only those about licences."""
+    _messages.append(printable(record.getMessage()))
+    return _messages[-1].startswith(
         ("Please confirm you agree", "To use the Istella22 dataset, you must")
     )
 
 
 @contextmanager
 def _loading(name: str, library: Any) -> Iterator[None]:
-    """Whatever goes wrong in ir_datasets, over files of others, as an error with its reason."""
-    _said.clear()
+    """Turn any error of ir_datasets or its files into a SetupError with the reason."""
+    _messages.clear()
     try:
         yield
     except RearankError:
         raise
     except Exception as error:
         home = library.util.home_path()
-        told = [x for x in _said if str(home) in x and not x.startswith("Opening ")]
-        where = told[-1] if told else f"it keeps its files in {home}"
-        if not (told and isinstance(error, FileNotFoundError)):  # else what was told is the reason
+        hints = [x for x in _messages if str(home) in x and not x.startswith("Opening ")]
+        where = hints[-1] if hints else f"it keeps its files in {home}"
+        if not (hints and isinstance(error, FileNotFoundError)):  # else the hint is the reason
             where = f"{_reason(error)}; {where}"
         raise SetupError(
             f"ir_datasets cannot load {name}: {where} (IR_DATASETS_HOME moves that)"

@@ -1,4 +1,4 @@
-"""Collections by what a person calls them: a folder, an ir_datasets id, a set of the paper."""
+"""Collections by name: a folder, an ir_datasets id, or a group of the paper's sets."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ __all__ = ["load_collections", "remarks", "select_queries"]
 
 
 def load_collections(names: Iterable[str]) -> list[Collection]:
-    """The collections of all names, each with a name of its own.
+    """The collections of all names, each under a unique name.
 
     Args:
-        names: each a folder in BEIR's form (or a file with judgements in one), a BRIGHT folder
+        names: each a folder in BEIR's format (or a file with judgements in one), a BRIGHT folder
             (or one of its examples files), an ir_datasets id, or `trec-dl` or `beir` for the
             paper's sets.
 
     Raises:
-        InputError: there is no such collection, it cannot be used, or it is named twice.
+        InputError: there is no such collection, it cannot be used, or it is given twice.
         SetupError: a package is missing, or files that cannot be downloaded.
     """
     found = [collection for name in names for collection in _named(name)]
-    return _apart(found)
+    return _with_unique_names(found)
 
 
 def _named(name: str) -> list[Collection]:
@@ -44,8 +44,8 @@ def _named(name: str) -> list[Collection]:
     return found
 
 
-def _apart(found: Sequence[Collection]) -> list[Collection]:
-    """Each with a name of its own: where names are equal, with the folders above in front."""
+def _with_unique_names(found: Sequence[Collection]) -> list[Collection]:
+    """The collections under unique names: equal ones get the folders above in front."""
     places = [
         Path(c.source).resolve() if Path(c.source).exists() else Path(c.source) for c in found
     ]
@@ -53,11 +53,11 @@ def _apart(found: Sequence[Collection]) -> list[Collection]:
         raise InputError(f"named twice: {', '.join(dict.fromkeys(twice))}")
     names = [c.name for c in found]
     for above in range(max((len(place.parts) for place in places), default=0)):
-        alike = {name for name, n in Counter(names).items() if n > 1}
-        if not alike:
+        duplicates = {name for name, n in Counter(names).items() if n > 1}
+        if not duplicates:
             break
         for i, (place, name) in enumerate(zip(places, names, strict=True)):
-            if name in alike:
+            if name in duplicates:
                 names[i] = f"{place.parents[above].name}/{name}"
     return [replace(c, name=name) for c, name in zip(found, names, strict=True)]
 
@@ -65,11 +65,11 @@ def _apart(found: Sequence[Collection]) -> list[Collection]:
 def select_queries(
     collection: Collection, limit: int | None, wanted: Sequence[str] | None
 ) -> Collection:
-    """The collection with some of its queries alone.
+    """The collection with only some of its queries.
 
     Args:
         collection: to choose from.
-        limit: the first so many; None for all.
+        limit: the number of queries, from the first; None for all.
         wanted: the ids of queries; None for all.
 
     Raises:
@@ -82,8 +82,8 @@ def select_queries(
             raise InputError(
                 f"{collection.name} has no judged queries {few} ({len(unknown)} unknown in all)"
             )
-        asked = set(wanted)
-        ids = [query for query in ids if query in asked]
+        chosen = set(wanted)
+        ids = [query for query in ids if query in chosen]
     ids = ids[:limit]
     if not ids:
         raise InputError(f"no query of {collection.name} was chosen")
@@ -99,7 +99,7 @@ def select_queries(
 
 
 def remarks(collection: Collection) -> list[str]:
-    """What a person should know of it: its notes, and what looks odd, with counts."""
+    """The notes of a collection, and counts of unusual queries and judgements."""
     judged = collection.qrels.values()
     counts = {
         "queries without a relevant passage, 0 for every system": sum(

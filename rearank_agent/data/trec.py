@@ -1,4 +1,4 @@
-"""Runs and judgements as TREC writes them, and judgements as BEIR does.
+"""Runs and judgements in TREC's format, and judgements in BEIR's.
 
 A *run* has the passages of every query, best first; *qrels* the grade of every judged passage.
 """
@@ -13,7 +13,7 @@ from rearank_agent.errors import InputError
 __all__ = ["Qrels", "Run", "qrels_text", "read_qrels", "read_run", "read_text", "run_text"]
 
 _HEADINGS = ("score", "grade", "relevance", "rel", "label", "judgement", "judgment")
-_HIGHEST = 1_000_000
+_MAX_GRADE = 1_000_000
 
 Run = Mapping[str, Sequence[str]]
 Qrels = Mapping[str, Mapping[str, int]]
@@ -39,7 +39,7 @@ def read_run(path: Path) -> dict[str, tuple[str, ...]]:
     Equal scores keep the order of the file.
 
     Raises:
-        InputError: no lines, a line of another form, a passage twice for a query.
+        InputError: no lines, a line of another format, a passage twice for a query.
     """
     scored: dict[str, dict[str, float]] = {}
     for where, fields in _rows(path):
@@ -48,7 +48,7 @@ def read_run(path: Path) -> dict[str, tuple[str, ...]]:
         query, _, passage, _, score, _ = fields
         passages = scored.setdefault(query, {})
         if passage in passages:
-            raise InputError(f"{where}: the passage {passage!r} stands twice for query {query!r}")
+            raise InputError(f"{where}: the passage {passage!r} occurs twice for query {query!r}")
         passages[passage] = _number(score, where)
     if not scored:
         raise InputError(f"{path} holds no run")
@@ -56,10 +56,10 @@ def read_run(path: Path) -> dict[str, tuple[str, ...]]:
 
 
 def run_text(run: Run, tag: str) -> str:
-    """The run as TREC writes it.
+    """The run in TREC's format.
 
-    Scores fall by 1 from rank to rank, since trec_eval orders by score alone and equal ones by
-    the passages' names.
+    Scores fall by 1 from rank to rank, since trec_eval orders by score alone, and equal scores
+    by passage id.
     """
     return "".join(
         f"{query}\tQ0\t{passage}\t{rank}\t{len(passages) - rank + 1}\t{tag}\n"
@@ -74,7 +74,7 @@ def read_qrels(path: Path) -> dict[str, dict[str, int]]:
     A first line that ends in a word such as "score" is a heading.
 
     Raises:
-        InputError: no lines, a line of another form, two grades for one passage.
+        InputError: no lines, a line of another format, two grades for one passage.
     """
     qrels: dict[str, dict[str, int]] = {}
     for number, (where, fields) in enumerate(_rows(path)):
@@ -84,17 +84,19 @@ def read_qrels(path: Path) -> dict[str, dict[str, int]]:
         if number == 0 and grade.lower() in _HEADINGS:
             continue
         value = _number(grade, where)
-        if value != int(value) or abs(value) > _HIGHEST:
-            raise InputError(f"{where}: grades are whole numbers up to {_HIGHEST}, not {grade:.40}")
+        if value != int(value) or abs(value) > _MAX_GRADE:
+            raise InputError(
+                f"{where}: grades are whole numbers up to {_MAX_GRADE}, not {grade:.40}"
+            )
         if qrels.setdefault(query, {}).setdefault(passage, int(value)) != value:
-            raise InputError(f"{where}: {passage!r} has another grade above for query {query!r}")
+            raise InputError(f"{where}: {passage!r} has another grade earlier for query {query!r}")
     if not qrels:
         raise InputError(f"{path} holds no judgements")
     return qrels
 
 
 def qrels_text(qrels: Qrels) -> str:
-    """The judgements as TREC writes them."""
+    """The judgements in TREC's format."""
     return "".join(
         f"{query}\t0\t{passage}\t{grade}\n"
         for query, grades in qrels.items()
@@ -103,9 +105,9 @@ def qrels_text(qrels: Qrels) -> str:
 
 
 def _rows(path: Path) -> Iterator[tuple[str, list[str]]]:
-    """Where a line stands, and its columns; blank lines are passed over.
+    """The place (file and line) of each line, and its columns; blank lines are skipped.
 
-    Tabs part the columns where there are any, since BEIR's names may hold spaces.
+    Tabs separate the columns where there are any, since ids of BEIR may contain spaces.
     """
     for number, line in enumerate(read_text(path).split("\n"), 1):
         if line.strip():

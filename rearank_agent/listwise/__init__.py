@@ -1,4 +1,4 @@
-"""What a language model is asked about a window of passages, and which replies are accepted.
+"""Listwise prompts for a window of passages, and the parsing of replies.
 
 Training, serving and evaluation use these three functions, so that what is rewarded is what is
 served and what is measured (REARANK, arXiv 2505.20046, section 3).

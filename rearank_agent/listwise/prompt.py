@@ -1,4 +1,4 @@
-"""What a language model is asked about one window of passages."""
+"""The prompt for one window of passages."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from rearank_agent.types import Fault, Passage
 
 __all__ = ["Message", "Prompt", "build_prompt", "reask_prompt"]
 
-_OTHERWISE = "tags, control tokens or bracketed numbers were shown in other brackets"
+_NEUTRALISED = "tags, control tokens or bracketed numbers were shown in other brackets"
 
 
 class Message(TypedDict):
@@ -26,7 +26,7 @@ class Message(TypedDict):
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """The messages of one window, and what was cut or neutralised to write them."""
+    """The messages of one window, and what was truncated or neutralised in them."""
 
     messages: tuple[Message, ...]
     faults: tuple[Fault, ...]
@@ -45,64 +45,68 @@ def build_prompt(
     """The messages that ask for the order, or the scores, of one window.
 
     Args:
-        query: never cut.
+        query: never truncated.
         passages: the window; the model knows them as [1] to [n].
         instruction: one sentence on what relevant means here.
-        form: of the answer.
-        think: whether to ask for a thought before the answer.
-        template: other words than the package's own.
-        cut: the most characters of a passage's content that are shown.
+        form: the answer's format.
+        think: whether to ask for reasoning before the answer.
+        template: the prompt template; None for the package's own.
+        cut: the maximum characters of a passage's content that are shown.
     """
-    words = template or Template.default()
-    told = fill(words.instruction, instruction=sanitize(instruction)) if instruction else ""
+    template = template or Template.default()
+    task = fill(template.instruction, instruction=sanitize(instruction)) if instruction else ""
     common = {"query": sanitize(query), "n": len(passages)}
-    closing = f"{words.think if think else words.direct}\n{getattr(words, form)}"
+    closing = f"{template.think if think else template.direct}\n{getattr(template, form)}"
 
     turns: list[Message] = []
-    if words.system:
-        turns.append({"role": "system", "content": fill(words.system, **common)})
-    turns += _exchange(fill(words.opening, **common, instruction=told), words.opening_reply)
+    if template.system:
+        turns.append({"role": "system", "content": fill(template.system, **common)})
+    opening = fill(template.opening, **common, instruction=task)
+    turns += _exchange(opening, template.opening_reply)
     contents = [passage.content.strip() for passage in passages]
-    shown = [_shortened(content, cut) for content in contents]
+    shown = [_truncated(content, cut) for content in contents]
     safe = [sanitize(text) for text in shown]
     for number, text in enumerate(safe, 1):
-        turn = fill(words.passage, **common, number=number, text=text)
-        turns += _exchange(turn, fill(words.passage_reply, number=number))
+        turn = fill(template.passage, **common, number=number, text=text)
+        turns += _exchange(turn, fill(template.passage_reply, number=number))
     turns.append({"role": "user", "content": fill(closing, **common)})
-    short = _where(passages, contents, shown)
+    truncated = _changed(passages, contents, shown)
     faults = []
-    if short:
-        faults.append(Fault("cut", short, f"only the first {cut} characters were shown"))
-    if (steering := _where(passages, shown, safe)) or sanitize(
-        asked := query + instruction
-    ) != asked:
-        faults.append(Fault("neutralised", steering, _OTHERWISE))
+    if truncated:
+        faults.append(Fault("cut", truncated, f"only the first {cut} characters were shown"))
+    neutralised = _changed(passages, shown, safe)
+    if neutralised or sanitize(query + instruction) != query + instruction:
+        faults.append(Fault("neutralised", neutralised, _NEUTRALISED))
     return Prompt(tuple(turns), tuple(faults))
 
 
-def _exchange(said: str, answered: str) -> list[Message]:
-    return [{"role": "user", "content": said}, {"role": "assistant", "content": answered}]
+def _exchange(user: str, assistant: str) -> list[Message]:
+    return [{"role": "user", "content": user}, {"role": "assistant", "content": assistant}]
 
 
-def _shortened(content: str, cut: int) -> str:
+def _truncated(content: str, cut: int) -> str:
     if len(content) <= cut:
         return content
     head = content[:cut]
     return head.rsplit(maxsplit=1)[0] if re.search(r"\s", head) else head
 
 
-def _where(
+def _changed(
     passages: Sequence[Passage], before: Sequence[str], after: Sequence[str]
 ) -> tuple[str, ...]:
+    """The ids of the passages whose text differs."""
     changes = zip(passages, before, after, strict=True)
     return tuple(passage.id for passage, old, new in changes if old != new)
 
 
 def reask_prompt(
-    asked: Sequence[Message], reply: str, form: Format = "order", template: Template | None = None
+    messages: Sequence[Message],
+    reply: str,
+    form: Format = "order",
+    template: Template | None = None,
 ) -> tuple[Message, ...]:
-    """The messages that ask once more, for the answer alone, after a reply that held none."""
-    words = template or Template.default()
-    told: Message = {"role": "assistant", "content": without_tags(reply) or "..."}
-    last: Message = {"role": "user", "content": f"{words.again}\n{getattr(words, form)}"}
-    return (*asked, told, last)
+    """The messages that ask again, for the answer alone, after a reply that held none."""
+    template = template or Template.default()
+    answered: Message = {"role": "assistant", "content": without_tags(reply) or "..."}
+    last: Message = {"role": "user", "content": f"{template.again}\n{getattr(template, form)}"}
+    return (*messages, answered, last)

@@ -25,50 +25,50 @@ _CHAIN: dict[Format, re.Pattern[str]] = {
     ),
 }
 _MENTION = re.compile(r"\[\s*([0-9]{1,6})\s*\]|\b[Pp]assages? ([0-9]{1,6})\b")
-_SILENT = Rationale()
+_NO_RATIONALE = Rationale()
 
 
 @dataclass(frozen=True, slots=True)
 class ParsedReply:
-    """What a reply says of a window of n passages.
+    """The parsed reply to a window of n passages.
 
     Attributes:
-        order: always a permutation of `range(n)`; as it was if the reply is not readable.
+        order: always a permutation of `range(n)`; unchanged if the reply is not readable.
         scores: n numbers from 0 to 10 when scores were asked for and read; else None.
         readable: whether there was an answer at all.
-        thought: the reasoning in front of the answer, without its tags.
-        rationales: n; the thought's sentences about each passage.
-        faults: what was mended.
+        reasoning: the text in front of the answer, without its tags.
+        rationales: n; the reasoning's sentences about each passage.
+        faults: what was repaired.
     """
 
     order: tuple[int, ...]
     scores: tuple[float, ...] | None
     readable: bool
-    thought: str
+    reasoning: str
     rationales: tuple[Rationale, ...]
     faults: tuple[Fault, ...]
 
 
 def parse_reply(text: str, n: int, form: Format = "order", ids: Sequence[str] = ()) -> ParsedReply:
-    """Read a reply; any string whatever gives a permutation.
+    """Parse a reply; any string gives a permutation.
 
-    The answer is the last complete `<answer>` outside the thought or, where no tag stands at
-    all, a bare chain of identifiers that is the whole reply. A thought without an end is no
+    The answer is the last complete `<answer>` outside the reasoning or, where there are no tags
+    at all, a bare chain of identifiers that is the whole reply. Reasoning without an end is no
     answer. Only bracketed identifiers count.
 
     Args:
-        text: the reply as it came.
+        text: the reply, unchanged.
         n: the number of passages in the window.
-        form: what was asked for.
+        form: the format asked for.
         ids: the passages' own ids, to name them in faults.
     """
-    thought, answer = _split(text, form)
-    rationales = _rationales(thought, n)
-    said = _SCORED.findall(answer) if form == "scores" else _IDENTIFIER.findall(answer)
+    reasoning, answer = _split(text, form)
+    rationales = _rationales(reasoning, n)
+    items = _SCORED.findall(answer) if form == "scores" else _IDENTIFIER.findall(answer)
     found: dict[int, float] = {}
     foreign: list[str] = []
     repeated: list[int] = []
-    for item in said:
+    for item in items:
         number, score = item if isinstance(item, tuple) else (item, "0")
         position = int(number) - 1 if len(number) <= 6 else -1
         if not 0 <= position < n or float(score[:9]) > BEST_SCORE:
@@ -81,27 +81,27 @@ def parse_reply(text: str, n: int, form: Format = "order", ids: Sequence[str] = 
     if not found and n:
         detail = "no answer could be read; the window keeps its order"
         unreadable = Fault("unreadable", tuple(ids), detail)
-        return ParsedReply(tuple(range(n)), None, False, thought, rationales, (unreadable,))
+        return ParsedReply(tuple(range(n)), None, False, reasoning, rationales, (unreadable,))
 
     faults = tuple(_repairs(missing, repeated, foreign, ids))
     if form == "order":
-        return ParsedReply((*found, *missing), None, True, thought, rationales, faults)
+        return ParsedReply((*found, *missing), None, True, reasoning, rationales, faults)
     scores = tuple(found.get(position, 0.0) for position in range(n))
     order = sorted(range(n), key=lambda position: (position not in found, -scores[position]))
-    return ParsedReply(tuple(order), scores, True, thought, rationales, faults)
+    return ParsedReply(tuple(order), scores, True, reasoning, rationales, faults)
 
 
 def _split(text: str, form: Format) -> tuple[str, str]:
-    """Thought and answer; an empty answer where none can be trusted."""
+    """Reasoning and answer; an empty answer where none can be trusted."""
     tags = [(t[1] + t[2].lower(), t.start(), t.end()) for t in TAG.finditer(text)]
     if not tags:
         return "", text if _CHAIN[form].fullmatch(text) else ""
     closed = next((tag for tag in reversed(tags) if tag[0] == "/think"), None)
-    thought, start = (text[: closed[1]], closed[2]) if closed else ("", 0)
-    endless = next((tag for tag in tags if tag[0] == "think" and tag[1] >= start), None)
-    end = endless[1] if endless else len(text)
-    if endless:
-        thought += text[endless[2] :]
+    reasoning, start = (text[: closed[1]], closed[2]) if closed else ("", 0)
+    unclosed = next((tag for tag in tags if tag[0] == "think" and tag[1] >= start), None)
+    end = unclosed[1] if unclosed else len(text)
+    if unclosed:
+        reasoning += text[unclosed[2] :]
     opened, answer = -1, ""
     for name, at, after in tags:
         if start <= at < end:
@@ -109,7 +109,7 @@ def _split(text: str, form: Format) -> tuple[str, str]:
                 opened = after
             elif name == "/answer" and opened >= 0:
                 opened, answer = -1, text[opened:at]
-    return TAG.sub("", thought).strip(), answer
+    return TAG.sub("", reasoning).strip(), answer
 
 
 def _repairs(
@@ -119,7 +119,7 @@ def _repairs(
         return tuple(ids[position] for position in dict.fromkeys(positions)) if ids else ()
 
     if missing:
-        yield Fault("missing", named(missing), f"{len(missing)} left out; put last as they stood")
+        yield Fault("missing", named(missing), f"{len(missing)} left out; put last in their order")
     if repeated:
         yield Fault("repeated", named(repeated), f"{len(repeated)} repeats; the first one counts")
     if foreign:
@@ -127,21 +127,21 @@ def _repairs(
         yield Fault("foreign", (), f"{len(foreign)} not of this window or scale: {listed}")
 
 
-def _rationales(thought: str, n: int) -> tuple[Rationale, ...]:
+def _rationales(reasoning: str, n: int) -> tuple[Rationale, ...]:
     """The sentences that name at most three passages, each with those that follow on its line."""
     about: dict[int, list[str]] = {}
-    speaking_of: list[int] = []
+    current: list[int] = []
     last_end = 0
-    for span in sentences(thought):
-        sentence = thought[span.start : span.end]
+    for span in sentences(reasoning):
+        sentence = reasoning[span.start : span.end]
         numbers = {int(a or b) - 1 for a, b in _MENTION.findall(sentence)}
-        same_line = "\n" not in thought[last_end : span.start]
+        same_line = "\n" not in reasoning[last_end : span.start]
         last_end = span.end
         if numbers:
-            speaking_of = sorted(numbers) if len(numbers) <= 3 else []
-        elif not same_line or len(speaking_of) != 1:
-            speaking_of = []
-        for position in speaking_of:
+            current = sorted(numbers) if len(numbers) <= 3 else []
+        elif not same_line or len(current) != 1:
+            current = []
+        for position in current:
             about.setdefault(position, []).append(sentence)
-    said = {position: Rationale(" ".join(texts)) for position, texts in about.items()}
-    return tuple(said.get(position, _SILENT) for position in range(n))
+    rationales = {position: Rationale(" ".join(texts)) for position, texts in about.items()}
+    return tuple(rationales.get(position, _NO_RATIONALE) for position in range(n))

@@ -1,4 +1,4 @@
-"""Foreign text, shown so that it cannot steer the prompt it stands in."""
+"""Sanitizing untrusted text, so that it cannot steer the prompt it is put in."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ __all__ = ["sanitize", "sanitize_reply"]
 _BRACKETS = "<[]［【"
 _TAG_LIKE = re.compile(r"<\S{1,66}\s*>")
 _ANGLES = str.maketrans("<>", "‹›")
-_UNSEEN = r"\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u2064\ufeff"  # characters of no width
+_ZERO_WIDTH = r"\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u2064\ufeff"  # zero-width characters
 _NAMED = r"/?[A-Z][A-Z_]+|[gs]MASK|\|/?[a-z]+\|"
-_NUMBER = rf"\d(?:[{_UNSEEN}]*\d)*"
+_NUMBER = rf"\d(?:[{_ZERO_WIDTH}]*\d)*"
 # MiniMax's tokens; the last bracket may be one of ours that follows.
 _BARE = r"\[(e~)\[?|\](~!?b|![dp]~)[\[\]]?|\]<\]([a-z ]{1,32})\[>\[?"
-_SHAPE = rf"[\[［【][\s{_UNSEEN}]*(%s)[\s{_UNSEEN}]*[\]］】]|{_BARE}"
+_SHAPE = rf"[\[［【][\s{_ZERO_WIDTH}]*(%s)[\s{_ZERO_WIDTH}]*[\]］】]|{_BARE}"
 _CONTROL = re.compile(_SHAPE % _NAMED)
 _BRACKETED = re.compile(_SHAPE % f"{_NUMBER}|{_NAMED}")
 
@@ -24,7 +24,7 @@ def sanitize(text: str) -> str:
 
     That is: chat-template control tokens and our own tags (anything like `<word>`), the
     bracketed ones (`[INST]`, `[|user|]`, `]~b]`), and bracketed numbers, which would pass for
-    identifiers. What is neutral stays as it is.
+    identifiers. Other text is unchanged.
     """
     if not any(bracket in text for bracket in _BRACKETS):  # quick, and so are most texts
         return text
@@ -32,10 +32,10 @@ def sanitize(text: str) -> str:
 
 
 def sanitize_reply(text: str) -> str:
-    """The text as `sanitize` gives it, but with its identifiers: for what a model said itself."""
+    """The text as `sanitize` gives it, but with its identifiers: for a model's own text."""
     return _tagless(_CONTROL.sub(r"(\1\2\3\4)", text))
 
 
 def _tagless(text: str) -> str:
-    """Brackets first, angles last: so no pair of angles is left that the other could complete."""
+    """Replace angle brackets around tags; last, so that no step after it can complete a tag."""
     return _TAG_LIKE.sub(lambda tag: tag[0].translate(_ANGLES), text)

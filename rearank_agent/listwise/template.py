@@ -1,4 +1,4 @@
-"""The words around query and passages, kept in a TOML file so that others can replace them."""
+"""The prompt template: the text around query and passages, a TOML file others can replace."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from rearank_agent.errors import SetupError
 __all__ = ["Template", "fill"]
 
 _SLOT = re.compile(r"\{(query|n|number|text|instruction)\}")
-_NEEDS = {
+_REQUIRED_SLOTS = {
     "opening": {"query"},
     "instruction": {"instruction"},
     "passage": {"number", "text"},
@@ -27,18 +27,18 @@ _CLOSING = ("think", "direct", "order", "scores", "again")
 
 @dataclass(frozen=True, slots=True)
 class Template:
-    """The words of one window; `template.toml` in this package shows each in its place.
+    """The prompt template of one window; `template.toml` in this package is the default.
 
     Attributes:
-        name: what the words are called in a fingerprint.
+        name: names the template in a fingerprint.
         system: the system turn; left out when empty.
         opening: the first user turn, with query, number of passages and instruction.
         instruction: how an instruction is put into the opening when there is one.
         opening_reply: the assistant's acknowledgement.
         passage: one passage's turn.
         passage_reply: its acknowledgement.
-        think, direct: the start of the last turn, with and without a thought.
-        order, scores: its end: the form of the answer.
+        think, direct: the start of the last turn, with and without reasoning.
+        order, scores: its end: the format of the answer.
         again: the start of one more turn, after a reply that held no answer.
     """
 
@@ -57,9 +57,9 @@ class Template:
 
     @property
     def fingerprint(self) -> str:
-        """The name and the first eight hexadecimal digits of the words' SHA-256."""
-        words = "\x00".join(getattr(self, field.name) for field in fields(self))
-        return f"{self.name}:{sha256(words.encode()).hexdigest()[:8]}"
+        """The name and the first eight hexadecimal digits of the texts' SHA-256."""
+        texts = "\x00".join(getattr(self, field.name) for field in fields(self))
+        return f"{self.name}:{sha256(texts.encode()).hexdigest()[:8]}"
 
     @classmethod
     def load(cls, path: Path) -> Self:
@@ -86,18 +86,18 @@ class Template:
     def of(cls, parts: Mapping[str, Any]) -> Self:
         """A template of its parts by name; raises SetupError as `load` does."""
         expected = {field.name for field in fields(cls)}
-        if odd := set(parts) ^ expected:
-            raise SetupError(f"missing or unknown: {', '.join(sorted(odd))}")
+        if wrong := set(parts) ^ expected:
+            raise SetupError(f"missing or unknown: {', '.join(sorted(wrong))}")
         for name, part in parts.items():
             if not isinstance(part, str):
                 raise SetupError(f"{name} must be a string")
-            if lacking := _NEEDS.get(name, set()) - set(_SLOT.findall(part)):
-                raise SetupError(f"{name} must hold {{{'} and {'.join(sorted(lacking))}}}")
+            if missing := _REQUIRED_SLOTS.get(name, set()) - set(_SLOT.findall(part)):
+                raise SetupError(f"{name} must hold {{{'} and {'.join(sorted(missing))}}}")
         return cls(**parts)
 
     @staticmethod
     def default() -> Template:
-        """The package's own words."""
+        """The package's own template."""
         return _default()
 
 

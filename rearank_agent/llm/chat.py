@@ -1,6 +1,6 @@
-"""One text in, one text out, from any pydantic-ai model: what a thinking judge is made of.
+"""Chat with any pydantic-ai model: messages in, one text out, with the cap and retries.
 
-No structured output type: the words that are sampled in training, served and scored are the same.
+No structured output type: the text sampled in training, served and scored is the same.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from pydantic_ai.settings import ModelSettings
 from pydantic_ai.usage import RequestUsage
 
 from rearank_agent.errors import PolicyError
-from rearank_agent.listwise.answer_format import join_thought
+from rearank_agent.listwise.answer_format import join_reasoning
 from rearank_agent.listwise.prompt import Message
 from rearank_agent.llm.limits import process_cap, with_retries
 from rearank_agent.llm.provider import supported_settings
@@ -48,7 +48,7 @@ from rearank_agent.types import Usage
 
 __all__ = ["Chat", "ChatReply", "policy_error"]
 
-_LONGEST_PAUSE = 30.0
+_MAX_PAUSE = 30.0
 _THOUGHT_TOKENS = (
     "reasoning_tokens", "output_reasoning_tokens", "thinking_tokens", "thoughts_tokens",
 )  # fmt: skip
@@ -59,25 +59,25 @@ class ChatReply:
     """A model's reply.
 
     Attributes:
-        text: a thought the provider sent apart stands in front, inside its tags.
-        bare: the same without these tags, for a reply that goes on from a closed thought: a
-            server that parses thoughts out may take it for one.
-        whole: whether it ended by itself, not at the limit of tokens.
-        usage: its tokens, without the call; of the thought only those that the provider counts
-            apart.
+        text: reasoning the provider sent separately is in front, inside its tags.
+        untagged: the same without these tags, for a reply that continues after closed
+            reasoning: a server that parses reasoning out may take it for some.
+        complete: whether it ended by itself, not at the limit of tokens.
+        usage: its tokens, without the call; of the reasoning only those that the provider
+            counts separately.
     """
 
     text: str
-    bare: str
-    whole: bool
+    untagged: str
+    complete: bool
     usage: Usage
 
 
 class Chat:
-    """A model that is asked politely: within the cap, in time, again where that may help.
+    """A model, called within the process's cap and with retries.
 
     Attributes:
-        sample: a model to ask about itself; the first event loop uses it too.
+        first_model: has the model's name, address and settings; the first event loop uses it.
         dropped: the settings the model does not take, which are not sent.
     """
 
@@ -86,9 +86,9 @@ class Chat:
         self._make: Callable[[], Model] = (lambda: model) if isinstance(model, Model) else model
         self._models: dict[asyncio.AbstractEventLoop, Model] = {}
         self._open: dict[asyncio.AbstractEventLoop, AsyncGenerator[None, None]] = {}
-        self.sample = self._make()
-        self._unused = iter([self.sample])  # to make one takes 30 ms
-        self.dropped, self._settings = supported_settings(self.sample, settings)
+        self.first_model = self._make()
+        self._unused = iter([self.first_model])  # making one takes 30 ms
+        self.dropped, self._settings = supported_settings(self.first_model, settings)
 
     async def model(self) -> Model:
         """The model of this event loop.
@@ -97,7 +97,7 @@ class Chat:
         model that was given is used as it is.
         """
         if self._given:
-            return self.sample
+            return self.first_model
         loop = asyncio.get_running_loop()
         if (model := self._models.get(loop)) is None:
             unused: Model | None = next(self._unused, None)
@@ -116,27 +116,27 @@ class Chat:
         self._open.pop(loop, None)
 
     async def endpoint(self) -> VLLMModel | None:
-        """The model, if it is one that can count its tokens and go on with a turn."""
+        """The model, if it can count tokens and continue a turn; else None."""
         model = await self.model()
         return model if isinstance(model, VLLMModel) else None
 
-    async def served(self) -> ModelInfo:
-        """What the model's server says of it, as far as it is known."""
+    async def model_info(self) -> ModelInfo:
+        """What the model's server reports about it, asked for once; empty without vLLM."""
         endpoint = await self.endpoint()
-        return await with_retries(endpoint.served, _pause) if endpoint else ModelInfo()
+        return await with_retries(endpoint.info, _pause) if endpoint else ModelInfo()
 
     async def tokens(self, run: str, messages: Sequence[Message]) -> int | None:
-        """The tokens of a prompt; None where nobody can count them."""
+        """The tokens of a prompt; None where they cannot be counted."""
         if (endpoint := await self.endpoint()) is None:
             return None
-        async with process_cap().place(run):
+        async with process_cap().slot(run):
             return await endpoint.tokens(messages)
 
-    async def serving(self) -> ModelInfo | None:
-        """What the model's server says of it now; None where it is not behind vLLM.
+    async def check_served(self) -> ModelInfo | None:
+        """What the model's server reports about it now; None where it is not behind vLLM.
 
         Raises:
-            PolicyError: the server cannot be asked, or does not serve the model.
+            PolicyError: the server does not answer, or does not serve the model.
         """
         if (endpoint := await self.endpoint()) is None:
             return None
@@ -145,19 +145,19 @@ class Chat:
         except AgentRunError as error:
             raise policy_error(error) from error
         if endpoint.model_name not in models:
-            there = ", ".join(models) or "none"
-            raise PolicyError(f"{endpoint.base_url} serves {there}, and no {endpoint.model_name!r}")
+            names = ", ".join(models) or "none"
+            raise PolicyError(f"{endpoint.base_url} serves {names}, and no {endpoint.model_name!r}")
         return ModelInfo.of(models[endpoint.model_name])
 
-    async def say(
-        self, run: str, messages: Sequence[Message], spent: list[Usage], **settings: Any
+    async def generate(
+        self, run: str, messages: Sequence[Message], usages: list[Usage], **settings: Any
     ) -> ChatReply:
         """The model's reply.
 
         Args:
             run: the request it is for; requests share the cap fairly.
             messages: system, user and assistant turns.
-            spent: every call is put down here, also one that fails.
+            usages: every call is appended here, also one that fails.
             settings: for this call, over those of all calls.
 
         Raises:
@@ -165,17 +165,17 @@ class Chat:
         """
         model = await self.model()
         turns = _turns(messages)
-        told = cast(ModelSettings, self._settings | settings)
+        sent = cast(ModelSettings, self._settings | settings)
         instrument = (
             InstrumentationSettings(include_content=content_wanted()) if recording() else None
         )
 
         async def call() -> ModelResponse:
-            async with process_cap().place(run):
-                spent.append(Usage(calls=1))
-                return await model_request(model, turns, model_settings=told, instrument=instrument)
+            async with process_cap().slot(run):
+                usages.append(Usage(calls=1))
+                return await model_request(model, turns, model_settings=sent, instrument=instrument)
 
-        return _said(await with_retries(call, _pause))
+        return _reply(await with_retries(call, _pause))
 
 
 async def _opened(
@@ -183,27 +183,27 @@ async def _opened(
     forget: WeakMethod[Callable[[asyncio.AbstractEventLoop], None]],
     loop: asyncio.AbstractEventLoop,
 ) -> AsyncGenerator[None, None]:
-    """Keep a model open: an event loop that ends closes the generators begun on it."""
+    """Keep a model open: a loop that ends closes the generators begun on it."""
     try:
         async with model:
             yield
     finally:
-        if told := forget():
-            told(loop)
+        if method := forget():
+            method(loop)
 
 
 def policy_error(error: AgentRunError, usage: Usage | None = None) -> PolicyError:
-    """The error as a policy tells it: what the server said, without any key."""
-    said = str(error)
+    """The error as a policy raises it: the server's message, redacted."""
+    message = str(error)
     if isinstance(error, ModelHTTPError):
         body = error.body
-        told = body.get("message", body) if isinstance(body, dict) else body
-        said = f"the server answered {error.status_code}: {told}"
-    return PolicyError(redact(said)[:1000], usage)
+        reason = body.get("message", body) if isinstance(body, dict) else body
+        message = f"the server answered {error.status_code}: {reason}"
+    return PolicyError(redact(message)[:1000], usage)
 
 
 def _turns(messages: Sequence[Message]) -> list[ModelMessage]:
-    """The messages as pydantic-ai takes them; they share a time and a usage, which cost to make."""
+    """The messages as pydantic-ai takes them; they share a time and a usage, slow to make."""
     now, nothing = datetime.now(UTC), RequestUsage()
     turns: list[ModelMessage] = []
     for message in messages:
@@ -217,32 +217,32 @@ def _turns(messages: Sequence[Message]) -> list[ModelMessage]:
     return turns
 
 
-def _said(response: ModelResponse) -> ChatReply:
-    thought = "\n".join(p.content for p in response.parts if isinstance(p, ThinkingPart)).strip()
+def _reply(response: ModelResponse) -> ChatReply:
+    reasoning = "\n".join(p.content for p in response.parts if isinstance(p, ThinkingPart)).strip()
     answer = "".join(p.content for p in response.parts if isinstance(p, TextPart))
-    whole = response.finish_reason != "length"
+    complete = response.finish_reason != "length"
     used = response.usage
-    apart = max((used.details.get(name, 0) for name in _THOUGHT_TOKENS), default=0)
+    counted = max((used.details.get(name, 0) for name in _THOUGHT_TOKENS), default=0)
     usage = Usage(
         prompt_tokens=used.input_tokens,
         cached_tokens=used.cache_read_tokens,
-        thought_tokens=apart,
-        answer_tokens=max(0, used.output_tokens - apart),
+        thought_tokens=counted,
+        answer_tokens=max(0, used.output_tokens - counted),
     )
-    text = join_thought(thought, answer, ended=whole or bool(answer.strip()))
-    return ChatReply(text, thought + answer, whole, usage)
+    text = join_reasoning(reasoning, answer, ended=complete or bool(answer.strip()))
+    return ChatReply(text, reasoning + answer, complete, usage)
 
 
 def _pause(error: Exception, failures: int) -> float | None:
-    """Seconds to wait before the call is made again; None where that is of no use."""
+    """Seconds to wait before a retry; None where a retry is of no use."""
     if isinstance(error, ModelQuotaExceededError | ModelTimeoutError | ModelRequestTimeout):
         return None
     if isinstance(error, ModelHTTPError):
         if error.status_code != 429 and error.status_code < 500:
             return None
-        asked = error.retry_after
-        if asked is not None:
-            return asked if asked <= _LONGEST_PAUSE else None
+        requested = error.retry_after
+        if requested is not None:
+            return requested if requested <= _MAX_PAUSE else None
     elif not isinstance(error, ModelConnectionError):
         return None
-    return min(_LONGEST_PAUSE, 0.25 * 2.0**failures) * random.uniform(0.75, 1.25)  # noqa: S311
+    return min(_MAX_PAUSE, 0.25 * 2.0**failures) * random.uniform(0.75, 1.25)  # noqa: S311

@@ -1,4 +1,4 @@
-"""Chat completions on the wire, and pydantic-ai's values for them."""
+"""Conversion between chat completions as JSON and pydantic-ai's values."""
 
 from __future__ import annotations
 
@@ -47,35 +47,35 @@ _CATEGORIES: dict[int, _Category] = {
 
 def to_messages(messages: Sequence[ModelMessage]) -> list[Message]:
     """The messages as a chat completion takes them."""
-    said: list[Message] = []
+    turns: list[Message] = []
     for message in messages:
         for part in message.parts:
             if isinstance(part, UserPromptPart):
-                said.append({"role": "user", "content": str(part.content)})
+                turns.append({"role": "user", "content": str(part.content)})
             elif isinstance(part, TextPart):
-                said.append({"role": "assistant", "content": part.content})
+                turns.append({"role": "assistant", "content": part.content})
             elif isinstance(part, SystemPromptPart):
-                said.append({"role": "system", "content": part.content})
-    return said
+                turns.append({"role": "system", "content": part.content})
+    return turns
 
 
 def to_error(name: str, answer: httpx2.Response, text: bytes) -> ModelHTTPError:
     """The error of an answer with a status of 400 or more."""
     status = answer.status_code
-    said = text.decode(errors="replace")
+    message = text.decode(errors="replace")
     try:
-        told = json.loads(said)
-        error = told.get("error", told)
-        said = str(error.get("message", error) if isinstance(error, dict) else error)
+        value = json.loads(message)
+        error = value.get("error", value)
+        message = str(error.get("message", error) if isinstance(error, dict) else error)
     except (ValueError, AttributeError, RecursionError):
         pass
-    too_long = status == 413 or (status == 400 and "maximum context length" in said)
+    too_long = status == 413 or (status == 400 and "maximum context length" in message)
     other: _Category = ModelServerError if status >= 500 else ModelRequestRejectedError
     return ModelHTTPError.for_category(
         ModelContextWindowExceededError if too_long else _CATEGORIES.get(status, other),
         status_code=status,
         model_name=name,
-        body=said[:2000],
+        body=message[:2000],
         headers=dict(answer.headers),
     )
 
@@ -90,12 +90,12 @@ def to_response(name: str, value: Mapping[str, Any]) -> ModelResponse:
         choice = value["choices"][0]
         message = choice["message"]
         text = message.get("content") or ""
-        thought = message.get("reasoning") or message.get("reasoning_content") or ""
+        reasoning = message.get("reasoning") or message.get("reasoning_content") or ""
         used = value.get("usage") or {}
         finish = choice.get("finish_reason")
         details = used.get("completion_tokens_details") or {}
         cached = (used.get("prompt_tokens_details") or {}).get("cached_tokens") or 0
-        parts = [ThinkingPart(str(thought))] if thought else []
+        parts = [ThinkingPart(str(reasoning))] if reasoning else []
         return ModelResponse(
             parts=[*parts, TextPart(str(text))],
             usage=RequestUsage(
@@ -108,6 +108,6 @@ def to_response(name: str, value: Mapping[str, Any]) -> ModelResponse:
             finish_reason=cast(FinishReason, finish) if finish in ("stop", "length") else None,
         )
     except (KeyError, IndexError, TypeError, AttributeError, ValueError) as error:
-        what = json.dumps(value)[:200]
-        said = f"the server's answer is no chat completion: {what}"
-        raise UnexpectedModelBehavior(said) from error
+        start = json.dumps(value)[:200]
+        message = f"the server's answer is no chat completion: {start}"
+        raise UnexpectedModelBehavior(message) from error

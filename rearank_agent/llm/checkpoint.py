@@ -1,7 +1,7 @@
-"""How a model was trained to be asked, kept beside its weights as `rearank.json`.
+"""The prompt configuration a model was trained with, saved beside its weights as `rearank.json`.
 
-Other words than a model's own cost accuracy without a sound: the published REARANK-7B lost 3.7
-points of nDCG@10 on TREC DL19 (70.45 for 74.16, arXiv 2505.20046). So they travel with it, whole.
+Another prompt template than a model's own costs accuracy silently: the published REARANK-7B lost
+3.7 points of nDCG@10 on TREC DL19 (70.45 for 74.16, arXiv 2505.20046). So it is saved in full.
 """
 
 from __future__ import annotations
@@ -32,15 +32,15 @@ _KINDS = {
 
 @dataclass(frozen=True, slots=True)
 class PromptConfig:
-    """The words, the form of the answer and the sizes that a model was trained with.
+    """The prompt template, the answer format and the sizes that a model was trained with.
 
     Attributes:
-        template: the words.
+        template: the prompt template.
         form: whether it gives an order, or scores from 0 to 10.
-        think: whether it thinks before it answers.
-        window: the most passages shown at once, 2 or more.
-        cut: the most characters of a passage that are shown, 40 or more.
-        budget: the most tokens of a reply, thought included, 1 or more.
+        think: whether it reasons before it answers.
+        window: the maximum passages shown at once, 2 or more.
+        cut: the maximum characters of a passage that are shown, 40 or more.
+        budget: the maximum tokens of a reply, reasoning included, 1 or more.
 
     Raises:
         InputError: one of them is out of its range.
@@ -62,12 +62,12 @@ class PromptConfig:
                 f"characters: {self.window}, {self.budget}, {self.cut}"
             )
 
-    def asking(self) -> dict[str, Any]:
-        """The same as keywords: `policy("vllm:NAME", **trained.asking())`."""
+    def options(self) -> dict[str, Any]:
+        """The same as keyword arguments: `policy("vllm:NAME", **config.options())`."""
         return {part.name: getattr(self, part.name) for part in fields(self)}
 
     def mismatch(self, template: Template, form: Format) -> str:
-        """What a model trained so would be asked otherwise; "" if it is asked as it was trained."""
+        """The message if a template and format differ from these; "" if they do not."""
         if (template, form) == (self.template, self.form):
             return ""
         own, other = (
@@ -77,24 +77,24 @@ class PromptConfig:
         return f"the model was trained with {own}, and would be asked with {other}"
 
     def save(self, folder: Path) -> None:
-        """Write it into a model's folder; raises SetupError where that cannot be."""
+        """Write it into a model's folder; raises SetupError where that fails."""
         head = {"format": FORMAT_VERSION, "fingerprint": self.template.fingerprint}
-        held = head | self.asking() | {"template": asdict(self.template)}
-        write_text(folder / CONFIG_FILE, json.dumps(held, ensure_ascii=False, indent=2) + "\n")
+        data = head | self.options() | {"template": asdict(self.template)}
+        write_text(folder / CONFIG_FILE, json.dumps(data, ensure_ascii=False, indent=2) + "\n")
 
     @classmethod
     def load(cls, folder: Path | str) -> Self | None:
-        """What stands in a model's folder; None without the file, or where none can be seen.
+        """The configuration in a model's folder; None if no such file can be seen.
 
         Args:
-            folder: of the model, or what its server says it loaded; "" if it does not say.
+            folder: of the model, or what its server reports as loaded; "" if it does not.
 
         Raises:
             SetupError: the file is damaged, or of another version.
         """
         path = os.path.join(folder, CONFIG_FILE)  # noqa: PTH118 - a Path would take "" for "."
-        there = folder and os.path.isfile(path)  # noqa: PTH113 - False for what is no path at all
-        return cls.read(Path(path)) if there else None
+        exists = folder and os.path.isfile(path)  # noqa: PTH113 - False for what is no path at all
+        return cls.read(Path(path)) if exists else None
 
     @classmethod
     def read(cls, path: Path) -> Self:
@@ -104,11 +104,11 @@ class PromptConfig:
             SetupError: it cannot be read, is damaged, or of another version.
         """
         try:
-            held = json.loads(path.read_text(encoding="utf-8"))
-            if not isinstance(held, dict):
+            data = json.loads(path.read_text(encoding="utf-8"))
+            if not isinstance(data, dict):
                 raise SetupError("it holds no JSON object")
-            if (version := held.get("format")) == FORMAT_VERSION:
-                return cls._of(held)
+            if (version := data.get("format")) == FORMAT_VERSION:
+                return cls._of(data)
         except OSError as error:
             raise SetupError(f"{path} cannot be read: {error.strerror or error}") from None
         except (ValueError, RecursionError, SetupError) as error:
@@ -116,42 +116,42 @@ class PromptConfig:
                 f"{path} cannot be used: {error}; put back the file that came with the weights"
             ) from None
         raise SetupError(
-            f"{path} was written for another version of the form of messages ({version!r}, here "
+            f"{path} was written for another version of the message format ({version!r}, here "
             f"{FORMAT_VERSION}); use the release of rearank-agent that trained the model, or train "
             "it anew"
         )
 
     @classmethod
-    def _of(cls, held: Mapping[str, Any]) -> Self:
-        if odd := set(held) ^ set(_KINDS):
-            raise SetupError(f"missing or unknown: {', '.join(sorted(odd))}")
+    def _of(cls, data: Mapping[str, Any]) -> Self:
+        if wrong := set(data) ^ set(_KINDS):
+            raise SetupError(f"missing or unknown: {', '.join(sorted(wrong))}")
         for name, kind in _KINDS.items():
-            if type(held[name]) is not kind:
-                raise SetupError(f"{name} must not be {held[name]!r:.80}")
-        template = Template.of(held["template"])
-        if template.fingerprint != held["fingerprint"]:
-            raise SetupError(f"its words are {template.fingerprint}, not {held['fingerprint']}")
-        return cls(**{part.name: held[part.name] for part in fields(cls)} | {"template": template})
+            if type(data[name]) is not kind:
+                raise SetupError(f"{name} must not be {data[name]!r:.80}")
+        template = Template.of(data["template"])
+        if template.fingerprint != data["fingerprint"]:
+            raise SetupError(f"its template is {template.fingerprint}, not {data['fingerprint']}")
+        return cls(**{part.name: data[part.name] for part in fields(cls)} | {"template": template})
 
 
-def describe(asking: Mapping[str, Any]) -> str:
-    """Keywords of asking for a person to read, the template by its fingerprint."""
-    shown = ((name, getattr(value, "fingerprint", value)) for name, value in asking.items())
+def describe(options: Mapping[str, Any]) -> str:
+    """Options of `PromptConfig` as text, the template by its fingerprint."""
+    shown = ((name, getattr(value, "fingerprint", value)) for name, value in options.items())
     return ", ".join(f"{name} {value}" for name, value in shown)
 
 
 def template_hint(name: str, root: str, template: Template) -> str:
-    """What may be wrong with the words of a model whose own are not known; "" if nothing.
+    """A hint for a model that probably needs another prompt template; "" if there is none.
 
     Args:
         name: what the model is served as.
         root: where its server loaded it from: a folder, or the name of a repository.
-        template: the words it would be asked with.
+        template: the one it would be asked with.
     """
     published = "rearank" in f"{name} {root}".lower() and template == Template.default()
     return (
-        "if this is the published REARANK model: it was trained with words of its own; give them "
-        "with --template FILE (docs/models.md), or it loses points without a sound"
+        "if this is the published REARANK model: it was trained with a prompt template of its own; "
+        "give it with --template FILE (docs/models.md), or it loses accuracy silently"
         if published
         else ""
     )

@@ -1,9 +1,8 @@
-"""The conversation about one window: from a good answer down to none, each rung a fault.
+"""The conversation about one window: ask, repair or ask again, each step a fault.
 
-A reply that can be read is read; one that needed mending says what was mended; one without an
-answer is asked once more, for the answer alone; and where that is no answer either, the window
-keeps its order (REARANK, arXiv 2505.20046, section 3, has the form of the reply; the rungs are
-ours).
+A readable reply is parsed; what had to be repaired is a fault; after a reply without an answer
+the model is asked again, for the answer alone; and if there is still none the window keeps its
+order (REARANK, arXiv 2505.20046, section 3, has the format of the reply; these steps are ours).
 """
 
 from __future__ import annotations
@@ -36,10 +35,10 @@ class Conversation:
 
     Args:
         chat: the model.
-        config: how it is asked.
-        task, window: what is judged.
+        config: how it is prompted.
+        task, window: what is ranked.
         length: the tokens of prompt and reply together that the model takes; None if unknown.
-        hidden: tokens on top of the reply's budget, for a thought that counts as reply.
+        hidden: tokens on top of the reply's budget, for reasoning that counts as reply.
     """
 
     def __init__(
@@ -56,64 +55,63 @@ class Conversation:
         self.length, self.hidden = length, hidden
         self.passages = [task.candidates[position] for position in window]
         self.ids = task.ids(window)
-        self.spent: list[Usage] = []
+        self.usages: list[Usage] = []
 
     async def reply(self) -> Reply:
-        """What the policy says of the window.
+        """The policy's reply for the window.
 
         Raises:
-            PolicyError: the model could not be asked, or refused.
+            PolicyError: the model could not be called, or refused.
         """
         try:
-            asked, said = await self._ask()
+            prompt, first = await self._ask()
         except AgentRunError as error:
             raise policy_error(error, self._usage()) from error
-        reading = self._read(said.text)
-        self.spent.append(_divided(said, reading.thought))
-        faults = list(asked.faults)
-        if not reading.readable:
-            why = "no answer in the reply" if said.whole else "the reply was cut off"
+        parsed = self._parse(first.text)
+        self.usages.append(_divided(first, parsed.reasoning))
+        faults = list(prompt.faults)
+        if not parsed.readable:
+            why = "no answer in the reply" if first.complete else "the reply was cut off"
             faults.append(Fault("reasked", self.ids, f"{why}; the answer alone was asked for"))
-            reading = await self._read_again(asked, said)
+            parsed = await self._reask(prompt, first)
         if self.chat.dropped:
             detail = f"the model takes no {' and no '.join(self.chat.dropped)}; not sent"
             faults.append(Fault("setting", (), detail))
         return Reply(
-            order=reading.order,
-            scores=reading.scores,
-            rationales=reading.rationales,
-            reasoning=reading.thought,
-            faults=(*faults, *reading.faults),
+            order=parsed.order,
+            scores=parsed.scores,
+            rationales=parsed.rationales,
+            reasoning=parsed.reasoning,
+            faults=(*faults, *parsed.faults),
             usage=self._usage(),
         )
 
     def _usage(self) -> Usage:
-        return sum(self.spent, Usage())
+        return sum(self.usages, Usage())
 
-    def _read(self, text: str) -> ParsedReply:
+    def _parse(self, text: str) -> ParsedReply:
         return parse_reply(text, len(self.ids), self.config.form, self.ids)
 
-    async def _say(self, messages: Sequence[Message], **settings: object) -> ChatReply:
-        return await self.chat.say(self.task.run, messages, self.spent, **settings)
+    async def _generate(self, messages: Sequence[Message], **settings: object) -> ChatReply:
+        return await self.chat.generate(self.task.run, messages, self.usages, **settings)
 
     async def _ask(self) -> tuple[Prompt, ChatReply]:
-        """Ask; a window that the server finds too long is asked again, all of it shorter."""
+        """Generate; a window the server finds too long is shortened and sent again."""
         cut, budget = self.config.cut, self.config.budget
         while True:
-            asked, room = await self._fitted(cut, budget)
+            prompt, room = await self._fitted(cut, budget)
             try:
-                return asked, await self._say(asked.messages, max_tokens=room)
+                return prompt, await self._generate(prompt.messages, max_tokens=room)
             except ModelContextWindowExceededError as error:
                 longest = max(len(passage.content) for passage in self.passages)
                 cut, budget = min(cut, longest) // 2, max(1, budget // 2)
                 if cut < MIN_CUT:
-                    n, said = len(self.ids), policy_error(error)
-                    raise PolicyError(
-                        f"a window of {n} passages is too long for the model: {said}", self._usage()
-                    ) from error
+                    n, reason = len(self.ids), policy_error(error)
+                    message = f"a window of {n} passages is too long for the model: {reason}"
+                    raise PolicyError(message, self._usage()) from error
 
     async def _fitted(self, cut: int, budget: int) -> tuple[Prompt, int]:
-        words = partial(
+        build = partial(
             build_prompt,
             self.task.query,
             self.passages,
@@ -123,56 +121,58 @@ class Conversation:
             template=self.config.template,
         )
         if self.length is None:
-            return words(cut=cut), budget + self.hidden
+            return build(cut=cut), budget + self.hidden
         return await fit_window(
-            lambda cut: words(cut=cut),
+            lambda cut: build(cut=cut),
             lengths=[len(passage.content) for passage in self.passages],
             cut=cut,
             budget=budget,
-            most=self.length,
+            max_tokens=self.length,
             count=partial(self.chat.tokens, self.task.run),
         )
 
-    async def _read_again(self, asked: Prompt, said: ChatReply) -> ParsedReply:
-        """The reading of an answer alone; a thought already there is kept."""
-        first = self._read(answer_prefix(said.text))
+    async def _reask(self, prompt: Prompt, reply: ChatReply) -> ParsedReply:
+        """Ask for the answer alone; reasoning already there is kept."""
+        first = self._parse(answer_prefix(reply.text))
         try:
-            second = self._read(await self._answer(asked, said))
+            second = self._parse(await self._answer(prompt, reply))
         except AgentRunError as error:
             failed = Fault("failed", self.ids, f"asking again: {policy_error(error)}")
             return replace(first, faults=(*first.faults, failed))
-        if first.thought:
-            return replace(second, thought=first.thought, rationales=first.rationales)
+        if first.reasoning:
+            return replace(second, reasoning=first.reasoning, rationales=first.rationales)
         return second
 
-    async def _answer(self, asked: Prompt, said: ChatReply) -> str:
-        """Go on from the closed thought where the server can, else ask in one more turn."""
+    async def _answer(self, prompt: Prompt, reply: ChatReply) -> str:
+        """Continue after the closed reasoning where the server can, else ask in one more turn."""
         n, endpoint = len(self.ids), await self.chat.endpoint()
         if endpoint:
-            bound = {
+            constraint = {
                 "add_generation_prompt": False,
                 "continue_final_message": True,
                 "structured_outputs": {"regex": answer_regex(n, self.config.form)},
             }
-            last: Message = {"role": "assistant", "content": answer_prefix(said.text)}
-            turns = (*asked.messages, last)
+            last: Message = {"role": "assistant", "content": answer_prefix(reply.text)}
+            turns = (*prompt.messages, last)
             try:
-                more = await self._say(turns, max_tokens=answer_tokens(n), extra_body=bound)
-                self.spent.append(more.usage)
-                return f"<answer>{more.bare}"
+                second = await self._generate(
+                    turns, max_tokens=answer_tokens(n), extra_body=constraint
+                )
+                self.usages.append(second.usage)
+                return f"<answer>{second.untagged}"
             except ModelRequestRejectedError:
-                pass  # a chat template that cannot go on with a turn; ask in words
-        again = reask_prompt(asked.messages, said.text, self.config.form, self.config.template)
+                pass  # a chat template that cannot continue a turn
+        again = reask_prompt(prompt.messages, reply.text, self.config.form, self.config.template)
         room = answer_tokens(n) if endpoint else self.config.budget
-        more = await self._say(again, max_tokens=room, thinking=False)
-        self.spent.append(more.usage)
-        return more.text
+        second = await self._generate(again, max_tokens=room, thinking=False)
+        self.usages.append(second.usage)
+        return second.text
 
 
-def _divided(said: ChatReply, thought: str) -> Usage:
-    """The reply's tokens; those that were not counted apart divided as the characters are."""
-    usage = said.usage
-    if usage.thought_tokens or not thought:
+def _divided(reply: ChatReply, reasoning: str) -> Usage:
+    """The reply's tokens; if not counted separately, divided in proportion to characters."""
+    usage = reply.usage
+    if usage.thought_tokens or not reasoning:
         return usage
-    share = round(usage.answer_tokens * min(1.0, len(thought) / max(1, len(said.text))))
+    share = round(usage.answer_tokens * min(1.0, len(reasoning) / max(1, len(reply.text))))
     return replace(usage, thought_tokens=share, answer_tokens=usage.answer_tokens - share)

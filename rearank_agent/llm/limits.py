@@ -1,4 +1,4 @@
-"""What bounds the calls of a whole process: how many at once, how often again, until when."""
+"""Limits on the model calls of a process: concurrency, retries, deadline."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from typing import TypeVar
 __all__ = ["DEADLINE", "RETRIES", "Cap", "process_cap", "time_left", "with_retries"]
 
 RETRIES = 3
-"""How often a call is made again, after the first time."""
+"""The maximum retries of a call."""
 
 DEADLINE: ContextVar[float | None] = ContextVar("until", default=None)
 """When the current request must have ended, on `perf_counter`; None for no limit."""
@@ -33,25 +33,25 @@ def time_left() -> float | None:
 class _Waiting:
     run: str
     loop: asyncio.AbstractEventLoop
-    woken: asyncio.Future[None]
+    ready: asyncio.Future[None]
 
 
 class Cap:
-    """At most so many calls in flight, in all threads and event loops of a process.
+    """At most `max_calls` in flight, in all threads and event loops of a process.
 
-    A free place goes to the request with the fewest calls in flight, and among equals to the
+    A free slot goes to the request with the fewest calls in flight, and among equals to the
     one that has waited longest: a request of a hundred passages does not starve one of ten.
     """
 
-    def __init__(self, most: int) -> None:
-        self.most = most
+    def __init__(self, max_calls: int) -> None:
+        self.max_calls = max_calls
         self._lock = Lock()
-        self._flying: Counter[str] = Counter()
+        self._in_flight: Counter[str] = Counter()
         self._waiting: list[_Waiting] = []
 
     @asynccontextmanager
-    async def place(self, run: str) -> AsyncIterator[None]:
-        """Wait for a place for a call of this request, and keep it for the block."""
+    async def slot(self, run: str) -> AsyncIterator[None]:
+        """Wait for a slot for a call of this request, and hold it for the block."""
         await self._enter(run)
         try:
             yield
@@ -60,53 +60,53 @@ class Cap:
 
     async def _enter(self, run: str) -> None:
         with self._lock:
-            if not self._waiting and self._flying.total() < self.most:
-                self._flying[run] += 1
+            if not self._waiting and self._in_flight.total() < self.max_calls:
+                self._in_flight[run] += 1
                 return
             loop = asyncio.get_running_loop()
             waiting = _Waiting(run, loop, loop.create_future())
             self._waiting.append(waiting)
         try:
-            await waiting.woken
+            await waiting.ready
         except asyncio.CancelledError:
             with self._lock:
                 begun = waiting not in self._waiting
                 if not begun:
                     self._waiting.remove(waiting)
-            if begun:  # the place came at the same moment
+            if begun:  # the slot came at the same moment
                 self._leave(run)
             raise
 
     def _leave(self, run: str) -> None:
         with self._lock:
             self._free(run)
-            while self._waiting and self._flying.total() < self.most:
-                following = min(self._waiting, key=lambda waiting: self._flying[waiting.run])
+            while self._waiting and self._in_flight.total() < self.max_calls:
+                following = min(self._waiting, key=lambda waiting: self._in_flight[waiting.run])
                 self._waiting.remove(following)
-                self._flying[following.run] += 1
+                self._in_flight[following.run] += 1
                 try:
-                    following.loop.call_soon_threadsafe(_wake, following.woken)
+                    following.loop.call_soon_threadsafe(_wake, following.ready)
                 except RuntimeError:  # its loop was closed while it waited
                     self._free(following.run)
 
     def _free(self, run: str) -> None:
-        self._flying[run] -= 1
-        if not self._flying[run]:
-            del self._flying[run]
+        self._in_flight[run] -= 1
+        if not self._in_flight[run]:
+            del self._in_flight[run]
 
 
-def _wake(woken: asyncio.Future[None]) -> None:
-    if not woken.done():
-        woken.set_result(None)
+def _wake(ready: asyncio.Future[None]) -> None:
+    if not ready.done():
+        ready.set_result(None)
 
 
 _cap: list[Cap] = []
-_making = Lock()
+_cap_lock = Lock()
 
 
 def process_cap() -> Cap:
     """The one cap of this process (REARANK_CALLS, else 32)."""
-    with _making:
+    with _cap_lock:
         if not _cap:
             from rearank_agent.settings import settings
 
@@ -117,12 +117,12 @@ def process_cap() -> Cap:
 async def with_retries(
     call: Callable[[], Awaitable[T]], pause: Callable[[Exception, int], float | None]
 ) -> T:
-    """The call's result; it is made again after the pause that its failure asks for.
+    """The call's result, with retries.
 
     Args:
         call: made at most 1 + RETRIES times.
         pause: seconds to wait after a failure, given how many calls failed before it; None if
-            it is of no use to try again.
+            a retry is of no use.
 
     Raises:
         Exception: what the last call raised, also when the pause would pass the deadline.

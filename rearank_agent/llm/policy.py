@@ -1,6 +1,6 @@
-"""A language model as a judge: it thinks about every passage, then answers with an order.
+"""A language model as a policy: it reasons about every passage, then answers with an order.
 
-What it is asked with is set here; how a window's conversation goes is in `ladder.py`.
+The options are set here; the conversation about a window is in `conversation.py`.
 """
 
 from __future__ import annotations
@@ -29,25 +29,25 @@ __all__ = ["LLM", "Effort"]
 
 Effort = Literal["minimal", "low", "medium", "high"]
 
-_HIDDEN_THOUGHT = 16_384  # tokens on top, where effort buys a thought that counts as reply
+_HIDDEN_TOKENS = 16_384  # tokens on top, where effort adds reasoning that counts as reply
 
 
 class LLM:
     """A policy over any pydantic-ai model.
 
     Safe to share between requests; and between threads and event loops when the model is given
-    by its name, or as a function that makes it. A model that was made already is used as it is.
+    by its name, or as a function that makes it. A model object is used as it is.
 
     Attributes:
         name: as `policy()` knows it: "vllm:NAME", "anthropic:NAME", ...
-        config: how it is asked. Its scores compare across windows, its orders do not. `think` also
-            switches thinking on or off where the model can.
-        effort: how hard a model thinks that has such a setting.
+        config: how it is prompted. Its scores compare across windows, its orders do not. `think`
+            also switches thinking on or off where the model can.
+        effort: the reasoning effort, for a model that has such a setting.
         timeout: seconds a call may take.
 
     Raises:
         SetupError: the model's provider is not known, not installed or lacks its key or address.
-        InputError: a setting is out of its range, or effort is asked of a model not to think.
+        InputError: a setting is out of its range, or effort is given together with think=False.
     """
 
     scale = BEST_SCORE
@@ -66,8 +66,8 @@ class LLM:
         window: int = 20,
         timeout: float = 120.0,
     ) -> None:
-        words = template or Template.default()
-        self.config = PromptConfig(words, form, think, window, cut, budget)
+        template = template or Template.default()
+        self.config = PromptConfig(template, form, think, window, cut, budget)
         if not timeout > 0:
             raise InputError(f"a call must have more than 0 s: {timeout}")
         if effort and not think:
@@ -81,9 +81,9 @@ class LLM:
         elif effort:
             settings["thinking"] = effort
         self.chat = Chat(model_factory(model) if isinstance(model, str) else model, settings)
-        self._agreed: set[str] = set()
-        sample = self.chat.sample
-        self.name = name or (model if isinstance(model, str) else sample.model_id)
+        self._checked: set[str] = set()
+        first = self.chat.first_model
+        self.name = name or (model if isinstance(model, str) else first.model_id)
 
     @property
     def scores(self) -> bool:
@@ -92,27 +92,27 @@ class LLM:
 
     @property
     def window(self) -> int:
-        """The most passages shown at once."""
+        """The maximum passages shown at once."""
         return self.config.window
 
     @property
     def blend(self) -> float:
-        """0.3 for scores, as simulated in docs/schedules.md; orders lose by being mixed."""
+        """0.3 for scores, as simulated in docs/schedules.md; blending makes orders worse."""
         return 0.3 if self.scores else 0.0
 
     @cached_property
     def fingerprint(self) -> str:
         """The name, then all that the replies depend on."""
+        config, model = self.config, self.chat.first_model
         taken = [s for s in ("temperature=0", "seed=0") if s[:-2] not in self.chat.dropped]
-        asked = self.config
-        how = ["think" if asked.think else "direct", *([self.effort] if self.effort else [])]
-        at = redact(self.chat.sample.base_url or "")
-        own = json.dumps(self.chat.sample.settings or {}, sort_keys=True, default=str)
-        settings = sha256(own.encode()).hexdigest()[:8] if self.chat.sample.settings else ""
+        how = ["think" if config.think else "direct", *([self.effort] if self.effort else [])]
+        at = redact(model.base_url or "")
+        own = json.dumps(model.settings or {}, sort_keys=True, default=str)
+        settings = sha256(own.encode()).hexdigest()[:8] if model.settings else ""
         return " ".join(
             [
-                self.name, asked.form, *how, f"words={asked.template.fingerprint}",
-                f"format={FORMAT_VERSION}", f"tokens={asked.budget}", f"cut={asked.cut}", *taken,
+                self.name, config.form, *how, f"words={config.template.fingerprint}",
+                f"format={FORMAT_VERSION}", f"tokens={config.budget}", f"cut={config.cut}", *taken,
                 *([f"settings={settings}"] if settings else []), *([f"at={at}"] if at else []),
             ]
         )  # fmt: skip
@@ -121,45 +121,45 @@ class LLM:
         """Ask the model for the order of the window.
 
         Raises:
-            PolicyError: the model could not be asked, refused, or was trained with other words;
-                the message has what it said.
+            PolicyError: the model could not be called, refused, or was trained with another
+                template; the message has its error.
         """
         try:
-            served = await self.chat.served()
+            info = await self.chat.model_info()
         except AgentRunError as error:
             raise policy_error(error) from error
-        self.agree(served.root)
-        hidden = self.effort and served.length is None and not await self.chat.endpoint()
+        self.check_checkpoint(info.root)
+        hidden = self.effort and info.length is None and not await self.chat.endpoint()
         conversation = Conversation(
             self.chat,
             self.config,
             task,
             window,
-            length=served.length,
-            hidden=_HIDDEN_THOUGHT if hidden else 0,
+            length=info.length,
+            hidden=_HIDDEN_TOKENS if hidden else 0,
         )
         return await conversation.reply()
 
-    def agree(self, root: str) -> None:
-        """Refuse a model trained with other words, where its folder can be read here.
+    def check_checkpoint(self, root: str) -> None:
+        """Refuse a model trained with another template, where its folder can be read here.
 
-        A folder that agrees is read once.
+        A folder that matches is read once.
 
         Args:
             root: where the model's server loaded it from.
 
         Raises:
-            PolicyError: the words or the form are others, or what says so is damaged.
+            PolicyError: the template or the format differs, or the file is damaged.
         """
-        if root in self._agreed:
+        if root in self._checked:
             return
         try:
             trained = PromptConfig.load(root)
         except SetupError as error:
             raise PolicyError(str(error)) from error
-        if trained and (wrong := trained.mismatch(self.config.template, self.config.form)):
+        if trained and (mismatch := trained.mismatch(self.config.template, self.config.form)):
             raise PolicyError(
-                f"{wrong}; start this program again while the model is served, or in Python: "
-                f"policy({self.name!r}, **Trained.load({root!r}).asking())"
+                f"{mismatch}; start this program again while the model is served, or in Python: "
+                f"policy({self.name!r}, **PromptConfig.load({root!r}).options())"
             )
-        self._agreed.add(root)
+        self._checked.add(root)

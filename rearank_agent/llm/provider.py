@@ -1,4 +1,4 @@
-"""Models by name, and what of our settings they take."""
+"""Models by name, and which of our settings they take."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _RECORDED = {"temperature": "temperature", "seed": "seed", "thinking": "effort"}
 
 
 def model_factory(name: str) -> Callable[[], Model]:
-    """What makes the model of a name, "provider:model", as pydantic-ai knows them.
+    """A function that makes the model of a name, "provider:model", as pydantic-ai names them.
 
     Raises:
         SetupError: the provider is not known, not installed or lacks its key or address.
@@ -31,8 +31,8 @@ def model_factory(name: str) -> Callable[[], Model]:
         try:
             return infer_model(name)
         except ImportError as error:
-            said = str(error).replace("\n", " ")
-            raise SetupError(f"{name} needs a package: {said}") from None
+            reason = str(error).replace("\n", " ")
+            raise SetupError(f"{name} needs a package: {reason}") from None
         except (UserError, ValueError) as error:
             raise SetupError(f"{name}: {error}") from None
 
@@ -42,9 +42,9 @@ def model_factory(name: str) -> Callable[[], Model]:
 def supported_settings(
     model: Model, settings: ModelSettings
 ) -> tuple[tuple[str, ...], ModelSettings]:
-    """What the model does not take, as a person calls it; and the settings without that.
+    """The names of the settings the model does not take, and the settings without them.
 
-    pydantic-ai drops it in silence or with a warning, and some providers refuse it.
+    pydantic-ai drops them silently or with a warning, and some providers refuse them.
     """
     refused = _refused(model, settings)
     dropped = tuple(sorted(name for key, name in _RECORDED.items() if key in refused))
@@ -55,7 +55,7 @@ def supported_settings(
 def _refused(model: Model, settings: ModelSettings) -> set[str]:
     try:
         profile: dict[str, Any] = dict(model.profile)
-    except NotImplementedError:  # a model of several models has none of its own
+    except NotImplementedError:  # a model made of several has none of its own
         return set()
     thinking = settings.get("thinking")
     refused = set[str](model.unsupported_settings)
@@ -67,8 +67,8 @@ def _refused(model: Model, settings: ModelSettings) -> set[str]:
         always if thinking is False else bool(profile.get("thinking_enabled_by_default"))
     )
     efforts = profile.get("openai_reasoning_efforts") or ()
-    can_rest = "none" in efforts or profile.get("openai_supports_reasoning_effort_none", False)
-    if profile.get("openai_supports_reasoning", False) and (thinks or not can_rest):
+    can_disable = "none" in efforts or profile.get("openai_supports_reasoning_effort_none", False)
+    if profile.get("openai_supports_reasoning", False) and (thinks or not can_disable):
         refused.add("temperature")
     if profile.get("anthropic_disallows_sampling_settings", False):
         refused.add("temperature")

@@ -1,4 +1,4 @@
-"""A vLLM server with the settings this policy wants, started, awaited and stopped."""
+"""A vLLM server with the settings this policy needs: start, wait until ready, stop."""
 
 from __future__ import annotations
 
@@ -25,30 +25,30 @@ from rearank_agent.llm.checkpoint import PromptConfig
 __all__ = ["Server", "required_length", "shell_line", "vllm_command"]
 
 _QUIET = {"VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1"}
-_ENDS = (signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM))
-_OURS = ("--served-model-name", "--host", "--port")
-_GRACE = 20.0  # seconds a server may take to end by itself
+_STOP_SIGNALS = (signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM))
+_OWN_OPTIONS = ("--served-model-name", "--host", "--port")
+_GRACE = 20.0  # seconds a server may take to stop by itself
 _CHARACTERS_A_TOKEN = 3
 _TURN_TOKENS = 30  # of a passage's turn, its acknowledgement and what the chat template adds
-_WORDS_TOKENS = 600  # of the other turns, with a long query
+_OTHER_TOKENS = 600  # of the other turns, with a long query
 _ROUND = 1024
 
 
 def required_length(model: str) -> int:
     """The tokens of prompt and reply a window can take; no more than the model itself takes.
 
-    What the model takes, and how it was trained, are read where `model` is a folder.
+    Both come from the files of the model where `model` is a folder.
 
     Raises:
-        SetupError: the file that says how it was trained is damaged, or of another version.
+        SetupError: its `rearank.json` is damaged, or of another version.
     """
-    asked = PromptConfig.load(model) or PromptConfig()
-    need = asked.window * (asked.cut // _CHARACTERS_A_TOKEN + _TURN_TOKENS) + _WORDS_TOKENS
-    need += asked.budget + answer_tokens(asked.window)
+    config = PromptConfig.load(model) or PromptConfig()
+    need = config.window * (config.cut // _CHARACTERS_A_TOKEN + _TURN_TOKENS) + _OTHER_TOKENS
+    need += config.budget + answer_tokens(config.window)
     need = -(-need // _ROUND) * _ROUND
     try:
-        config = json.loads((Path(model) / "config.json").read_text(encoding="utf-8"))
-        return min(need, int(config["max_position_embeddings"]))
+        limits = json.loads((Path(model) / "config.json").read_text(encoding="utf-8"))
+        return min(need, int(limits["max_position_embeddings"]))
     except (OSError, ValueError, KeyError, TypeError):
         return need
 
@@ -80,7 +80,7 @@ class Server:
     Attributes:
         model: a folder, or the name of a repository.
         name: what the model is called in requests.
-        host, port: where it listens; loopback unless told otherwise.
+        host, port: where it listens; loopback by default.
         vllm: the program.
         extra: further arguments for vLLM; they win over ours.
 
@@ -96,9 +96,9 @@ class Server:
     extra: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        for given in {argument.split("=")[0] for argument in self.extra}.intersection(_OURS):
+        for given in {argument.split("=")[0] for argument in self.extra}.intersection(_OWN_OPTIONS):
             option = "--name" if given == "--served-model-name" else given
-            raise InputError(f"{given} after -- would not be known here; give {option} before it")
+            raise InputError(f"{given} after -- is not read here; give {option} before it")
 
     @property
     def url(self) -> str:
@@ -108,7 +108,7 @@ class Server:
 
     @property
     def command(self) -> list[str]:
-        """The command line: a window's prompt is kept for its second asking, and counted."""
+        """The command line, with a prefix cache for asking again, and its tokens reported."""
         ours = {
             "--served-model-name": self.name,
             "--host": self.host,
@@ -116,25 +116,25 @@ class Server:
             "--max-model-len": str(required_length(self.model)),
         }
         given = {argument.split("=")[0] for argument in self.extra}
-        settings = [w for key, value in ours.items() if key not in given for w in (key, value)]
+        settings = [s for key, value in ours.items() if key not in given for s in (key, value)]
         switches = ["--enable-prefix-caching", "--enable-prompt-tokens-details"]
         return [self.vllm, "serve", self.model, *settings, *switches, *self.extra]
 
     def run(self, ready: Callable[[float], None]) -> int:
-        """Serve until interrupted (0) or until the server ends by itself (its exit code).
+        """Serve until interrupted (0) or until the server stops by itself (its exit code).
 
-        What vLLM prints goes to stderr. An interrupt and SIGTERM end it and all it started.
+        What vLLM prints goes to stderr. An interrupt and SIGTERM stop it and all it started.
 
         Args:
             ready: called once it answers, with the seconds that took.
 
         Raises:
             InputError: the port is taken.
-            SetupError: the server ended before it was ready.
+            SetupError: the server stopped before it was ready.
         """
         self._check_port()
         begun = time.monotonic()
-        before = {number: signal.signal(number, _interrupt) for number in _ENDS}
+        handlers = {number: signal.signal(number, _interrupt) for number in _STOP_SIGNALS}
         process: subprocess.Popen[bytes] | None = None
         try:
             process = subprocess.Popen(  # noqa: S603
@@ -144,15 +144,15 @@ class Server:
                 env=_QUIET | dict(os.environ),
                 start_new_session=True,
             )
-            self._await(process)
+            self._wait_until_ready(process)
             ready(time.monotonic() - begun)
             return process.wait()
         except KeyboardInterrupt:
             return 0
         finally:
             if process:
-                _end(process)
-            for number, handler in before.items():
+                _stop(process)
+            for number, handler in handlers.items():
                 signal.signal(number, handler)
 
     def _check_port(self) -> None:
@@ -163,18 +163,18 @@ class Server:
             except OSError as error:
                 raise InputError(f"{self.host}:{self.port} cannot be used: {error}") from None
 
-    def _await(self, process: subprocess.Popen[bytes]) -> None:
-        while not _answers(f"{self.url[: -len('/v1')]}/health"):
+    def _wait_until_ready(self, process: subprocess.Popen[bytes]) -> None:
+        while not _is_healthy(f"{self.url[: -len('/v1')]}/health"):
             if (code := process.poll()) is not None:
-                raise SetupError(f"vLLM ended with exit code {code}; why stands above")
+                raise SetupError(f"vLLM ended with exit code {code}; the reason is above")
             time.sleep(0.5)
 
 
-def _answers(url: str) -> bool:
-    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # it is on this machine
+def _is_healthy(url: str) -> bool:
+    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # it is local
     try:
-        with direct.open(url, timeout=5) as answer:
-            return bool(answer.status == 200)
+        with direct.open(url, timeout=5) as response:
+            return bool(response.status == 200)
     except (urllib.error.URLError, OSError):
         return False
 
@@ -183,8 +183,8 @@ def _interrupt(*_: object) -> None:
     raise KeyboardInterrupt
 
 
-def _end(process: subprocess.Popen[bytes]) -> None:
-    """Ask the server to end, then make it and everything it started; a second signal means now."""
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    """Terminate the server, then kill it and all it started; a second signal kills at once."""
     try:
         if process.poll() is None:
             process.terminate()

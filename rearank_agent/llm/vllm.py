@@ -1,8 +1,8 @@
-"""A model behind vLLM, or any server that speaks its chat completions, as a pydantic-ai model.
+"""A pydantic-ai model for vLLM, or any server that speaks its chat completions.
 
 pydantic-ai's own OpenAI model does the same through the OpenAI client, which spends 14 of its
-20 ms a call on walking through our forty messages; this one takes 2 (docs/figures.md). It
-also bounds what a server may send, and can ask it for token counts and its length.
+20 ms a call on our forty messages; this one takes 2 (docs/figures.md). It
+also bounds what a server may send, and can ask it for token counts and its context length.
 """
 
 from __future__ import annotations
@@ -37,22 +37,22 @@ from rearank_agent.redact import add_secret, redact
 __all__ = ["MAX_BYTES", "ModelInfo", "VLLMModel"]
 
 MAX_BYTES = 2 * 1024 * 1024
-"""The most that is read of one reply; a window's reply is some 10 KB."""
+"""The maximum that is read of one reply; a window's reply is some 10 KB."""
 
 _NO_LIMIT = httpx2.Timeout(None, connect=5.0)  # pydantic-ai's request_timeout is the limit
 _SHORT = httpx2.Timeout(10.0, connect=5.0)
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
-_PLAIN = {"repetition_penalty": 1.0}  # vLLM takes the model's own else: Qwen2.5's is 1.05
+_PLAIN = {"repetition_penalty": 1.0}  # else vLLM takes the model's own: Qwen2.5's is 1.05
 _PASSED_ON = ("max_tokens", "temperature", "seed")
 
 
 @dataclass(frozen=True, slots=True)
 class ModelInfo:
-    """What a server says of a model.
+    """What a server reports about a model.
 
     Attributes:
-        length: the tokens of prompt and reply together that it takes; None if that is not said.
-        root: where it was loaded from: a folder, or the name of a repository; "" if not said.
+        length: the tokens of prompt and reply together that it takes; None if unknown.
+        root: where it was loaded from: a folder, or the name of a repository; "" if unknown.
     """
 
     length: int | None = None
@@ -72,7 +72,7 @@ class VLLMModel(Model[Any]):
         base_url: ends with the version, as in http://127.0.0.1:8000/v1.
 
     Raises:
-        SetupError: no address is given, and none stands in VLLM_BASE_URL.
+        SetupError: no address is given, and VLLM_BASE_URL is not set.
     """
 
     unsupported_settings = frozenset({"top_k", "logit_bias", "stop_sequences"})
@@ -86,7 +86,7 @@ class VLLMModel(Model[Any]):
             limits=httpx2.Limits(max_connections=None, max_keepalive_connections=64),
             trust_env=urlsplit(self._base_url).hostname not in _LOOPBACK,  # no proxy goes there
         )
-        self._served: asyncio.Task[ModelInfo] | None = None
+        self._info: asyncio.Task[ModelInfo] | None = None
 
     @property
     def model_name(self) -> str:
@@ -112,44 +112,44 @@ class VLLMModel(Model[Any]):
         """One reply to these messages.
 
         Raises:
-            ModelAPIError: the server cannot be reached, or refused; the class says which.
-            UnexpectedModelBehavior: it answered something that is no chat completion.
+            ModelAPIError: the server cannot be reached or refused; the subclass tells which.
+            UnexpectedModelBehavior: its answer is no chat completion.
         """
         check_allow_model_requests()
-        told: Mapping[str, Any] = cast(Mapping[str, Any], model_settings or {})
+        settings: Mapping[str, Any] = cast(Mapping[str, Any], model_settings or {})
         body: dict[str, Any] = {"model": self._name, "messages": to_messages(messages), **_PLAIN}
-        body |= {name: told[name] for name in _PASSED_ON if name in told}
-        thinking = told.get("thinking")
+        body |= {name: settings[name] for name in _PASSED_ON if name in settings}
+        thinking = settings.get("thinking")
         if thinking is False:
             body["chat_template_kwargs"] = {"enable_thinking": False}
         elif isinstance(thinking, str):
             body["reasoning_effort"] = thinking
-        body |= told.get("extra_body", {})
+        body |= settings.get("extra_body", {})
         return to_response(self._name, await self._json("/chat/completions", body))
 
-    async def served(self) -> ModelInfo:
-        """What the server says of the model.
+    async def info(self) -> ModelInfo:
+        """What the server reports about the model.
 
-        It is asked for once; all windows of a first turn wait for the same answer.
+        It is asked once; all windows of a first turn wait for the same answer.
         """
-        if self._served is None:
-            self._served = asyncio.create_task(self._ask_served())
-        asking = self._served
+        if self._info is None:
+            self._info = asyncio.create_task(self._fetch_info())
+        fetching = self._info
         try:
-            return await asyncio.shield(asking)
+            return await asyncio.shield(fetching)
         except AgentRunError:
-            if self._served is asking:
-                self._served = None
+            if self._info is fetching:
+                self._info = None
             raise
 
-    async def _ask_served(self) -> ModelInfo:
+    async def _fetch_info(self) -> ModelInfo:
         try:
             return ModelInfo.of((await self.models()).get(self._name, {}))
         except (ModelRequestRejectedError, UnexpectedModelBehavior):
             return ModelInfo()
 
     async def models(self) -> dict[str, dict[str, Any]]:
-        """What the server says of its models, by the name it serves them under."""
+        """The rows of the server's model list, by the name it serves each under."""
         listed = (await self._json("/models")).get("data")
         rows = listed if isinstance(listed, list) else []
         return {str(row.get("id")): row for row in rows if isinstance(row, dict)}
@@ -157,8 +157,8 @@ class VLLMModel(Model[Any]):
     async def tokens(self, messages: Sequence[Message]) -> int | None:
         """The tokens of a prompt; None if the server does not count."""
         try:
-            asked = {"model": self._name, "messages": list(messages)}
-            counted = await self._json("/tokenize", asked)
+            body = {"model": self._name, "messages": list(messages)}
+            counted = await self._json("/tokenize", body)
         except AgentRunError:
             return None
         count = counted.get("count")
@@ -169,7 +169,7 @@ class VLLMModel(Model[Any]):
 
     async def _json(self, path: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
         url, slow = self._base_url + path, path == "/chat/completions"
-        if path == "/tokenize":  # the one that stands beside the versioned ones
+        if path == "/tokenize":  # the only path without the version
             url = self._base_url.rsplit("/", 1)[0] + path
         async with (
             self._errors(),
@@ -199,8 +199,8 @@ class VLLMModel(Model[Any]):
         except httpx2.TimeoutException as error:
             raise ModelTimeoutError(self._name, f"{self.base_url}: no answer in time") from error
         except (httpx2.TransportError, httpx2.InvalidURL) as error:
-            said = str(error) or type(error).__name__
-            raise ModelConnectionError(self._name, f"{self.base_url}: {said}") from error
+            reason = str(error) or type(error).__name__
+            raise ModelConnectionError(self._name, f"{self.base_url}: {reason}") from error
 
 
 def _address(url: str) -> str:
@@ -228,7 +228,7 @@ def _authorization(key: str) -> dict[str, str]:
     if not key:
         return {}
     if not key.isascii() or not key.isprintable():
-        raise SetupError("the key of the vLLM server (VLLM_API_KEY) holds odd characters")
+        raise SetupError("the key of the vLLM server (VLLM_API_KEY) must be printable ASCII")
     add_secret(key)
     return {"Authorization": f"Bearer {key}"}
 

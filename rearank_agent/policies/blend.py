@@ -1,4 +1,4 @@
-"""The mix of a policy's scores with the rank a passage had in the first stage."""
+"""Blending a policy's scores with the first stage's ranks."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["blended_order", "policy_scores", "z_scores"]
 def blended_order(
     order: Window, scores: list[float] | None, blend: float
 ) -> tuple[Window, list[float] | None]:
-    """The final order, and the value of every position it rests on, if there is one."""
+    """The final order, and the score of every position behind it; None if there is none."""
     if blend and len(order) > 1:
         if scores is None:
             scores = [0.0] * len(order)

@@ -1,4 +1,4 @@
-"""Replies kept, and given again for the same window of the same query."""
+"""A cache of replies, for the same window of the same query."""
 
 from __future__ import annotations
 
@@ -18,16 +18,15 @@ __all__ = ["Cached"]
 
 
 class Cached(WindowWrapper):
-    """Replies are kept, and given again for the same window of the same question.
+    """A policy with a cache of its replies, for the same window of the same query.
 
-    What is the same: the policy's fingerprint, the query, the instruction, and titles and texts
-    of the window in their order. Ids do not count. Errors and replies without an answer are not
-    kept.
+    The key: the policy's fingerprint, the query, the instruction, and titles and texts of the
+    window in their order. Ids do not count. Errors and replies without an answer are not cached.
 
     Attributes:
-        policy: who judges what is not kept yet; a policy with a window.
-        store: where replies are kept.
-        replay: whether only kept replies are given; others are a PolicyError.
+        policy: ranks what is not cached yet; a policy with a window.
+        store: where replies are cached.
+        replay: whether only cached replies are used; a miss is a PolicyError.
     """
 
     def __init__(self, policy: Policy, store: Store, *, replay: bool = False) -> None:
@@ -36,26 +35,26 @@ class Cached(WindowWrapper):
         self.replay = replay
 
     async def judge(self, task: Task, window: Window) -> Reply:
-        """The kept reply with `usage.hits` 1, else the policy's.
+        """The cached reply with `usage.hits` 1, else the policy's.
 
         A store that cannot be used is the fault `cache`, not an error.
 
         Raises:
-            PolicyError: as the policy raises it; or when replaying, the reply is not kept.
+            PolicyError: as the policy raises it; or when replaying, the reply is not cached.
         """
         key, ids = self._key(task, window), task.ids(window)
         fault: tuple[Fault, ...] = ()
         try:
-            kept = await asyncio.to_thread(self.store.get, key)
-            if kept is not None:
-                return _named(Reply.from_json(kept), ids)
+            cached = await asyncio.to_thread(self.store.get, key)
+            if cached is not None:
+                return _named(Reply.from_json(cached), ids)
         except (SetupError, InputError) as error:
             fault = (Fault("cache", (), str(error)),)
         if self.replay:
-            why = fault[0].detail if fault else f"no reply is kept in {self.store.path}"
+            why = fault[0].detail if fault else f"no reply is cached in {self.store.path}"
             raise PolicyError(f"replaying, and {why}")
         reply = await self.policy.judge(task, window)
-        if answered(reply):  # another may be, next time
+        if answered(reply):  # else the next one may be
             try:
                 await asyncio.to_thread(self.store.put, key, _numbered(reply, ids).to_json())
             except SetupError as error:
@@ -69,15 +68,15 @@ class Cached(WindowWrapper):
 
 
 def _numbered(reply: Reply, ids: Sequence[str]) -> Reply:
-    """The reply with places in the window for ids, as it is kept."""
+    """The reply with places in the window for ids, as it is cached."""
     places = {id_: str(place) for place, id_ in enumerate(ids)}
     return _renamed(reply, places)
 
 
 def _named(reply: Reply, ids: Sequence[str]) -> Reply:
-    """A kept reply with this window's ids, and at no cost."""
-    kept = _renamed(reply, {str(place): id_ for place, id_ in enumerate(ids)})
-    return replace(kept, usage=Usage(hits=1))
+    """A cached reply with this window's ids, and at no cost."""
+    renamed = _renamed(reply, {str(place): id_ for place, id_ in enumerate(ids)})
+    return replace(renamed, usage=Usage(hits=1))
 
 
 def _renamed(reply: Reply, names: dict[str, str]) -> Reply:

@@ -12,10 +12,10 @@ __all__ = ["Fallback"]
 
 
 class Fallback(Wrapper):
-    """A policy in place of one that cannot run here; every reply says so.
+    """A policy in place of one that cannot run here; every reply has the fault `fallback`.
 
     Attributes:
-        policy: the one that judges.
+        policy: the one that ranks.
         detail: which policy it replaces, why, and what would fix that.
     """
 
@@ -24,6 +24,6 @@ class Fallback(Wrapper):
         self.detail = detail
 
     async def judge(self, task: Task, window: Window) -> Reply:
-        """The reply of the policy in place, with a fault `fallback`."""
+        """The replacement's reply, with a fault `fallback`."""
         reply = await self.policy.judge(task, window)
         return replace(reply, faults=(Fault("fallback", detail=self.detail), *reply.faults))

@@ -22,7 +22,7 @@ class FirstStage:
     window = None
 
     async def judge(self, task: Task, window: Window) -> Reply:
-        """Order the window as it stands in the task."""
+        """Order the window as in the task."""
         n = len(task.candidates)
         scores = tuple(1 - position / n for position in window)
         return Reply(best_first(scores), scores, faults=instruction_fault(task, self.name))

@@ -19,38 +19,38 @@ __all__ = ["Lexical", "bm25_index", "bm25_search"]
 
 
 def bm25_index(texts: list[list[str]]) -> bm25s.BM25:
-    """A BM25 index over texts cut into tokens: Lucene's form, k1 0.9, b 0.4 as in TREC runs."""
+    """A BM25 index over tokenized texts: Lucene's form, k1 0.9, b 0.4 as in TREC runs."""
     index = bm25s.BM25(method="lucene", k1=0.9, b=0.4)
     index.index(texts, show_progress=False)
     return index
 
 
 def bm25_search(
-    index: bm25s.BM25, tokens: Sequence[str], depth: int, wanted: NDArray[np.bool_] | None = None
+    index: bm25s.BM25, tokens: Sequence[str], depth: int, allowed: NDArray[np.bool_] | None = None
 ) -> list[tuple[int, float]]:
     """Positions and BM25 scores, best first, equal ones in order; only scores above 0.
 
     Args:
         index: of texts.
         tokens: of a query.
-        depth: the most that are given.
-        wanted: whether a text may be given, for each; None for all.
+        depth: the maximum number of results.
+        allowed: for each text, whether it may be returned; None for all.
     """
     known = [token for token in tokens if token in index.vocab_dict]
     if not known:
         return []
     scores = index.get_scores(known)
-    hits = np.flatnonzero(scores > 0 if wanted is None else (scores > 0) & wanted)
-    if len(hits) > depth:  # to sort all of a large corpus would take longer than to score it
-        least = np.partition(scores[hits], len(hits) - depth)[len(hits) - depth]
-        hits = hits[scores[hits] >= least]
+    hits = np.flatnonzero(scores > 0 if allowed is None else (scores > 0) & allowed)
+    if len(hits) > depth:  # sorting all of a large corpus takes longer than scoring it
+        lowest = np.partition(scores[hits], len(hits) - depth)[len(hits) - depth]
+        hits = hits[scores[hits] >= lowest]
     first = hits[np.argsort(-scores[hits], kind="stable")[:depth]]
     return [(int(position), float(scores[position])) for position in first]
 
 
 @dataclass(frozen=True)
 class _Scored:
-    """What is worked out once a request: BM25 of every candidate, and the words it rests on."""
+    """Computed once per request: every candidate's BM25 score and tokens."""
 
     terms: QueryTerms
     tokens: tuple[tuple[str, ...], ...]
@@ -62,7 +62,7 @@ class Lexical:
     """BM25 with the idf of all candidates of a task.
 
     Attributes:
-        tokenizer: cuts text into words; `evidence.bigrams` suits languages it does not know.
+        tokenizer: splits text into tokens; `text.bigrams` suits scripts that `text.words` does not.
     """
 
     tokenizer: Tokenizer = words
@@ -101,9 +101,9 @@ class Lexical:
         terms = QueryTerms.of(task.query, self.tokenizer)
         tokens = tuple(tuple(content_tokens(p.content, self.tokenizer)) for p in task.candidates)
         known = set().union(*tokens)
-        asked = [token for token in terms.tokens if token in known]
+        found = [token for token in terms.tokens if token in known]
         scores = (
-            bm25_index([*map(list, tokens)]).get_scores(asked) if asked else np.zeros(len(tokens))
+            bm25_index([*map(list, tokens)]).get_scores(found) if found else np.zeros(len(tokens))
         )
         return _Scored(terms, tokens, tuple(float(score) for score in scores))
 

@@ -1,4 +1,4 @@
-"""The protocol every policy follows, and the few functions that policies share."""
+"""The protocol of policies, and the functions they share."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ __all__ = ["Policy", "best_first", "instruction_fault", "unit_score"]
 
 @runtime_checkable
 class Policy(Protocol):
-    """A judge of windows.
+    """Ranks the passages of a window.
 
     It sees the whole task, so that what belongs to the request (an idf, an encoding) is
-    worked out once. `judge` never blocks the event loop and can be cancelled.
+    computed once. `judge` never blocks the event loop and can be cancelled.
     """
 
     @property
     def name(self) -> str:
-        """What a person asks for it by."""
+        """The name it is requested by."""
         ...
 
     @property
     def fingerprint(self) -> str:
-        """Name and all that its answers depend on: weights, template, format, sampling."""
+        """The name and all that its replies depend on: weights, template, format, sampling."""
         ...
 
     @property
@@ -40,15 +40,15 @@ class Policy(Protocol):
 
     @property
     def blend(self) -> float:
-        """The weight of the first-stage rank it is best mixed with; 0 for none."""
+        """The best weight of the first-stage rank to blend with its scores; 0 for none."""
         ...
 
     @property
     def window(self) -> int | None:
-        """The most passages it is shown at once; None for a judge of whole requests.
+        """The maximum passages it is shown at once; None for a policy of whole requests.
 
-        A policy with a window judges by what stands in it alone. One without may look at all
-        candidates of the task, and takes any number of them.
+        A policy with a window ranks by its passages alone. One without may use all candidates
+        of the task, and takes any number of them.
         """
         ...
 
@@ -56,7 +56,7 @@ class Policy(Protocol):
         """Order the passages at these positions of `task.candidates`.
 
         Raises:
-            PolicyError: the judge failed; the message says what it said.
+            PolicyError: the model failed; the message holds its error.
         """
         ...
 
@@ -69,8 +69,8 @@ def best_first(scores: Sequence[float]) -> tuple[int, ...]:
 def unit_score(score: float, scale: float | None) -> float:
     """A policy's score from 0 to 1: the part of its scale, or s / (1 + s) where it has none.
 
-    The map is fixed, so that a threshold means the same in every request: what stands beside a
-    passage does not move it, as the least and the highest score of a request would. A score
+    The map is fixed, so that a threshold means the same in every request: other passages do not
+    change it, as they would if it used the lowest and highest score of a request. A score
     below 0 counts as 0.
     """
     score = max(0.0, score)

@@ -1,8 +1,8 @@
-"""Policies by name; each imports what it needs when it is made."""
+"""The policies by name; each is imported when it is made."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from importlib import import_module
 from typing import Any
 
 from rearank_agent.errors import InputError, require
@@ -12,51 +12,44 @@ __all__ = ["DEFAULT", "POLICIES", "policy"]
 
 DEFAULT = "embedded"
 
+POLICIES = {
+    "embedded": "rearank_agent.policies.embedded.policy:Embedded",
+    "lexical": "rearank_agent.policies.lexical:Lexical",
+    "first-stage": "rearank_agent.policies.first_stage:FirstStage",
+}
+"""Every policy by name: its module and class, imported when it is made."""
 
-def _embedded(top: str | None = None) -> Policy:
+
+def _made(name: str, *arguments: str) -> Policy:
+    module, _, kind = POLICIES[name].partition(":")
+    made: Policy = getattr(import_module(module), kind)(*arguments)
+    return made
+
+
+def _embedded(*weights: str) -> Policy:
+    """The embedded policy; where its packages are missing, the lexical one in its place."""
     try:
-        from rearank_agent.policies.embedded.policy import Embedded
+        return _made("embedded", *weights)
     except ImportError as error:
         if error.name not in ("numpy", "onnxruntime", "tokenizers"):
             raise
-        reason = f"the embedded policy needs {error.name}: pip install onnxruntime tokenizers"
         from rearank_agent.policies.fallback import Fallback
 
-        return Fallback(_lexical(), f"lexical ranks instead; {reason}")
-    return Embedded(top) if top else Embedded()
+        reason = f"the embedded policy needs {error.name}: pip install onnxruntime tokenizers"
+        return Fallback(_made("lexical"), f"lexical ranks instead; {reason}")
 
 
-def _lexical() -> Policy:
-    from rearank_agent.policies.lexical import Lexical
-
-    return Lexical()
-
-
-def _first_stage() -> Policy:
-    from rearank_agent.policies.first_stage import FirstStage
-
-    return FirstStage()
-
-
-POLICIES: dict[str, Callable[[], Policy]] = {
-    "embedded": _embedded,
-    "lexical": _lexical,
-    "first-stage": _first_stage,
-}
-"""Every policy by name; each imports what it needs when it is made."""
-
-
-def policy(name: str = DEFAULT, **asking: Any) -> Policy:
+def policy(name: str = DEFAULT, **options: Any) -> Policy:
     """The policy of a name.
 
     Args:
-        name: "embedded", "lexical", "first-stage", "embedded:NAME" for other weights (those of
-            `embedded.shipped`, or a folder), or a model as "provider:model": "vllm:NAME" for one
+        name: "embedded", "lexical", "first-stage", "embedded:NAME" for other weights (one of
+            `shipped_weights`, or a folder), or a model as "provider:model": "vllm:NAME" for one
             behind vLLM, "anthropic:NAME", "openai:NAME" and all others that pydantic-ai knows.
-        asking: how a model is asked: the keywords of `llm.LLM`, as in `think=False`.
+        options: of a language model: the keywords of `llm.policy.LLM`, as in `think=False`.
 
     Raises:
-        InputError: no policy has this name, or it is not asked in words.
+        InputError: no policy has this name, or it takes no options.
         SetupError: it is known, but something it needs is missing or damaged.
     """
     provider, _, rest = name.partition(":")
@@ -64,13 +57,14 @@ def policy(name: str = DEFAULT, **asking: Any) -> Policy:
         require(f"the policy {name}", "llm", "pydantic_ai", "httpx2")
         from rearank_agent.llm.policy import LLM  # pydantic-ai takes most of a second to import
 
-        return LLM(name, **asking)
-    top = rest if provider == "embedded" else ""
-    if name not in POLICIES and not top:
+        return LLM(name, **options)
+    weights = [rest] if provider == "embedded" and rest else []
+    if name not in POLICIES and not weights:
         raise InputError(
             f"no policy is called {name!r}; there are: {', '.join(POLICIES)}, "
             "and models as vllm:NAME, openai:NAME, anthropic:NAME, ..."
         )
-    if asking:
-        raise InputError(f"the policy {name} is not asked in words: {', '.join(asking)}")
-    return _embedded(top) if top else POLICIES[name]()
+    if options:
+        given = ", ".join(options)
+        raise InputError(f"the policy {name} is no language model and takes no options: {given}")
+    return _embedded(*weights) if provider == "embedded" else _made(name)

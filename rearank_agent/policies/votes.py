@@ -1,4 +1,4 @@
-"""A window judged in several orders, and what the replies agree on."""
+"""Votes: a window ranked in several orders, and the replies merged."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ __all__ = ["Votes", "voted"]
 class Votes(WindowWrapper):
     """The same window in k orders at once, merged by mean rank.
 
-    The first vote sees the window as it stands, the others in seeded shuffles, so that what a
-    judge owes to the order it was shown in averages out (permutation self-consistency,
+    The first vote sees the window as given, the others in seeded shuffles, so that the effect of
+    the order in the prompt averages out (permutation self-consistency,
     arXiv 2310.07712). A reply without an answer is no vote.
 
     Attributes:
-        policy: who judges; a policy with a window.
+        policy: ranks; a policy with a window.
         k: how many times; 2 or more.
     """
 
@@ -43,19 +43,19 @@ class Votes(WindowWrapper):
         """The merged reply; `confidence` is how far the votes agree about each passage.
 
         Raises:
-            PolicyError: no vote could be had; the message is the first one's.
+            PolicyError: every vote failed; the message is the first one's.
         """
         shuffles = [_shuffled(len(window), seed) for seed in range(self.k)]
-        judging = (self.policy.judge(task, tuple(window[i] for i in s)) for s in shuffles)
-        said = await asyncio.gather(*judging, return_exceptions=True)
+        votings = (self.policy.judge(task, tuple(window[i] for i in s)) for s in shuffles)
+        results = await asyncio.gather(*votings, return_exceptions=True)
         replies, errors = [], []
-        for reply, shuffle in zip(said, shuffles, strict=True):
-            if isinstance(reply, Reply):
-                replies.append(_unshuffled(reply, shuffle))
-            elif isinstance(reply, Exception):
-                errors.append(reply)
+        for result, shuffle in zip(results, shuffles, strict=True):
+            if isinstance(result, Reply):
+                replies.append(_unshuffled(result, shuffle))
+            elif isinstance(result, Exception):
+                errors.append(result)
             else:
-                raise reply
+                raise result
         if not replies:
             raise errors[0]
         votes = [reply for reply in replies if answered(reply)]
@@ -76,13 +76,13 @@ def _shuffled(n: int, seed: int) -> list[int]:
 
 
 def _unshuffled(reply: Reply, shuffle: Sequence[int]) -> Reply:
-    """What was said of a shuffled window, about the window as it stood."""
-    back = sorted(range(len(shuffle)), key=shuffle.__getitem__)
+    """The reply to a shuffled window, for the window as given."""
+    inverse = sorted(range(len(shuffle)), key=shuffle.__getitem__)
     return replace(
         reply,
         order=tuple(shuffle[i] for i in reply.order),
-        scores=reply.scores and tuple(reply.scores[i] for i in back),
-        rationales=reply.rationales and tuple(reply.rationales[i] for i in back),
+        scores=reply.scores and tuple(reply.scores[i] for i in inverse),
+        rationales=reply.rationales and tuple(reply.rationales[i] for i in inverse),
     )
 
 
@@ -94,11 +94,11 @@ def _merged(votes: Sequence[Reply], replies: Sequence[Reply]) -> Reply:
     if scored:
         scores = tuple(fmean(values) for values in zip(*scored, strict=True))
         order = sorted(order, key=lambda passage: -scores[passage])
-    said = [vote.rationales for vote in votes if vote.rationales]
+    explained = [vote.rationales for vote in votes if vote.rationales]
     return Reply(
         order=tuple(order),
         scores=scores if scored else None,
-        rationales=tuple(_first(texts) for texts in zip(*said, strict=True)),
+        rationales=tuple(_first(texts) for texts in zip(*explained, strict=True)),
         confidence=_agreement(order, ranks) if len(votes) > 1 else (),
         reasoning="\n\n".join(vote.reasoning for vote in votes if vote.reasoning),
         faults=tuple(dict.fromkeys(fault for reply in replies for fault in reply.faults)),
@@ -111,7 +111,7 @@ def _first(rationales: Sequence[Rationale]) -> Rationale:
 
 
 def _agreement(order: Sequence[int], ranks: Sequence[dict[int, int]]) -> tuple[float, ...]:
-    """For each passage the share of the others that votes put on the same side as the order."""
+    """For each passage the share of the others that votes put on the same side as `order` does."""
     place = {passage: rank for rank, passage in enumerate(order)}
 
     def share(one: int) -> float:
@@ -127,5 +127,5 @@ def _agreement(order: Sequence[int], ranks: Sequence[dict[int, int]]) -> tuple[f
 
 
 def voted(ranking: Ranking) -> bool:
-    """Whether windows were judged in several orders: the numbers in a reply then name nobody."""
+    """Whether windows were ranked in several orders: then no number in a reply names a passage."""
     return any(part.startswith("votes=") for part in ranking.policy.split())

@@ -1,4 +1,4 @@
-"""A policy that judges through another one, and has its name, scores, scale, blend and window."""
+"""A policy around another one, with its name, scores, scale, blend and window."""
 
 from __future__ import annotations
 
@@ -51,17 +51,17 @@ class Wrapper:
 
 
 class WindowWrapper(Wrapper):
-    """A wrapper of a policy whose windows stand alone.
+    """A wrapper of a policy that ranks each window on its own.
 
     Raises:
-        InputError: the policy judges the whole request at once.
+        InputError: the policy ranks the whole request at once.
     """
 
     def __init__(self, policy: Policy) -> None:
         if policy.window is None:
             raise InputError(
-                f"the policy {policy.name} judges by the whole request, "
-                "so its windows can neither be kept nor shuffled"
+                f"the policy {policy.name} ranks by the whole request, "
+                "so its windows can be neither cached nor shuffled"
             )
         super().__init__(policy)
 

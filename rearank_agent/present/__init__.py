@@ -1,1 +1,1 @@
-"""A ranking for whoever reads it: an agent, a person, a browser."""
+"""A ranking as text for agents and people, and as an HTML page."""

@@ -1,7 +1,7 @@
-"""What an agent is told of a ranking: lines of text, and the same in a structured form.
+"""The answers agents get: a ranking as lines of text, and the same in a structured form.
 
 The text alone is complete, since some hosts show a model only that, and so is the structured
-form, since others show only that. `brief.py` makes them.
+form, since others show only that. `truncate.py` makes them.
 """
 
 from __future__ import annotations
@@ -13,18 +13,18 @@ __all__ = [
     "Answer", "Hit", "RankedLine", "RerankAnswer", "SearchAnswer", "as_text", "estimate_tokens",
 ]  # fmt: skip
 
-_BYTES_A_TOKEN = 3  # fewer than usual English has, so that a budget holds for other scripts too
+_BYTES_PER_TOKEN = 3  # fewer than in English text, so that a budget holds for other scripts too
 
 
 @dataclass(frozen=True, slots=True)
 class RankedLine:
-    """A passage in its new place.
+    """A passage of a reranked list.
 
     Attributes:
         rank: from 1.
-        number: where it stood in the list that was given, from 1.
+        number: its position in the list that was given, from 1.
         score: falls with rank.
-        reason: why, if it was asked for and the policy has a reason.
+        reason: the rationale, if it was asked for and the policy has one.
     """
 
     rank: int
@@ -35,14 +35,14 @@ class RankedLine:
 
 @dataclass(frozen=True, slots=True)
 class Hit:
-    """A part of a file that answers.
+    """A passage found in a file.
 
     Attributes:
         rank: from 1.
         place: path and lines.
         score: falls with rank.
-        snippet: its best sentence, or its beginning.
-        reason: why, if it was asked for and the policy has a reason.
+        snippet: the passage from its best sentence on, or its beginning.
+        reason: the rationale, if it was asked for and the policy has one.
     """
 
     rank: int
@@ -54,14 +54,14 @@ class Hit:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What every ranking says of itself to an agent.
+    """The fields of every answer.
 
     Attributes:
-        run: names the ranking, for `explain`.
+        run: the id of the ranking, for `explain`.
         total: how many passages were ranked; the lines may be fewer.
         scored: whether the policy gave the scores; otherwise they only follow the ranks.
-        partial: whether the deadline or a failure ended the work before its time.
-        notes: what was mended, left out or cut.
+        partial: whether the deadline or a failure ended the work early.
+        notes: what was repaired, left out or truncated.
     """
 
     run: str
@@ -88,13 +88,13 @@ class SearchAnswer(Answer):
 def as_text(answer: RerankAnswer | SearchAnswer) -> str:
     """The answer in lines: `rank. [number] score reason`, or `rank. place score` and a snippet."""
     if not answer.ranking:
-        return "\n".join([f"run {answer.run}: nothing found", *_noted(answer.notes)])
+        return "\n".join([f"run {answer.run}: nothing found", *_note_lines(answer.notes)])
     shown = len(answer.ranking)
     order = "" if answer.scored else "; the policy gave an order only, the scores follow the ranks"
     head = f"run {answer.run}: {shown} of {answer.total}{order}"
     if answer.partial:
         head += "; partial: the best order so far"
-    return "\n".join([head, *map(_line, answer.ranking), *_noted(answer.notes)])
+    return "\n".join([head, *map(_line, answer.ranking), *_note_lines(answer.notes)])
 
 
 def _line(one: RankedLine | Hit) -> str:
@@ -105,10 +105,10 @@ def _line(one: RankedLine | Hit) -> str:
     )
 
 
-def _noted(notes: Sequence[str]) -> list[str]:
+def _note_lines(notes: Sequence[str]) -> list[str]:
     return [f"note: {note}" for note in notes]
 
 
 def estimate_tokens(text: str) -> int:
-    """How many tokens a text may take, rather too many than too few."""
-    return -(-len(text.encode()) // _BYTES_A_TOKEN)
+    """An upper estimate of the tokens of a text."""
+    return -(-len(text.encode()) // _BYTES_PER_TOKEN)

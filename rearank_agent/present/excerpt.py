@@ -1,4 +1,4 @@
-"""Long text within a budget: the quotes and what stands round them stay, and every gap is told."""
+"""Long text within a budget: the quotes and the text around them stay, gaps are counted."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from rearank_agent.types import Quote
 
 __all__ = ["Segment", "excerpt", "fair_share", "html_bytes"]
 
-_AROUND = 120  # characters that stay on each side of a quote
+_CONTEXT = 120  # characters that stay on each side of a quote
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,9 +19,9 @@ class Segment:
     """A stretch of a text, or the gap in its place.
 
     Attributes:
-        text: as it stands in the whole; empty for a gap.
+        text: verbatim; empty for a gap.
         quoted: whether it is evidence.
-        left_out: the characters of a gap.
+        left_out: the number of characters in a gap.
     """
 
     text: str = ""
@@ -29,57 +29,57 @@ class Segment:
     left_out: int = 0
 
 
-def excerpt(text: str, quotes: Sequence[Quote] = (), most: int | None = None) -> list[Segment]:
-    """The text in pieces, cut at its quotes; they may overlap and come in any order.
+def excerpt(text: str, quotes: Sequence[Quote] = (), max_bytes: int | None = None) -> list[Segment]:
+    """The text in segments, split at its quotes; these may overlap and come in any order.
 
     Args:
-        most: the weight it may have, in bytes; None for no limit. Quotes are kept first, then
-            what stands beside them, then the beginning.
+        max_bytes: the limit in bytes of HTML; None for none. Quotes are kept first, then the
+            text around them, then the beginning.
     """
     kept = bytearray(b"\1" * len(text))
-    if most is not None and html_bytes(text) > most:
-        kept = _kept(text, quotes, most)
+    if max_bytes is not None and html_bytes(text) > max_bytes:
+        kept = _kept(text, quotes, max_bytes)
     quoted = bytearray(len(text))
     for quote in quotes:
         start, end = max(0, quote.start), min(len(text), quote.end)
         quoted[start:end] = b"\1" * (end - start)
-    pieces, at = [], 0
+    segments, at = [], 0
     for (shown, evidence), run in groupby(zip(kept, map(int.__and__, kept, quoted), strict=True)):
         size = sum(1 for _ in run)
-        piece = text[at : at + size]
-        pieces.append(Segment(piece, bool(evidence)) if shown else Segment(left_out=size))
+        part = text[at : at + size]
+        segments.append(Segment(part, bool(evidence)) if shown else Segment(left_out=size))
         at += size
-    return pieces
+    return segments
 
 
 def html_bytes(text: str) -> int:
-    """The bytes of a text in a page, where `<` and its like take several."""
+    """The bytes of a text in HTML, where characters like `<` are escaped."""
     return len(escape(text).encode(errors="replace"))
 
 
-def fair_share(weights: Iterable[int], budget: int) -> int:
-    """The most each may have so that all fit; the short leave to the long what they do not need."""
-    rising = sorted(weights)
+def fair_share(sizes: Iterable[int], budget: int) -> int:
+    """The limit for each so that all fit; what the short ones do not need goes to the long."""
+    rising = sorted(sizes)
     for number, one in enumerate(rising):
-        most = budget // (len(rising) - number)
-        if one > most:
-            return most
+        share = budget // (len(rising) - number)
+        if one > share:
+            return share
         budget -= one
     return rising[-1] if rising else 0
 
 
-def _kept(text: str, quotes: Sequence[Quote], most: int) -> bytearray:
-    """Which characters stay: the quotes in their order, what stands round them, the beginning."""
+def _kept(text: str, quotes: Sequence[Quote], max_bytes: int) -> bytearray:
+    """A mask of the characters that stay: the quotes, the text around them, the beginning."""
     kept = bytearray(len(text))
     for span in (
         *_spans(quotes, 0, len(text)),
-        *_spans(quotes, _AROUND, len(text)),
+        *_spans(quotes, _CONTEXT, len(text)),
         (0, len(text)),
     ):
         for at in range(*span):
             if not kept[at]:
-                most -= html_bytes(text[at])
-                if most < 0:
+                max_bytes -= html_bytes(text[at])
+                if max_bytes < 0:
                     return kept
                 kept[at] = 1
     return kept

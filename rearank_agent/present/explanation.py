@@ -1,4 +1,4 @@
-"""An earlier run, told in full: what the judge thought, who was shown together, what was mended."""
+"""An earlier run in full: the model's reasoning, the windows, the evidence, the faults."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from rearank_agent.types import Fault, Ranked, Ranking, Step
 __all__ = ["Explanation", "explain_part", "explain_text"]
 
 _TOP = 10
-_SHOWN = 200  # characters
+_MAX_LINE = 200  # characters
 
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """One part of what is known of a run.
+    """One part of the explanation of a run.
 
     Attributes:
-        run: as it was asked for.
+        run: the id of the run.
         part: from 1.
         parts: how many there are.
-        text: for a person, or a model.
+        text: for a person or a model.
     """
 
     run: str
@@ -37,7 +37,7 @@ class Explanation:
 
 
 def explain_text(ranking: Ranking, passage: str) -> str:
-    """All that is known of a run, or of a passage in it.
+    """Everything recorded of a run, or of a passage in it.
 
     Args:
         passage: its id (its number in the list that was given), place or rank; "" for the whole
@@ -50,25 +50,25 @@ def explain_text(ranking: Ranking, passage: str) -> str:
     return "\n".join(lines)
 
 
-def explain_part(ranking: Ranking, passage: str, part: int, most_tokens: int) -> Explanation:
-    """One part of what `explain_text` tells.
+def explain_part(ranking: Ranking, passage: str, part: int, max_tokens: int) -> Explanation:
+    """One part of the text of `explain_text`.
 
     Args:
-        passage: as there.
-        part: from 1; a text that is too long for the budget comes in several.
-        most_tokens: of a part, its text and its structured form together.
+        passage: as for `explain_text`.
+        part: from 1; a text that is too long for the budget has several.
+        max_tokens: of a part, for its text and its structured form together.
 
     Raises:
         InputError: no such passage, or no such part.
     """
-    room = most_tokens - _size("", ranking.run) - estimate_tokens(_next(99, 99))
-    cut = _pieces(explain_text(ranking, passage), room)
-    if not 1 <= part <= len(cut):
-        raise InputError(f"there is no part {part}: parts go from 1 to {len(cut)}")
-    text = cut[part - 1]
-    if part < len(cut):
-        text += _next(part, len(cut))
-    return Explanation(ranking.run, part, len(cut), text)
+    room = max_tokens - _size("", ranking.run) - estimate_tokens(_next(99, 99))
+    pieces = _split(explain_text(ranking, passage), room)
+    if not 1 <= part <= len(pieces):
+        raise InputError(f"there is no part {part}: parts go from 1 to {len(pieces)}")
+    text = pieces[part - 1]
+    if part < len(pieces):
+        text += _next(part, len(pieces))
+    return Explanation(ranking.run, part, len(pieces), text)
 
 
 def _next(part: int, parts: int) -> str:
@@ -80,14 +80,15 @@ def _size(text: str, run: str) -> int:
     return estimate_tokens(text) + estimate_tokens(structured)
 
 
-def _pieces(text: str, most: int) -> list[str]:
-    """The text in pieces within the budget, cut at ends of lines where there are any."""
+def _split(text: str, max_tokens: int) -> list[str]:
+    """The text in pieces within the budget, split at line ends where possible."""
     pieces = []
     while text:
-        low, high = 1, min(len(text), 3 * most)
+        low, high = 1, min(len(text), 3 * max_tokens)
         while low < high:
             middle = (low + high + 1) // 2
-            low, high = (middle, high) if _size(text[:middle], "") <= most else (low, middle - 1)
+            fits = _size(text[:middle], "") <= max_tokens
+            low, high = (middle, high) if fits else (low, middle - 1)
         if low < len(text):
             low = text.rfind("\n", low // 2, low) + 1 or low
         pieces.append(text[:low].rstrip("\n"))
@@ -96,14 +97,14 @@ def _pieces(text: str, most: int) -> list[str]:
 
 
 def _find(ranking: Ranking, passage: str) -> Ranked:
-    """By its id or place, else by its rank; after a search, by its rank first."""
+    """The passage with this id, place or rank; a number is a rank first after a search."""
     for one in ranking.passages:
         if passage in (one.id, str(one.rank) if one.passage.place else ""):
             return one
     for one in ranking.passages:
         if passage in (one.passage.place, str(one.rank)):
             return one
-    known = shorten(", ".join(one.id for one in ranking.passages), _SHOWN)
+    known = shorten(", ".join(one.id for one in ranking.passages), _MAX_LINE)
     raise InputError(f"no passage {passage!r:.60} in this run; there are {known}")
 
 
@@ -128,7 +129,7 @@ def _of_run(ranking: Ranking) -> Iterator[str]:
 def _of_passage(ranking: Ranking, ranked: Ranked) -> Iterator[str]:
     n = len(ranking.passages)
     yield f"{_name(ranked)}: rank {ranked.rank} of {n}, was {ranked.was}"
-    yield f"score {ranked.score:.4f}, {_given(ranking, ranked)}"
+    yield f"score {ranked.score:.4f}, {_score_source(ranking, ranked)}"
     if ranked.confidence is not None:
         yield f"confidence {ranked.confidence:.2f}"
     if why := ranked.rationale:
@@ -147,21 +148,21 @@ def _of_passage(ranking: Ranking, ranked: Ranked) -> Iterator[str]:
             yield from _window(ranking, step, number, position)
 
 
-def _given(ranking: Ranking, ranked: Ranked) -> str:
-    """Where a score comes from."""
+def _score_source(ranking: Ranking, ranked: Ranked) -> str:
+    """What a score was computed from."""
     if not ranked.scored:
         return "from its rank alone"
     if not ranking.blend:
-        return "as the policy gave it"
-    own = policy_scores(ranking.steps, len(ranking.passages))
-    had = f"score {own[ranked.was - 1]:.4f}" if own else "order"
-    return f"of the policy's {had} and, with weight {ranking.blend:g}, the rank as given"
+        return "from the policy"
+    scores = policy_scores(ranking.steps, len(ranking.passages))
+    own = f"score {scores[ranked.was - 1]:.4f}" if scores else "order"
+    return f"of the policy's {own} and, with weight {ranking.blend:g}, the rank as given"
 
 
 def _line(ranked: Ranked) -> str:
-    """A passage in a list of the best."""
-    said = [ranked.passage.title, f"“{ranked.evidence}”" if ranked.evidence else ""]
-    about = shorten(": ".join(filter(None, said)), _SHOWN)
+    """A passage in the list of the best."""
+    parts = [ranked.passage.title, f"“{ranked.evidence}”" if ranked.evidence else ""]
+    about = shorten(": ".join(filter(None, parts)), _MAX_LINE)
     name = f"{ranked.rank}. {_name(ranked)}, was {ranked.was}"
     return f"{name}: {about}" if about else name
 
@@ -169,7 +170,7 @@ def _line(ranked: Ranked) -> str:
 def _window(
     ranking: Ranking, step: Step, number: int, position: int | None = None
 ) -> Iterator[str]:
-    """What happened in a window; with a position, where that passage went in it."""
+    """A window and its reply; with a position, where that passage moved in it."""
     names = {one.was - 1: _name(one) for one in ranking.passages}
     size = len(step.window)
     head = f"window {number} (turn {step.turn}, {size} passages, {step.seconds:.2f} s)"
@@ -179,8 +180,8 @@ def _window(
     yield head
     if step.reply.reasoning:
         shown = (f"[{local}] is {names[at]}" for local, at in enumerate(step.window, 1))
-        unknown = "each vote has an order, and so numbers, of its own"
-        yield f"in the words below, {unknown if voted(ranking) else ', '.join(shown)}"
+        unknown = "each vote has its own order, and so its own numbers"
+        yield f"in the reasoning below, {unknown if voted(ranking) else ', '.join(shown)}"
         yield step.reply.reasoning
     elif position is None and 1 < size < len(names):
         order = [names[step.window[local]] for local in step.reply.order]

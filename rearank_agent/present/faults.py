@@ -1,4 +1,4 @@
-"""Faults as lines of text, and whether a ranking has any judgement in it."""
+"""Faults as lines of text, and why a ranking has no reply of the policy."""
 
 from __future__ import annotations
 
@@ -11,15 +11,17 @@ _IDS = 3
 
 
 def fault_line(fault: Fault, length: int = 200) -> str:
-    """A fault in one line of so many characters at most."""
+    """A fault in one line of at most `length` characters."""
     ids = ", ".join(fault.ids[:_IDS])
     more = f" and {len(fault.ids) - _IDS} more" if len(fault.ids) > _IDS else ""
     return shorten(f"{fault.kind}: {fault.detail}{f' [{ids}{more}]' if ids else ''}", length)
 
 
 def why_unranked(ranking: Ranking) -> str:
-    """Why no judge said anything, so that the order is the one given; "" if one did."""
-    nothing = {"failed", "unreadable"}
-    if any(nothing.isdisjoint(f.kind for f in step.reply.faults) for step in ranking.steps):
+    """Why no window has a reply, so that the order is the one given; "" if one has."""
+    no_reply = {"failed", "unreadable"}
+    if any(no_reply.isdisjoint(f.kind for f in step.reply.faults) for step in ranking.steps):
         return ""
-    return "; ".join(fault_line(fault) for fault in ranking.faults[:2]) or "nobody judged"
+    return (
+        "; ".join(fault_line(fault) for fault in ranking.faults[:2]) or "the policy did not reply"
+    )

@@ -1,4 +1,4 @@
-"""A ranking's orders turn by turn, from what was recorded: the schedule is run again."""
+"""A ranking's orders turn by turn: the schedule run again on the recorded replies."""
 
 from __future__ import annotations
 
@@ -15,48 +15,48 @@ __all__ = ["Replay", "Stage", "replay"]
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """An order of everything, as positions in the list that was given.
+    """An order of all passages, as positions in the list that was given.
 
     Attributes:
         order: best first.
-        judged: the positions shown to the judge on the way here from the stage before.
-        turn: after which turn, from 1; 0 for the list as it was given, None for the final order
-            where no turn alone gave it.
+        reranked: the positions in the windows of the turn that led here.
+        turn: the turn that led here, from 1; 0 for the list as it was given, None for the final
+            order where it is not that of a turn.
     """
 
     order: Window
-    judged: frozenset[int] = frozenset()
+    reranked: frozenset[int] = frozenset()
     turn: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Replay:
-    """How an order came about.
+    """The orders of a ranking.
 
     Attributes:
         stages: from the list as it was given to the final order.
-        untold: turns that were recorded and could not be replayed.
+        not_replayed: the number of recorded turns that could not be replayed.
     """
 
     stages: tuple[Stage, ...]
-    untold: int
+    not_replayed: int
 
     @property
     def mixed(self) -> bool:
-        """Whether the final order is another than the last turn's, though all were replayed."""
+        """Whether the final order is not the last turn's, though all turns were replayed."""
         before, last = self.stages[-2:]
-        return last.turn is None and last.order != before.order and not self.untold
+        return last.turn is None and last.order != before.order and not self.not_replayed
 
 
 def replay(ranking: Ranking) -> Replay:
-    """The orders a ranking went through, as far as its windows are those its schedule asks for."""
+    """The orders of a ranking, as far as its windows are those its schedule asks for."""
     turns = [list(steps) for _, steps in groupby(ranking.steps, key=lambda step: step.turn)]
     final = tuple(ranked.was - 1 for ranked in ranking.passages)
     stages = [Stage(tuple(range(len(final))), turn=0), *_replayed(ranking.schedule, final, turns)]
-    told = len(stages) - 1
-    if stages[-1].order != final or told < max(1, len(turns)):
+    replayed = len(stages) - 1
+    if stages[-1].order != final or replayed < max(1, len(turns)):
         stages.append(Stage(final))
-    return Replay(tuple(stages), len(turns) - told)
+    return Replay(tuple(stages), len(turns) - replayed)
 
 
 def _replayed(name: str, final: Window, turns: Sequence[Sequence[Step]]) -> list[Stage]:
@@ -69,16 +69,16 @@ def _replayed(name: str, final: Window, turns: Sequence[Sequence[Step]]) -> list
     try:
         turn = next(running)
         for number, steps in enumerate(turns, 1):
-            said: dict[Window, Reply] = {step.window: step.reply for step in steps}
-            if set(said) != set(turn.windows):
+            replies: dict[Window, Reply] = {step.window: step.reply for step in steps}
+            if set(replies) != set(turn.windows):
                 break
-            judged = frozenset(position for window in said for position in window)
+            reranked = frozenset(position for window in replies for position in window)
             try:
-                turn = running.send([said[window] for window in turn.windows])
+                turn = running.send([replies[window] for window in turn.windows])
             except StopIteration as done:
-                stages.append(Stage(done.value, judged, number))
+                stages.append(Stage(done.value, reranked, number))
                 break
-            stages.append(Stage(turn.order, judged, number))
+            stages.append(Stage(turn.order, reranked, number))
     finally:
         running.close()
     return stages

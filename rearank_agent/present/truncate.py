@@ -1,4 +1,4 @@
-"""A ranking as an answer within a budget of tokens: reasons get shorter, then lines fewer."""
+"""A ranking as an answer within a token budget: shorter reasons first, then fewer lines."""
 
 from __future__ import annotations
 
@@ -27,63 +27,63 @@ __all__ = [
 ]  # fmt: skip
 
 MIN_TOKENS = 500
-"""Of an answer: with fewer there would be no room for a line and a note."""
+"""The smallest budget of an answer: room for a line and a note."""
 
-# Characters of each part of an answer, and how many notes: tried one after the other.
+# Per level, tried in this order: characters of each part; of notes, their number and characters.
 _REASONS = (280, 140, 60, 0)
 _SNIPPETS = (320, 200, 120, 40)
 _PLACES = (400, 300, 200, 60)
 _NOTES = ((8, 200), (8, 120), (4, 100), (1, 60))
-_ECHO = 0.8  # a quote of more than this part of a passage would give the passage back
+_MAX_QUOTED = 0.8  # of a passage; a longer quote would return the passage itself
 
 A = TypeVar("A", RerankAnswer, SearchAnswer)
 
 
-def check_budget(most_tokens: int) -> None:
-    """Raise InputError if an answer of so few tokens would hold nothing."""
-    if most_tokens < MIN_TOKENS:
-        raise InputError(f"an answer needs {MIN_TOKENS} tokens at least, not {most_tokens}")
+def check_budget(max_tokens: int) -> None:
+    """Raise InputError for a token budget below MIN_TOKENS."""
+    if max_tokens < MIN_TOKENS:
+        raise InputError(f"an answer needs at least {MIN_TOKENS} tokens, not {max_tokens}")
 
 
-def rerank_answer(ranking: Ranking, top: int, rationale: bool, most_tokens: int) -> RerankAnswer:
-    """The order of a list of passages, which are never given back.
+def rerank_answer(ranking: Ranking, top: int, rationale: bool, max_tokens: int) -> RerankAnswer:
+    """The answer to a reranked list; the texts of the passages are not in it.
 
     Args:
         ranking: of passages that were given as a list.
-        top: the most lines, from 1.
-        rationale: whether to say why.
-        most_tokens: of the text and the structured form together.
+        top: the maximum number of lines, from 1.
+        rationale: whether to give reasons.
+        max_tokens: for the text and the structured form together.
     """
 
     def make(lines: int, level: int) -> RerankAnswer:
-        most = _REASONS[level] if rationale else 0
+        max_chars = _REASONS[level] if rationale else 0
         shown = tuple(
-            RankedLine(one.rank, one.was, round(one.score, 4), _reason(one, most, quote=True))
+            RankedLine(one.rank, one.was, round(one.score, 4), _reason(one, max_chars, quote=True))
             for one in ranking.passages[:lines]
         )
         return RerankAnswer(**_head(ranking, *_NOTES[level]), ranking=shown)
 
-    return _within(most_tokens, min(top, len(ranking.passages)), make)
+    return _fit(max_tokens, min(top, len(ranking.passages)), make)
 
 
-def search_answer(ranking: Ranking, top: int, rationale: bool, most_tokens: int) -> SearchAnswer:
-    """The parts of files a search found; arguments as for `rerank_answer`."""
+def search_answer(ranking: Ranking, top: int, rationale: bool, max_tokens: int) -> SearchAnswer:
+    """The answer to a search of files; arguments as for `rerank_answer`."""
 
     def make(lines: int, level: int) -> SearchAnswer:
-        most = _REASONS[level] if rationale else 0
+        max_chars = _REASONS[level] if rationale else 0
         shown = tuple(
             Hit(
                 one.rank,
-                _end(one.id, _PLACES[level]),
+                _tail(one.id, _PLACES[level]),
                 round(one.score, 4),
                 _snippet(one, _SNIPPETS[level]),
-                _reason(one, most, quote=False),
+                _reason(one, max_chars, quote=False),
             )
             for one in ranking.passages[:lines]
         )
         return SearchAnswer(**_head(ranking, *_NOTES[level]), ranking=shown)
 
-    return _within(most_tokens, min(top, len(ranking.passages)), make)
+    return _fit(max_tokens, min(top, len(ranking.passages)), make)
 
 
 def _size(answer: RerankAnswer | SearchAnswer) -> int:
@@ -92,25 +92,30 @@ def _size(answer: RerankAnswer | SearchAnswer) -> int:
     )
 
 
-def _within(most: int, lines: int, make: Callable[[int, int], A]) -> A:
-    """The fullest answer within the budget: first reasons get shorter, then lines fewer."""
+def _fit(max_tokens: int, lines: int, make: Callable[[int, int], A]) -> A:
+    """The longest answer within the budget: shorter reasons first, then fewer lines."""
     for level in range(len(_REASONS)):
         answer = make(lines, level)
         if level:
-            answer = _with(answer, "reasons and snippets are shortened; explain has them whole")
-        if _size(answer) <= most:
+            answer = _add_note(
+                answer, "reasons and snippets are shortened; explain has the full text"
+            )
+        if _size(answer) <= max_tokens:
             return answer
 
     if not lines:
         return answer
 
-    def cut(shown: int) -> A:
-        return _with(make(shown, level), f"{shown} of {lines} lines fit into {most} tokens")
+    def first(shown: int) -> A:
+        note = f"{shown} of {lines} lines fit into {max_tokens} tokens"
+        return _add_note(make(shown, level), note)
 
-    return cut(bisect_left(range(1, lines), True, key=lambda n: _size(cut(n + 1)) > most) + 1)
+    return first(
+        bisect_left(range(1, lines), True, key=lambda n: _size(first(n + 1)) > max_tokens) + 1
+    )
 
 
-def _with(answer: A, note: str) -> A:
+def _add_note(answer: A, note: str) -> A:
     return replace(answer, notes=(*answer.notes, note))
 
 
@@ -128,20 +133,20 @@ def _head(ranking: Ranking, notes: int, length: int) -> dict[str, Any]:
     }
 
 
-def _reason(ranked: Ranked, most: int, quote: bool) -> str:
-    """The judge's words; from a judge without words, evidence and what is lacking."""
+def _reason(ranked: Ranked, max_chars: int, quote: bool) -> str:
+    """The text of the rationale; without one, the evidence and the terms that are missing."""
     why = ranked.rationale
-    if why is None or most == 0:
+    if why is None or max_chars == 0:
         return ""
     if why.text:
-        return shorten(why.text, most)
+        return shorten(why.text, max_chars)
     parts = []
-    if quote and (said := _quote(ranked)) and len(said) < _ECHO * len(ranked.text):
-        parts.append(f"“{shorten(said, most)}”")
+    if quote and (text := _quote(ranked)) and len(text) < _MAX_QUOTED * len(ranked.text):
+        parts.append(f"“{shorten(text, max_chars)}”")
     elif why.has:
-        parts.append(f"has: {shorten(', '.join(why.has), most)}")
+        parts.append(f"has: {shorten(', '.join(why.has), max_chars)}")
     if why.lacks:
-        parts.append(f"lacks: {shorten(', '.join(why.lacks), most // 2)}")
+        parts.append(f"lacks: {shorten(', '.join(why.lacks), max_chars // 2)}")
     return "; ".join(parts)
 
 
@@ -150,14 +155,14 @@ def _quote(ranked: Ranked) -> str:
     return "".join(ranked.text[quote.start : quote.end] for quote in quotes)
 
 
-def _snippet(ranked: Ranked, most: int) -> str:
-    """The text from its best sentence on; from earlier where too little follows."""
+def _snippet(ranked: Ranked, max_chars: int) -> str:
+    """The text from its best sentence on, or from earlier where too little follows."""
     text, quotes = ranked.text, ranked.rationale.quotes[:1] if ranked.rationale else ()
     start = min([quote.start for quote in quotes] or [0])
-    start = min(start, max(0, len(text) - most))
+    start = min(start, max(0, len(text) - max_chars))
     space = text.find(" ", start - 1, start + 20) if start else -1
-    return shorten(text[start if space < 0 else space + 1 :], most)
+    return shorten(text[start if space < 0 else space + 1 :], max_chars)
 
 
-def _end(place: str, most: int) -> str:
-    return place if len(place) <= most else "…" + place[1 - most :]
+def _tail(place: str, max_chars: int) -> str:
+    return place if len(place) <= max_chars else "…" + place[1 - max_chars :]

@@ -1,6 +1,6 @@
-"""A file as passages: text, Markdown, code, HTML, JSON Lines; PDF and Office with an extra.
+"""The text of a file as chunks: Markdown, code, HTML, JSON Lines; PDF, Office with an extra.
 
-Whether a file is text is seen in its content: no zero byte, and UTF-8.
+A file is text if its content has no zero byte and is UTF-8.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from rearank_agent.errors import install_line
 from rearank_agent.search.chunk import Chunk, Document, chunk_document, headings
 from rearank_agent.search.html import html_document
 
-__all__ = ["MAX_BYTES", "Extraction", "Note", "extract"]
+__all__ = ["MAX_BYTES", "Extraction", "FileFault", "extract"]
 
 MAX_BYTES = 64 * 2**20
 """Bytes of the largest file that is read."""
@@ -32,32 +32,33 @@ _OFFICE = {
 
 
 @dataclass(frozen=True, slots=True)
-class Note:
-    """Why a file, or one line of it (from 1; 0 for all of it), was left out."""
+class FileFault:
+    """Why a file, or one line of it (from 1; 0 for the file), was left out."""
 
     kind: str
-    why: str
+    reason: str
     line: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Extraction:
-    """What a file gave; `lasting` if it gives the same until it changes."""
+    """The chunks and faults of a file; `cacheable` if they stay the same until it changes."""
 
-    pieces: tuple[Chunk, ...] = ()
-    notes: tuple[Note, ...] = ()
-    lasting: bool = True
+    chunks: tuple[Chunk, ...] = ()
+    faults: tuple[FileFault, ...] = ()
+    cacheable: bool = True
 
 
 class _UnreadError(Exception):
-    """Carries the reading of a file that gives nothing."""
+    """Carries the extraction of a file without text."""
 
-    def __init__(self, kind: str, why: str, lasting: bool = True) -> None:
-        self.reading = Extraction(notes=(Note(kind, why),), lasting=lasting)
+    def __init__(self, kind: str, reason: str, cacheable: bool = True) -> None:
+        fault = FileFault(kind, reason)
+        self.extraction = Extraction(faults=(fault,), cacheable=cacheable)
 
 
 def extract(path: Path) -> Extraction:
-    """The passages of a file, whatever it is: what cannot be read is noted, never raised.
+    """The chunks of a file of any kind; what cannot be read is a fault, never raised.
 
     The lines of PDF and Office files are those of their conversion to Markdown.
     """
@@ -65,18 +66,19 @@ def extract(path: Path) -> Extraction:
     try:
         data = _bytes(path, text=suffix not in _OFFICE)
         if suffix in _OFFICE:
-            return Extraction(chunk_document(_text_page(_converted(data, suffix), prose=True)))
+            return Extraction(chunk_document(_text_document(_converted(data, suffix), prose=True)))
         text = _decoded(data)
     except _UnreadError as unread:
-        return unread.reading
+        return unread.extraction
     if suffix in _LINES:
         return _rows(text)
-    page = html_document(text) if suffix in _HTML else _text_page(text, suffix in _PROSE)
-    return Extraction(chunk_document(page))
+    prose = suffix in _PROSE
+    document = html_document(text) if suffix in _HTML else _text_document(text, prose)
+    return Extraction(chunk_document(document))
 
 
 def _bytes(path: Path, text: bool) -> bytes:
-    # neither a link that took the file's place nor a pipe may be followed or waited for
+    # do not follow a link that took the file's place, nor wait for a pipe
     flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
     try:
         with os.fdopen(os.open(path, flags | getattr(os, "O_BINARY", 0)), "rb") as file:
@@ -90,10 +92,10 @@ def _bytes(path: Path, text: bool) -> bytes:
                 raise _UnreadError("large", f"is larger than {MAX_BYTES // 2**20} MiB")
             return start + file.read(MAX_BYTES)
     except FileNotFoundError:
-        raise _UnreadError("vanished", "was gone before it was read", lasting=False) from None
+        raise _UnreadError("vanished", "was gone before it was read", cacheable=False) from None
     except OSError as error:
-        why = f"cannot be read ({error.strerror or error})"
-        raise _UnreadError("unreadable", why, lasting=False) from None
+        reason = f"cannot be read ({error.strerror or error})"
+        raise _UnreadError("unreadable", reason, cacheable=False) from None
 
 
 def _decoded(data: bytes) -> str:
@@ -107,55 +109,55 @@ def _decoded(data: bytes) -> str:
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
-def _text_page(text: str, prose: bool) -> Document:
+def _text_document(text: str, prose: bool) -> Document:
     numbers = range(1, text.count("\n") + 2)
     return Document(text, numbers, headings(text) if prose else {}, prose)
 
 
 def _rows(text: str) -> Extraction:
-    """One passage a line of JSON Lines; other lines are noted."""
-    pieces: list[Chunk] = []
-    notes: list[Note] = []
+    """One chunk for each line of JSON Lines; a fault for other lines."""
+    chunks: list[Chunk] = []
+    faults: list[FileFault] = []
     for number, line in enumerate(text.split("\n"), 1):
         if not line.strip():
             continue
         found = _row(line, number)
-        (pieces if isinstance(found, Chunk) else notes).append(found)  # type: ignore[arg-type]
-    return Extraction(tuple(pieces), tuple(notes))
+        (chunks if isinstance(found, Chunk) else faults).append(found)  # type: ignore[arg-type]
+    return Extraction(tuple(chunks), tuple(faults))
 
 
-def _row(line: str, number: int) -> Chunk | Note:
+def _row(line: str, number: int) -> Chunk | FileFault:
     try:
         row = json.loads(line)
     except (ValueError, RecursionError):
-        return Note("line", "is not JSON", number)
+        return FileFault("line", "is not JSON", number)
     if not isinstance(row, dict) or not isinstance(row.get("text"), str) or not row["text"].strip():
-        return Note("line", "has no text", number)
+        return FileFault("line", "has no text", number)
     title = row["title"] if isinstance(row.get("title"), str) else ""
     own = row.get("id", row.get("_id"))
     meta = {"id": own} if isinstance(own, str | int) else {}
-    piece = Chunk(row["text"], number, number, title=title, meta=meta)
+    chunk = Chunk(row["text"], number, number, title=title, meta=meta)
     try:
-        f"{piece.text}{title}{own}".encode()
+        f"{chunk.text}{title}{own}".encode()
     except UnicodeEncodeError:
-        return Note("line", "holds half a character (a lone surrogate)", number)
-    return piece
+        return FileFault("line", "holds half a character (a lone surrogate)", number)
+    return chunk
 
 
 def _converted(data: bytes, suffix: str) -> str:
     """A PDF or Office file as Markdown."""
-    missing = _UnreadError("extra", f"needs: {install_line('docs')}", lasting=False)
+    missing = _UnreadError("extra", f"needs: {install_line('docs')}", cacheable=False)
     try:
         from markitdown import MissingDependencyException, StreamInfo, converters
     except ImportError:
         raise missing from None
-    # asked as a whole, the library takes what its converter refuses for plain text
+    # MarkItDown itself would fall back to plain text where the converter refuses a file
     converter = getattr(converters, _OFFICE[suffix])()
     try:
         markdown = converter.convert(io.BytesIO(data), StreamInfo(extension=suffix)).markdown
     except MissingDependencyException:
         raise missing from None
-    except Exception as error:  # whatever a foreign reader of broken files may raise
+    except Exception as error:  # a converter may raise anything on a broken file
         first = str(error).strip().partition("\n")[0] or type(error).__name__
         raise _UnreadError("unreadable", f"cannot be converted ({first})") from None
     return str(markdown).encode(errors="replace").decode()

@@ -1,4 +1,4 @@
-"""A question about files, answered in one go: retrieve, then rerank, within one deadline."""
+"""Search over files: retrieve with BM25, then rerank, within one deadline."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 
 __all__ = ["Progress", "find"]
 
-_PAUSE = 0.2  # seconds between two words about files that are read
+_PROGRESS_INTERVAL = 0.2  # seconds
 
 Progress = Callable[[str, int, int], None]
-"""Called with what is being done, how much of it is done, and how much there is."""
+"""Called with the current work, how much of it is done, and how much there is."""
 
 
 async def find(
@@ -37,21 +37,21 @@ async def find(
     deadline: float | None = None,
     progress: Progress | None = None,
 ) -> Ranking:
-    """The passages of a library that answer the query, best first; none where no word is found.
+    """The passages of a library, reranked; none where no file has a word of the query.
 
     Args:
         within: a folder or file below the library's roots; "" for all of them.
         depth: how many passages BM25 hands to the policy.
-        deadline: seconds for all of it. Files not read by then are read on in the background,
-            so that asking again comes further.
+        deadline: seconds for all of it. Reading goes on in the background after that, so that
+            asking again gets further.
         progress: called on the event loop.
 
     Raises:
-        InputError: an empty query, or a path that leads outside.
+        InputError: an empty query, or a path outside the roots.
         BusyError: the deadline came while files were still being read.
     """
     start = perf_counter()
-    found = await _searched(library, query, depth, within, deadline, progress)
+    found = await _retrieve(library, query, depth, within, deadline, progress)
     if not found.passages:
         where = f" below {within:.80}" if within else ""
         nothing = Fault("nothing", (), f"no file{where} holds a word of the query")
@@ -69,7 +69,7 @@ async def find(
     return replace(ranking, faults=(*found.faults, *ranking.faults))
 
 
-async def _searched(
+async def _retrieve(
     library: Library,
     query: str,
     depth: int,
@@ -77,22 +77,26 @@ async def _searched(
     limit: float | None,
     progress: Progress | None,
 ) -> SearchResult:
-    """BM25's passages, found on a thread."""
+    """BM25's passages, from the library's thread."""
     loop = asyncio.get_running_loop()
-    reading, last = (0, 0), 0.0
+    done, last = (0, 0), 0.0
 
-    def told(done: int, total: int) -> None:
-        nonlocal reading, last
-        reading = (done, total)
-        if progress and perf_counter() - last > _PAUSE:
+    def report(read: int, total: int) -> None:
+        nonlocal done, last
+        done = (read, total)
+        if progress and perf_counter() - last > _PROGRESS_INTERVAL:
             last = perf_counter()
-            with suppress(RuntimeError):  # the loop was closed meanwhile
-                loop.call_soon_threadsafe(progress, "reading files", done, total)
+            with suppress(RuntimeError):  # the loop was closed in the meantime
+                loop.call_soon_threadsafe(progress, "reading files", read, total)
 
-    search = loop.run_in_executor(library.worker, library.search, query, depth, within, told)
+    search = loop.run_in_executor(library.worker, library.search, query, depth, within, report)
     try:
         async with asyncio.timeout(limit):
             return await search
     except TimeoutError:
-        far = "{:,} of {:,} files are read".format(*reading) if reading[1] else "another is first"
-        raise BusyError(f"the files are still being read ({far}); ask again in a moment") from None
+        state = (
+            "{:,} of {:,} files are read".format(*done) if done[1] else "another search is first"
+        )
+        raise BusyError(
+            f"the files are still being read ({state}); ask again in a moment"
+        ) from None

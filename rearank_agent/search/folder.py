@@ -1,9 +1,8 @@
-"""The files under the roots a person named, and nothing outside of them.
+"""The files under the given roots, and nothing outside of them.
 
-Hidden files and folders, what a .gitignore excludes, and what programs put into `__pycache__`
-and `node_modules` are no part of a folder. Links are not followed: what they lead to inside the
-roots stands in its own place, what lies outside stays outside. A file named as a root is always
-a part.
+Hidden files and folders, what a .gitignore excludes, `__pycache__` and `node_modules` are left
+out. Links are not followed: a target inside the roots is found at its own path, one outside is
+left out. A file given as a root is always included.
 """
 
 from __future__ import annotations
@@ -20,34 +19,33 @@ from typing import NamedTuple
 from pathspec import GitIgnoreSpec
 
 from rearank_agent.errors import InputError
-from rearank_agent.search.extract import Note
+from rearank_agent.search.extract import FileFault
 from rearank_agent.types import check_text
 
 __all__ = ["File", "Root", "Walk", "resolve_roots", "strip_lines"]
 
-
-_NEVER = frozenset({"__pycache__", "node_modules"})
+_SKIPPED = frozenset({"__pycache__", "node_modules"})
 
 
 class Root(NamedTuple):
-    """A file or folder as it was named, and where it really is."""
+    """A file or folder to search: the path as given, and its real path."""
 
     named: Path
     real: Path
 
     def place(self, path: str) -> str:
-        """What a person would type for a path below it ("" for itself)."""
+        """The path a person would type for a path below it ("" for itself)."""
         return str(self.named / path)
 
 
 class File(NamedTuple):
-    """A file as it stands.
+    """A file and its state.
 
     Attributes:
         root: the position of its root.
         path: below the root, with slashes; "" if the root is the file.
         size: bytes.
-        mtime: when it was last changed, in nanoseconds.
+        mtime: time of the last change, in nanoseconds.
     """
 
     root: int
@@ -62,8 +60,8 @@ class _Ignore(NamedTuple):
     folder: str
     spec: GitIgnoreSpec
 
-    def says(self, path: str) -> bool | None:
-        """Whether to leave a path out; None if it says nothing of it."""
+    def excludes(self, path: str) -> bool | None:
+        """Whether to leave a path out; None if no pattern matches."""
         return self.spec.check_file(path[len(self.folder) :]).include
 
 
@@ -71,7 +69,7 @@ _Ignores = tuple[_Ignore, ...]
 
 
 def resolve_roots(named: Iterable[Path]) -> tuple[Root, ...]:
-    """The roots, each once.
+    """The roots, without duplicates.
 
     Raises:
         InputError: none at all, one that does not exist, one whose name is not UTF-8.
@@ -90,44 +88,46 @@ def resolve_roots(named: Iterable[Path]) -> tuple[Root, ...]:
 
 
 def strip_lines(place: str) -> str:
-    """The path in a passage's place."""
+    """The path in a passage's place, without lines and part."""
     return re.sub(r":\d+(-\d+)?(#\d+)?$", "", place)
 
 
 @dataclass
 class Walk:
-    """What stands under the roots, unread. Where roots overlap, a file is met once.
+    """The files under the roots, unread; where roots overlap, a file is listed once.
 
     Attributes:
         files: in order of root and path.
-        notes: what was left out and why, beside its place, in order of place.
+        faults: the place and the reason of what was left out, in order of place.
     """
 
     roots: Sequence[Root]
     files: list[File] = field(default_factory=list)
-    notes: list[tuple[str, Note]] = field(default_factory=list)
+    faults: list[tuple[str, FileFault]] = field(default_factory=list)
     _seen: dict[str, bool] = field(default_factory=dict)  # real path: whether it is a file
     _links: list[tuple[str, Path]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         for number, root in enumerate(self.roots):
             if root.real.is_dir():
-                self._tree(number, str(root.real))
+                self._walk(number, str(root.real))
             else:
                 self._file(number, str(root.real), root.real.lstat)
         for place, target in self._links:
             if not any(target.is_relative_to(root.real) for root in self.roots):
-                self.notes.append((place, Note("outside", "is a link that leads outside")))
+                self.faults.append((place, FileFault("outside", "is a link that leads outside")))
             elif str(target) not in self._seen:
-                self.notes.append((place, Note("link", "is a link to what is hidden or ignored")))
+                self.faults.append(
+                    (place, FileFault("link", "is a link to what is hidden or ignored"))
+                )
         self.files.sort()
-        self.notes.sort(key=lambda note: note[0])
+        self.faults.sort(key=lambda fault: fault[0])
 
     def find(self, place: str) -> Path:
         """The real path of a file by its place, with or without lines, or its path below a root.
 
         Raises:
-            InputError: it leads outside the roots, by whatever way, or is not among the files.
+            InputError: it leads outside the roots in any way, or is not among the files.
         """
         check_text(place, "the place of a file")
         for tried in (strip_lines(place), place):
@@ -141,10 +141,10 @@ class Walk:
         named = ", ".join(str(root.named) for root in self.roots)
         raise InputError(f"{place!r} is not below {named}, or no file that is searched")
 
-    def _tree(self, number: int, top: str) -> None:
-        waiting: list[tuple[str, _Ignores]] = [(top, self._above(number, Path(top)))]
-        while waiting:
-            folder, ignores = waiting.pop()
+    def _walk(self, number: int, top: str) -> None:
+        pending: list[tuple[str, _Ignores]] = [(top, self._parent_ignores(number, Path(top)))]
+        while pending:
+            folder, ignores = pending.pop()
             if folder in self._seen:
                 continue
             self._seen[folder] = False
@@ -158,16 +158,16 @@ class Walk:
                 ignores += self._ignores(number, Path(folder))
             shown = (entry for entry in entries if not entry.name.startswith("."))
             folders = [entry.path for entry in shown if self._entry(number, entry, ignores)]
-            waiting.extend((folder, ignores) for folder in folders)
+            pending.extend((folder, ignores) for folder in folders)
 
     def _entry(self, number: int, entry: os.DirEntry[str], ignores: _Ignores) -> bool:
-        """Keep a file; tell whether it is a folder to walk."""
+        """Add a file; return whether the entry is a folder to walk."""
         folder = entry.is_dir(follow_symlinks=False)
         path = entry.path + os.sep if folder else entry.path
-        if entry.name in _NEVER or _ignored(path, ignores):
+        if entry.name in _SKIPPED or _ignored(path, ignores):
             return False
         if entry.name.encode(errors="replace").decode() != entry.name:
-            self._note(number, entry.path, "unreadable", "has a name that is not UTF-8")
+            self._fault(number, entry.path, "unreadable", "has a name that is not UTF-8")
             return False
         if entry.is_symlink():
             self._link(number, Path(entry.path))
@@ -184,7 +184,7 @@ class Walk:
             self._unreadable(number, real, error)
             return
         if not stat.S_ISREG(found.st_mode):
-            self._note(number, real, "unreadable", "is neither a file nor a folder")
+            self._fault(number, real, "unreadable", "is neither a file nor a folder")
             return
         self._seen[real] = True
         below = real[len(str(self.roots[number].real)) :].replace(os.sep, "/").lstrip("/")
@@ -194,16 +194,16 @@ class Walk:
         try:
             target = path.resolve(strict=True)
         except (OSError, RuntimeError):
-            self._note(number, str(path), "link", "is a link to nothing")
+            self._fault(number, str(path), "link", "is a link to nothing")
         else:
             self._links.append((self._place(number, str(path)), target))
 
-    def _above(self, number: int, top: Path) -> _Ignores:
-        """What the repository around a root ignores, unless it ignores the root itself."""
+    def _parent_ignores(self, number: int, top: Path) -> _Ignores:
+        """The .gitignore files above a root in its repository, unless they exclude the root."""
         repository = next((up for up in (top, *top.parents) if (up / ".git").exists()), top)
         between = [up for up in reversed(top.parents) if up.is_relative_to(repository)]
         found = [ignore for folder in between for ignore in self._ignores(number, folder)]
-        return tuple(ignore for ignore in found if not ignore.says(f"{top}{os.sep}"))
+        return tuple(ignore for ignore in found if not ignore.excludes(f"{top}{os.sep}"))
 
     def _ignores(self, number: int, folder: Path) -> _Ignores:
         """The .gitignore of a folder, if there is one."""
@@ -217,17 +217,17 @@ class Walk:
             return ()
         patterns = [line for line in lines if _is_pattern(line)]
         if len(patterns) < len(lines):
-            self._note(number, str(path), "unreadable", "holds a line that is no pattern")
+            self._fault(number, str(path), "unreadable", "holds a line that is no pattern")
         base = f"{str(folder).rstrip(os.sep)}{os.sep}"
         return (_Ignore(base, GitIgnoreSpec.from_lines(patterns)),)
 
     def _unreadable(self, number: int, real: str, error: OSError) -> None:
         gone = isinstance(error, FileNotFoundError)
-        why = "was gone before it was read" if gone else f"cannot be read ({error.strerror})"
-        self._note(number, real, "vanished" if gone else "unreadable", why)
+        reason = "was gone before it was read" if gone else f"cannot be read ({error.strerror})"
+        self._fault(number, real, "vanished" if gone else "unreadable", reason)
 
-    def _note(self, number: int, real: str, kind: str, why: str) -> None:
-        self.notes.append((self._place(number, real), Note(kind, why)))
+    def _fault(self, number: int, real: str, kind: str, reason: str) -> None:
+        self.faults.append((self._place(number, real), FileFault(kind, reason)))
 
     def _place(self, number: int, real: str) -> str:
         root = self.roots[number]
@@ -237,9 +237,9 @@ class Walk:
 
 
 def _ignored(path: str, ignores: _Ignores) -> bool:
-    """Whether the innermost .gitignore that says anything of a path leaves it out."""
-    said = (ignore.says(path) for ignore in reversed(ignores))
-    return next((out for out in said if out is not None), False)
+    """Whether the innermost .gitignore with a matching pattern excludes the path."""
+    answers = (ignore.excludes(path) for ignore in reversed(ignores))
+    return next((answer for answer in answers if answer is not None), False)
 
 
 def _is_pattern(line: str) -> bool:

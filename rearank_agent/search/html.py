@@ -1,4 +1,4 @@
-"""What a reader of an HTML document sees, as lines that know their number in the source."""
+"""The visible text of an HTML document, with the line numbers of the source."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from rearank_agent.search.chunk import Document, Heading
 
 __all__ = ["html_document"]
 
-_UNSEEN = frozenset({"script", "style", "template"})
+_INVISIBLE = frozenset({"script", "style", "template"})
 _BREAKS = frozenset({"br", "dd", "dt", "li", "option", "tr"})
 _BLOCKS = frozenset(
     {"address", "article", "aside", "blockquote", "body", "details", "div", "dl", "fieldset"}
@@ -19,8 +19,8 @@ _BLOCKS = frozenset(
 )
 
 
-class _Seen(HTMLParser):
-    """Collects what a reader of the page sees."""
+class _TextParser(HTMLParser):
+    """Collects the visible text."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -29,12 +29,12 @@ class _Seen(HTMLParser):
         self.headings: dict[int, Heading] = {}
         self._line: list[str] = []
         self._number = 0
-        self._inside = dict.fromkeys((*_UNSEEN, "pre"), 0)
+        self._inside = dict.fromkeys((*_INVISIBLE, "pre"), 0)
         self._heading: tuple[int, int] | None = None
 
     def handle_starttag(self, tag: str, _attrs: object) -> None:
         """Note where a block starts."""
-        self._edge(tag)
+        self._break(tag)
         if tag in self._inside:
             self._inside[tag] += 1
         if re.fullmatch("h[1-6]|title", tag):
@@ -42,15 +42,15 @@ class _Seen(HTMLParser):
 
     def handle_endtag(self, tag: str) -> None:
         """Note where a block ends."""
-        self._edge(tag)
+        self._break(tag)
         if tag in self._inside:
             self._inside[tag] = max(0, self._inside[tag] - 1)
         if self._heading and re.fullmatch("h[1-6]|title", tag):
             self._close(*self._heading)
 
     def handle_data(self, data: str) -> None:
-        """Keep text that is shown, line by line."""
-        if any(self._inside[tag] for tag in _UNSEEN):
+        """Collect visible text, line by line."""
+        if any(self._inside[tag] for tag in _INVISIBLE):
             return
         number = self.getpos()[0]
         for more, line in enumerate(data.split("\n")):
@@ -60,12 +60,12 @@ class _Seen(HTMLParser):
                 self._number = number + more
             self._line.append(line)
 
-    def page(self) -> Document:
-        """Everything seen so far."""
+    def document(self) -> Document:
+        """The text so far."""
         self._flush()
         return Document("\n".join(self.lines), self.numbers or [1], self.headings)
 
-    def _edge(self, tag: str) -> None:
+    def _break(self, tag: str) -> None:
         if tag in _BLOCKS or tag in _BREAKS:
             self._flush()
         if tag in _BLOCKS and self.lines and self.lines[-1]:
@@ -98,12 +98,12 @@ class _Seen(HTMLParser):
 
 def html_document(text: str) -> Document:
     """The text of an HTML document, its lines numbered as in the source."""
-    # what is opened last and never closed, the parser would look through ever anew
+    # an unclosed comment would make the parser rescan the rest again and again
     unclosed = text.find("<!--", text.rfind("-->") + 1)
     text = text if unclosed < 0 else text[:unclosed]
     tail = text.rfind(">") + 1
-    parser = _Seen()
+    parser = _TextParser()
     parser.feed(text[:tail])
     parser.close()
     parser.handle_data(unescape(text[tail:]))
-    return parser.page()
+    return parser.document()

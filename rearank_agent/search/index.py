@@ -1,4 +1,4 @@
-"""What was read, cut into words and indexed, kept as one file that is swapped as a whole."""
+"""A BM25 index over the chunks of files, stored as one file that is replaced atomically."""
 
 from __future__ import annotations
 
@@ -17,112 +17,113 @@ import bm25s
 import numpy as np
 
 from rearank_agent.policies.lexical import bm25_index, bm25_search
-from rearank_agent.search.extract import Note
+from rearank_agent.search.extract import FileFault
 from rearank_agent.search.folder import File
 
 __all__ = ["Index", "IndexedFile"]
 
 VERSION = 2
-"""Of the form of the file, and of what is cut and counted; another one is made anew."""
+"""Of the file format, the chunks and the tokens; a file of another version is rebuilt."""
 
-_STALE = 3600  # seconds after which a file half written belongs to nobody
+_STALE = 3600  # seconds after which a temporary file is taken to be abandoned
 
 
 @dataclass(frozen=True, slots=True)
 class IndexedFile:
-    """A file as it was read.
+    """A file with its chunks and tokens.
 
     Attributes:
-        lines: its passages, each as a line of JSON.
-        words: the tokens of each passage, between spaces.
-        lasting: whether reading it again would give the same.
+        lines: its chunks, each as a line of JSON.
+        tokens: the tokens of each chunk, between spaces.
+        cacheable: whether reading it again would give the same.
     """
 
     file: File
     lines: tuple[bytes, ...] = ()
-    words: tuple[bytes, ...] = ()
-    notes: tuple[Note, ...] = ()
-    lasting: bool = True
+    tokens: tuple[bytes, ...] = ()
+    faults: tuple[FileFault, ...] = ()
+    cacheable: bool = True
 
 
 @dataclass(frozen=True)
 class Index:
-    """Files in order, and the index of all their passages; None without a single word."""
+    """Files in order, and BM25 over all their chunks; None without a single token."""
 
-    held: tuple[IndexedFile, ...] = ()
-    index: bm25s.BM25 | None = None
+    files: tuple[IndexedFile, ...] = ()
+    bm25: bm25s.BM25 | None = None
     lines: tuple[bytes, ...] = ()
     _ends: list[int] = field(default_factory=list)
 
     @classmethod
-    def of(cls, held: Sequence[IndexedFile], index: bm25s.BM25 | None = None) -> Index:
-        """The shelf of these files; the index is made if it is not given."""
-        if index is None:
-            tokens = [words.decode().split() for one in held for words in one.words]
-            index = bm25_index(tokens) if any(tokens) else None
-        lines = tuple(line for one in held for line in one.lines)
-        return cls(tuple(held), index, lines, list(accumulate(len(one.lines) for one in held)))
+    def of(cls, files: Sequence[IndexedFile], bm25: bm25s.BM25 | None = None) -> Index:
+        """The index of these files; BM25 is built if it is not given."""
+        if bm25 is None:
+            tokens = [chunk.decode().split() for one in files for chunk in one.tokens]
+            bm25 = bm25_index(tokens) if any(tokens) else None
+        lines = tuple(line for one in files for line in one.lines)
+        return cls(tuple(files), bm25, lines, list(accumulate(len(one.lines) for one in files)))
 
     def at(self, position: int) -> tuple[File, bytes]:
-        """The passage at a position, and the file it is from."""
-        return self.held[bisect_right(self._ends, position)].file, self.lines[position]
+        """The file and the JSON line of the chunk at a position."""
+        return self.files[bisect_right(self._ends, position)].file, self.lines[position]
 
-    def best(
+    def search(
         self, tokens: Sequence[str], depth: int, wanted: Callable[[File], bool]
     ) -> list[tuple[int, float]]:
         """Positions and BM25 scores in wanted files, best first, then in order; only above 0."""
-        if self.index is None:
+        if self.bm25 is None:
             return []
-        here = np.repeat([wanted(one.file) for one in self.held], [len(o.lines) for o in self.held])
-        return bm25_search(self.index, tokens, depth, here)
+        sizes = [len(one.lines) for one in self.files]
+        mask = np.repeat([wanted(one.file) for one in self.files], sizes)
+        return bm25_search(self.bm25, tokens, depth, mask)
 
     @classmethod
-    def load(cls, path: Path) -> tuple[Index, list[Note]]:
-        """What was kept there; an empty shelf, with a note if it was damaged."""
+    def load(cls, path: Path) -> tuple[Index, list[FileFault]]:
+        """The stored index; an empty one where there is none, with a fault if it was damaged."""
         try:
-            with path.open("rb") as file, np.load(file, allow_pickle=False) as kept:
-                return cls._from(dict(kept)), []
+            with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+                return cls._from(dict(arrays)), []
         except (FileNotFoundError, NotADirectoryError):
             return cls(), []
-        except Exception as error:  # whatever a damaged file makes its reader raise
-            why = f"was damaged ({type(error).__name__}) and is made anew"
-            return cls(), [Note("cache", why)]
+        except Exception as error:  # np.load may raise anything on a damaged file
+            reason = f"was damaged ({type(error).__name__}) and is rebuilt"
+            return cls(), [FileFault("cache", reason)]
 
     @classmethod
-    def _from(cls, kept: dict[str, np.ndarray]) -> Index:
-        head = json.loads(kept["head"].tobytes())
+    def _from(cls, arrays: dict[str, np.ndarray]) -> Index:
+        head = json.loads(arrays["head"].tobytes())
         if head["version"] != VERSION:
             return cls()
-        lines, words = (kept[part].tobytes().split(b"\n")[:-1] for part in ("lines", "words"))
-        held, start = [], 0
-        for file, count, notes in head["files"]:
+        lines, tokens = (arrays[part].tobytes().split(b"\n")[:-1] for part in ("lines", "words"))
+        files, start = [], 0
+        for file, count, rows in head["files"]:
             part = slice(start, start := start + count)
-            noted = tuple(Note(*note) for note in notes)
-            held.append(IndexedFile(File(*file), tuple(lines[part]), tuple(words[part]), noted))
-        vocabulary = kept["vocabulary"].tobytes().decode().split("\n")
-        # made of a word, so that what the index is stands in one place
-        index = bm25_index([["word"]]) if len(kept["data"]) else None
-        if index:
-            index.vocab_dict = {token: number for number, token in enumerate(vocabulary)}
-            index.unique_token_ids_set = set(index.vocab_dict.values())
-            index.scores = {part: kept[part] for part in ("data", "indices", "indptr")}
-            index.scores["num_docs"] = len(lines)
-        if not start == len(lines) == len(words):
-            raise ValueError("the parts do not fit")
-        return cls.of(held, index)
+            faults = tuple(FileFault(*row) for row in rows)
+            files.append(IndexedFile(File(*file), tuple(lines[part]), tuple(tokens[part]), faults))
+        vocabulary = arrays["vocabulary"].tobytes().decode().split("\n")
+        # built from one word, so that the settings of BM25 are in `bm25_index` alone
+        bm25 = bm25_index([["word"]]) if len(arrays["data"]) else None
+        if bm25:
+            bm25.vocab_dict = {token: number for number, token in enumerate(vocabulary)}
+            bm25.unique_token_ids_set = set(bm25.vocab_dict.values())
+            bm25.scores = {part: arrays[part] for part in ("data", "indices", "indptr")}
+            bm25.scores["num_docs"] = len(lines)
+        if not start == len(lines) == len(tokens):
+            raise ValueError("the parts differ in length")
+        return cls.of(files, bm25)
 
-    def save(self, path: Path) -> list[Note]:
-        """Keep it for its owner alone: written beside, then swapped, so that it is always whole."""
-        files = [(one.file, len(one.lines), list(map(astuple, one.notes))) for one in self.held]
+    def save(self, path: Path) -> list[FileFault]:
+        """Store it for its owner alone, atomically: a temporary file replaces the old one."""
+        files = [(one.file, len(one.lines), list(map(astuple, one.faults))) for one in self.files]
         head = json.dumps({"version": VERSION, "files": files}).encode()
         parts = {"head": head, "lines": b"".join(line + b"\n" for line in self.lines)}
-        parts["words"] = b"".join(words + b"\n" for one in self.held for words in one.words)
-        parts["vocabulary"] = "\n".join(self.index.vocab_dict if self.index else ()).encode()
+        parts["words"] = b"".join(tokens + b"\n" for one in self.files for tokens in one.tokens)
+        parts["vocabulary"] = "\n".join(self.bm25.vocab_dict if self.bm25 else ()).encode()
         arrays: dict[str, Any] = {
             name: np.frombuffer(part, np.uint8) for name, part in parts.items()
         }
         for name in ("data", "indices", "indptr"):
-            arrays[name] = self.index.scores[name] if self.index else np.zeros(0)
+            arrays[name] = self.bm25.scores[name] if self.bm25 else np.zeros(0)
         try:
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             _sweep(path.parent)
@@ -134,13 +135,13 @@ class Index:
                 finally:
                     Path(new.name).unlink(missing_ok=True)
         except OSError as error:
-            return [Note("cache", f"could not be written ({error.strerror or error})")]
+            return [FileFault("cache", f"could not be written ({error.strerror or error})")]
         return []
 
 
 def _sweep(folder: Path) -> None:
-    """Remove what a program that was killed left half written."""
+    """Remove abandoned temporary files of killed programs."""
     for left in folder.glob("*.tmp"):
-        with suppress(FileNotFoundError):  # another program's, swapped in meanwhile
+        with suppress(FileNotFoundError):  # another program's, just renamed
             if time.time() - left.stat().st_mtime > _STALE:
                 left.unlink()

@@ -1,7 +1,7 @@
-"""A folder of files as a searchable collection of passages.
+"""BM25 search over the passages of folders of files.
 
-Every file is cut once and kept, with a BM25 index, in the user's cache folder; a file is read
-again when its size or time has changed.
+The chunks of every file are stored, with a BM25 index, in the user's cache folder; a file is
+read again when its size or time of change differs.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from time import perf_counter
 
 from rearank_agent.errors import InputError
 from rearank_agent.search.chunk import Chunk
-from rearank_agent.search.extract import Note, extract
+from rearank_agent.search.extract import FileFault, extract
 from rearank_agent.search.folder import File, Walk, resolve_roots, strip_lines
 from rearank_agent.search.index import Index, IndexedFile
 from rearank_agent.settings import cache_folder
@@ -33,12 +33,12 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True, slots=True)
 class SearchResult:
-    """What a search gives.
+    """The passages and faults of a search.
 
     Attributes:
         passages: best first, with BM25's score; none without a word of the query.
         faults: what was left out of the collection, and why; each reason once, `ids` are places.
-        seconds: how long each part took: look, load, read, index, search.
+        seconds: the time of each part: look, load, read, index, search.
     """
 
     passages: tuple[Passage, ...]
@@ -55,8 +55,8 @@ class Library:
 
     Attributes:
         roots: folders, or files; nothing outside them is ever read, through links neither.
-        worker: a thread for who cannot wait: searches follow each other, and one that was given
-            up before its turn is never begun.
+        worker: a thread for asynchronous callers: searches run one after the other, and one that
+            is cancelled before its turn never starts.
 
     Raises:
         InputError: no roots, or one that is not there.
@@ -66,25 +66,25 @@ class Library:
         self.roots = resolve_roots(roots)
         real = "\n".join(str(root.real) for root in self.roots)
         name = sha256(real.encode()).hexdigest()[:16]
-        self._kept = (cache or cache_folder()) / "search" / f"{name}.npz"
-        self._shelf: Index | None = None
+        self._index_path = (cache or cache_folder()) / "search" / f"{name}.npz"
+        self._index: Index | None = None
         self._lock = Lock()
         self.worker = ThreadPoolExecutor(1, "rearank-library")
 
     def search(
         self, query: str, depth: int = 50, within: str = "", progress: Progress | None = None
     ) -> SearchResult:
-        """The passages that share most with the query, by BM25.
+        """The best passages for the query by BM25.
 
         Args:
             query: what is asked.
-            depth: the most passages to give, from 1.
+            depth: the maximum number of passages, from 1.
             within: a folder or file below the roots that all of them come from; "" for all.
             progress: called with files read and files to read.
 
         Raises:
-            InputError: an empty query, a depth below 1, or `within` leads outside the roots or
-                to nothing that is searched.
+            InputError: an empty query, a depth below 1, or `within` is outside the roots or has
+                no text that is searched.
             EmptyError: no text below the roots.
         """
         check_text(query, "the query")
@@ -95,16 +95,16 @@ class Library:
         wanted = self._wanted(within)
         seconds: dict[str, float] = {}
         with self._lock:
-            shelf, notes = self._refreshed(seconds, progress)
-        faults = _faults(notes)
-        if not shelf.lines:
+            index, file_faults = self._refresh(seconds, progress)
+        faults = _faults(file_faults)
+        if not index.lines:
             why = f"; left out: {faults[0].detail}" if faults else ""
             raise EmptyError(f"no text below {', '.join(str(r.named) for r in self.roots)}{why}")
-        if within and not any(wanted(one.file) for one in shelf.held):
+        if within and not any(wanted(one.file) for one in index.files):
             raise InputError(f"{within!r:.80} holds no text that is searched")
         start = perf_counter()
-        best = shelf.best(QueryTerms.of(query).tokens, depth, wanted)
-        passages = tuple(self._passage(*shelf.at(position), score) for position, score in best)
+        best = index.search(QueryTerms.of(query).tokens, depth, wanted)
+        passages = tuple(self._passage(*index.at(position), score) for position, score in best)
         seconds["search"] = perf_counter() - start
         return SearchResult(passages, faults, seconds)
 
@@ -112,13 +112,13 @@ class Library:
         """The real path of a file that is searched, by its place or its path below a root.
 
         Raises:
-            InputError: it is not there, is hidden or ignored, or leads outside, by `..`, as
-                absolute path or by a link.
+            InputError: it does not exist, is hidden or ignored, or leads outside by `..`, an
+                absolute path or a link.
         """
         return Walk(self.roots).find(place)
 
     def _wanted(self, within: str) -> Callable[[File], bool]:
-        """Whether a file is the one named, or lies below the folder named, in any of the roots."""
+        """A filter for the file or folder named, in any of the roots."""
         check_text(within, "the path to search")
         if not within:
             return lambda _: True
@@ -132,7 +132,7 @@ class Library:
         )
 
     def _below(self, within: str) -> set[Path]:
-        """What a path, or the place of a passage, names below the roots."""
+        """The real paths below the roots that a path or the place of a passage may mean."""
         found = set()
         for path in (within, strip_lines(within)):
             for base in (Path(), *(root.real for root in self.roots)):
@@ -144,83 +144,85 @@ class Library:
                     found.add(real)
         return found
 
-    def _refreshed(
+    def _refresh(
         self, seconds: dict[str, float], progress: Progress | None
-    ) -> tuple[Index, list[tuple[str, Note]]]:
-        """What stands below the roots now, and what was left out."""
-        clock = _Clock(seconds)
+    ) -> tuple[Index, list[tuple[str, FileFault]]]:
+        """The index of the files as they are now, and what was left out."""
+        end_part = _Timer(seconds)
         walk = Walk(self.roots)
-        notes = list(walk.notes)
-        clock("look")
-        if self._shelf is None:
-            self._shelf, damage = Index.load(self._kept)
-            notes += [(str(self._kept), note) for note in damage]
-        clock("load")
-        held = self._read(walk.files, self._shelf.held, progress)
-        clock("read")
-        lasting = tuple(one for one in held if one.lasting)
-        if [one.file for one in lasting] != [one.file for one in self._shelf.held]:
-            self._shelf = Index.of(lasting)
-            notes += [(str(self._kept), note) for note in self._shelf.save(self._kept)]
-        clock("index")
-        notes += [(self._place(one.file, note.line), note) for one in held for note in one.notes]
-        return self._shelf, notes
+        faults = list(walk.faults)
+        end_part("look")
+        if self._index is None:
+            self._index, damage = Index.load(self._index_path)
+            faults += [(str(self._index_path), fault) for fault in damage]
+        end_part("load")
+        files = self._read(walk.files, self._index.files, progress)
+        end_part("read")
+        cacheable = tuple(one for one in files if one.cacheable)
+        if [one.file for one in cacheable] != [one.file for one in self._index.files]:
+            self._index = Index.of(cacheable)
+            unsaved = self._index.save(self._index_path)
+            faults += [(str(self._index_path), fault) for fault in unsaved]
+        end_part("index")
+        for one in files:
+            faults += [(self._place(one.file, fault.line), fault) for fault in one.faults]
+        return self._index, faults
 
     def _read(
-        self, files: Sequence[File], held: Iterable[IndexedFile], progress: Progress | None
+        self, files: Sequence[File], indexed: Iterable[IndexedFile], progress: Progress | None
     ) -> list[IndexedFile]:
-        """Every file as it is now; only what changed is read."""
-        known = {one.file: one for one in held}
+        """Every file as it is now; only changed files are read."""
+        known = {one.file: one for one in indexed}
         stale = sum(file not in known for file in files)
-        done, every = 0, []
+        done, current = 0, []
         for file in files:
             one = known.get(file)
             if one is None:
-                one = self._cut(file)
+                one = self._extract(file)
                 done += 1
                 if progress:
                     progress(done, stale)
-            every.append(one)
-        return every
+            current.append(one)
+        return current
 
-    def _cut(self, file: File) -> IndexedFile:
-        reading = extract(self.roots[file.root].real / file.path)
-        lines = tuple(json.dumps(list(asdict(p).values())).encode() for p in reading.pieces)
-        words = (" ".join(content_tokens(f"{p.title}\n{p.text}")).encode() for p in reading.pieces)
-        return IndexedFile(file, lines, tuple(words), reading.notes, reading.lasting)
+    def _extract(self, file: File) -> IndexedFile:
+        found = extract(self.roots[file.root].real / file.path)
+        lines = tuple(json.dumps(list(asdict(c).values())).encode() for c in found.chunks)
+        tokens = (" ".join(content_tokens(f"{c.title}\n{c.text}")).encode() for c in found.chunks)
+        return IndexedFile(file, lines, tuple(tokens), found.faults, found.cacheable)
 
     def _passage(self, file: File, line: bytes, score: float) -> Passage:
-        piece = Chunk(*json.loads(line))
-        place = self._place(file, piece.start, piece.end)
-        part = f"#{piece.part}" if piece.part > 1 else ""
-        return Passage(place + part, piece.text, piece.title, score, place, piece.meta)
+        chunk = Chunk(*json.loads(line))
+        place = self._place(file, chunk.start, chunk.end)
+        part = f"#{chunk.part}" if chunk.part > 1 else ""
+        return Passage(place + part, chunk.text, chunk.title, score, place, chunk.meta)
 
     def _place(self, file: File, start: int, end: int = 0) -> str:
         lines = f"{start}-{end}" if end > start else f"{start}"
         return f"{self.roots[file.root].place(file.path)}{f':{lines}' if start else ''}"
 
 
-class _Clock:
-    """Notes how long each part took."""
+class _Timer:
+    """Records how long each part took."""
 
     def __init__(self, seconds: dict[str, float]) -> None:
         self._seconds, self._last = seconds, perf_counter()
 
     def __call__(self, part: str) -> None:
-        """End a part."""
+        """Record the time since the last part."""
         last, self._last = self._last, perf_counter()
         self._seconds[part] = self._last - last
 
 
-def _faults(notes: Iterable[tuple[str, Note]]) -> tuple[Fault, ...]:
-    """One fault a reason: a folder of pictures is one fault, not a thousand."""
+def _faults(file_faults: Iterable[tuple[str, FileFault]]) -> tuple[Fault, ...]:
+    """One fault for each reason: a folder of pictures is one fault, not a thousand."""
 
-    def reason(noted: tuple[str, Note]) -> tuple[str, str]:
-        return noted[1].kind, noted[1].why
+    def key(placed: tuple[str, FileFault]) -> tuple[str, str]:
+        return placed[1].kind, placed[1].reason
 
     faults = []
-    for (kind, why), group in groupby(sorted(notes, key=reason), reason):
+    for (kind, reason), group in groupby(sorted(file_faults, key=key), key):
         places = tuple(place for place, _ in group)
         more = f" (and {len(places) - 1} more)" if len(places) > 1 else ""
-        faults.append(Fault(kind, places, f"{places[0]} {why}{more}"))
+        faults.append(Fault(kind, places, f"{places[0]} {reason}{more}"))
     return tuple(faults)

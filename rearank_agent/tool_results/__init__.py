@@ -1,1 +1,1 @@
-"""The list inside another tool's result, in whatever form it came."""
+"""The list in the result of another tool, in any form."""

@@ -1,4 +1,4 @@
-"""What a record of unknown shape says: its text, its title, where it comes from."""
+"""The text, the title and the place of a record of unknown shape."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from typing import Any
 
 __all__ = ["fields_of", "get", "parts_of", "place_of", "put", "text_of", "title_of"]
 
-_WRAPS = ("_source", "payload", "node", "entity", "resource", "metadata")
+_WRAPPERS = ("_source", "payload", "node", "entity", "resource", "metadata")
 _TEXT = (
     "text", "content", "page_content", "snippet", "body", "passage", "chunk", "document",
     "description", "summary", "abstract", "excerpt", "markdown", "raw_content", "observations",
-    *_WRAPS,
+    *_WRAPPERS,
 )  # fmt: skip
 _TITLE = ("title", "name", "heading")
 _PLACE = ("url", "uri", "link", "path", "source", "file", "place", "id")
-_MOST_FIELDS = 4_000  # characters of an item that has no text we know of
+_MAX_FIELDS = 4_000  # characters of an item without a known text field
 
 
 def parts_of(value: object) -> Mapping[Any, Any]:
-    """The public fields of a mapping or object; nothing for what has none."""
+    """The public fields of a mapping or object; empty for anything else."""
     if isinstance(value, Mapping):
         return value
     if isinstance(value, type | str):
@@ -35,23 +35,23 @@ def parts_of(value: object) -> Mapping[Any, Any]:
 
 
 def get(value: object, name: str) -> Any:
-    """A field of a mapping or object; None for what it has not."""
+    """A field of a mapping or object; None where it is missing."""
     return value.get(name) if isinstance(value, Mapping) else getattr(value, name, None)
 
 
-def put(whole: Any, key: Any, value: object) -> Any:
-    """A copy of a mapping, model or dataclass with another value at the key."""
-    if hasattr(type(whole), "model_copy"):
-        return whole.model_copy(update={key: value})
-    if is_dataclass(whole) and not isinstance(whole, type):
-        return replace(whole, **{key: value})
-    twin = copy(whole)
-    twin[key] = value
-    return twin
+def put(container: Any, key: Any, value: object) -> Any:
+    """A copy of a mapping, model or dataclass with a new value at the key."""
+    if hasattr(type(container), "model_copy"):
+        return container.model_copy(update={key: value})
+    if is_dataclass(container) and not isinstance(container, type):
+        return replace(container, **{key: value})
+    copied = copy(container)
+    copied[key] = value
+    return copied
 
 
 def text_of(value: Any, depth: int = 3) -> str:
-    """A text itself, the texts of a list, or the first field of an item that has one."""
+    """A string itself, the texts of a list, or the first known text field of an item."""
     if isinstance(value, str):
         return value if value.strip() else ""
     if value is None or not depth:
@@ -62,30 +62,30 @@ def text_of(value: Any, depth: int = 3) -> str:
 
 
 def title_of(item: object) -> str:
-    """What an item is called; "" if nothing says it."""
+    """The title of an item; "" if it has none."""
     return _label(item, _TITLE)
 
 
 def place_of(item: object) -> str:
-    """Where an item comes from, or how it is known; "" if nothing says it."""
+    """The place or id of an item; "" if it has none."""
     return _label(item, _PLACE)
 
 
 def _label(item: object, names: Sequence[str]) -> str:
-    """The first of these fields that an item has, or what holds its text or metadata has."""
-    holders = [item, *(get(item, name) for name in ("document", "content", *_WRAPS))]
+    """The first of these fields in an item, or in the field that holds its text or metadata."""
+    holders = [item, *(get(item, name) for name in ("document", "content", *_WRAPPERS))]
     values = (get(holder, name) for name in names for holder in holders)
     labels = (str(value) for value in values if isinstance(value, str | int))
     return next((label for label in labels if label.strip()), "")
 
 
 def fields_of(item: object) -> str:
-    """An item whose text has no name we know, as lines of `name: value`."""
+    """An item without a known text field, as lines of `name: value`."""
     parts = dict(parts_of(item))
     if any(isinstance(value, bytes) for value in parts.values()):
         return ""
     lines = (f"{name}: {_value(value)}" for name, value in parts.items())
-    return "\n".join(lines)[:_MOST_FIELDS]
+    return "\n".join(lines)[:_MAX_FIELDS]
 
 
 def _value(value: object) -> str:

@@ -1,7 +1,7 @@
-"""A list that was written as text: numbered, under headings, as bullets or fields, a path a line.
+"""Lists in plain text: numbered, under headings, as bullets or fields, or one path per line.
 
-Many search tools answer so. The entries keep their words and their numbers; what stands before the
-first stays before it.
+Many search tools answer in this form. The entries keep their text and their numbers; the text
+before the first entry stays before it.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ class TextList:
     """A list in a text.
 
     Attributes:
-        head: what stands before the list.
+        head: the text before the list.
         entries: two or more.
-        between: what stands between two entries.
-        end: what stands behind the last one.
+        between: the text between two entries.
+        end: the text after the last one.
     """
 
     head: str
@@ -37,7 +37,7 @@ class TextList:
     between: str
     end: str
 
-    def written(self, entries: Sequence[str]) -> str:
+    def with_entries(self, entries: Sequence[str]) -> str:
         """The text with these entries."""
         return f"{self.head}{self.between.join(entries)}{self.end}"
 
@@ -45,7 +45,7 @@ class TextList:
 def find_text_list(text: str) -> TextList | None:
     """The list of two entries or more in a text; None for prose.
 
-    Where there are several kinds of lists, that is meant which begins first.
+    Of several kinds of lists the one that begins first is taken.
     """
     lines = text.splitlines(keepends=True)
     kinds = (_numbers, _headings, _bullets, _fields, _paths)
@@ -54,10 +54,10 @@ def find_text_list(text: str) -> TextList | None:
         key=lambda found: found[0],
         default=[],
     )
-    return _cut(lines, starts) if starts else None
+    return _split(lines, starts) if starts else None
 
 
-def _cut(lines: Sequence[str], starts: Sequence[int]) -> TextList:
+def _split(lines: Sequence[str], starts: Sequence[int]) -> TextList:
     ends = [*starts[1:], len(lines)]
     parts = [lines[start:end] for start, end in zip(starts, ends, strict=True)]
     entries = [_without_rules(part) for part in parts]
@@ -69,13 +69,13 @@ def _cut(lines: Sequence[str], starts: Sequence[int]) -> TextList:
 
 
 def _without_rules(part: Sequence[str]) -> str:
-    """The lines without the blank ones and rules at their end."""
+    """The lines without trailing blank lines and rules."""
     last = max(at for at, line in enumerate(part) if not _RULE.fullmatch(line.strip()))
     return "".join(part[: last + 1]).rstrip()
 
 
 def _numbers(lines: Sequence[str]) -> list[int]:
-    """Numbers that go up by one, from whatever the first one is."""
+    """Numbers that go up by one, from any first number."""
     starts: list[int] = []
     expected = None
     for at, line in enumerate(lines):
@@ -88,7 +88,7 @@ def _numbers(lines: Sequence[str]) -> list[int]:
 
 
 def _headings(lines: Sequence[str]) -> list[int]:
-    """The highest level of which there are several."""
+    """The headings of the highest level that occurs more than once."""
     found = [(at, _HEADING.match(line)) for at, line in enumerate(lines)]
     levels = [(at, len(heading[1])) for at, heading in found if heading]
     times = Counter(level for _, level in levels)
@@ -101,7 +101,7 @@ def _bullets(lines: Sequence[str]) -> list[int]:
 
 
 def _fields(lines: Sequence[str]) -> list[int]:
-    """The first field that comes again, as `Title:` does with every entry."""
+    """The lines of the first field that repeats, as `Title:` does with every entry."""
     names = [(at, found[1]) for at, line in enumerate(lines) if (found := _FIELD.match(line))]
     times = Counter(name for _, name in names)
     first = next((name for _, name in names if times[name] > 1), None)
@@ -110,5 +110,5 @@ def _fields(lines: Sequence[str]) -> list[int]:
 
 def _paths(lines: Sequence[str]) -> list[int]:
     """Every line, if all are paths or addresses."""
-    said = [at for at, line in enumerate(lines) if line.strip()]
-    return said if all(_PATH.fullmatch(lines[at].strip()) for at in said) else []
+    filled = [at for at, line in enumerate(lines) if line.strip()]
+    return filled if all(_PATH.fullmatch(lines[at].strip()) for at in filled) else []

@@ -1,4 +1,4 @@
-"""The reranker inside pydantic-ai agents, with models that follow a script."""
+"""The reranker in pydantic-ai agents, with scripted models."""
 
 import asyncio
 import json
@@ -30,12 +30,12 @@ from rearank_agent.search.library import Library
 
 FLEAS = ["Dogs bark.", "A flea jumps. It leaps 20 cm high.", "Cats sleep all day."]
 QUERY = "how far can a flea jump"
-KEPT = []  # a policy that outlives its event loop is closed by it
+OPEN = []  # a policy that outlives its event loop is closed by it
 
 
-def asking(name):
-    KEPT.append(Reranker(name))
-    return KEPT[-1]
+def reranker_of(name):
+    OPEN.append(Reranker(name))
+    return OPEN[-1]
 
 
 def calls(*arguments, tool="rerank"):
@@ -75,11 +75,11 @@ async def test_an_agent_searches_files(tmp_path):
     assert nothing.content.notes == ("nothing: no file holds a word of the query",)
 
 
-async def test_a_model_is_asked_to_mend_what_it_can(tmp_path):
+async def test_wrong_arguments_are_a_retry(tmp_path):
     (tmp_path / "a.md").write_text("A flea.\n")
     toolset = rerank_toolset(Reranker(), Library([tmp_path]))
     right = {"query": "q", "passages": ["a"]}
-    for wrong, said in (
+    for wrong, message in (
         ({"query": " ", "passages": ["a"]}, "the query is empty"),
         ({"query": "q", "passages": []}, "there are no passages to rank"),
         ({"query": "q", "passages": ["a"], "top_k": 0}, "greater than or equal to 1"),
@@ -87,7 +87,7 @@ async def test_a_model_is_asked_to_mend_what_it_can(tmp_path):
     ):
         run = await Agent(calls(wrong, right), toolsets=[toolset]).run("go")
         retries = [*parts(run, RetryPromptPart), *parts(run, ToolReturnPart)]
-        assert said in str(retries[0].content)
+        assert message in str(retries[0].content)
         assert run.output == "done"
     run = await Agent(
         calls({"query": "q", "path": "/etc"}, {"query": "flea"}, tool="search"), toolsets=[toolset]
@@ -96,7 +96,7 @@ async def test_a_model_is_asked_to_mend_what_it_can(tmp_path):
     assert "is no file or folder below" in str(retries[0].content)
 
 
-async def test_what_a_model_cannot_mend_is_a_result(tmp_path):
+async def test_what_the_model_cannot_fix_is_a_result(tmp_path):
     agent = Agent(
         calls({"query": "q", "passages": ["a", "b"]}), toolsets=[rerank_toolset(Reranker(Down()))]
     )
@@ -116,7 +116,7 @@ async def test_usage_is_added_to_the_run(stub, monkeypatch):
     monkeypatch.setenv("OPENAI_API_KEY", "any")
     agent = Agent(
         calls({"query": "q", "passages": ["a", "b"]}),
-        toolsets=[rerank_toolset(asking("openai-chat:x"))],
+        toolsets=[rerank_toolset(reranker_of("openai-chat:x"))],
     )
     own = (await Agent(calls(), toolsets=[]).run("go")).usage
     usage = (await agent.run("go")).usage
@@ -131,7 +131,7 @@ async def test_two_agents_share_a_reranker_and_its_cap(stub, monkeypatch):
     monkeypatch.setenv("OPENAI_API_KEY", "any")
     monkeypatch.setattr(rearank_agent.llm.limits, "_cap", [Cap(2)])
     stub.script = lambda body: 0.05
-    toolset = rerank_toolset(asking("openai-chat:x"))
+    toolset = rerank_toolset(reranker_of("openai-chat:x"))
     passages = [str(number) for number in range(80)]
     agents = [Agent(calls({"query": "q", "passages": passages}), toolsets=[toolset]) for _ in "ab"]
     runs = await asyncio.gather(*(agent.run("go") for agent in agents))
@@ -169,7 +169,7 @@ async def test_the_capability_works_with_deps_and_streaming():
     assert "FunctionToolResultEvent" in kinds
 
 
-async def test_the_capability_speaks_of_files_where_there_are_some(tmp_path):
+async def test_the_instructions_mention_search_only_with_a_library(tmp_path):
     assert "search" not in Rerank(Reranker()).get_instructions()
     assert "search them" in Rerank(Reranker(), Library([tmp_path])).get_instructions()
 
@@ -250,7 +250,7 @@ async def test_what_cannot_be_reranked_passes_with_a_note(given, query, why):
     assert note == f"search's result is as it came, not reranked: {why}"
 
 
-async def test_a_policy_that_failed_leaves_the_result_whole_and_says_so():
+async def test_a_policy_that_failed_leaves_the_result_unchanged_with_a_note():
     toolset = Reranked(searching(FLEAS), reranker=Reranker(Down()), top_k=1)
     run = await Agent(calls({"query": "flea"}, tool="search"), toolsets=[toolset]).run("go")
     (returned,) = parts(run, ToolReturnPart)
@@ -280,7 +280,7 @@ async def test_a_tool_that_fails_fails_as_before():
         await Agent(calls(*[{"query": "a"}] * 9, tool="search"), toolsets=[toolset]).run("go")
 
 
-async def test_a_name_that_is_not_there_is_told():
+async def test_a_missing_tool_or_argument_is_reported():
     toolset = Reranked(searching(FLEAS), tool="serch")
     with pytest.warns(UserWarning, match="no tool 'serch' to rerank; there is search, other"):
         assert (await Agent(calls(), toolsets=[toolset]).run("go")).output == "done"
@@ -292,7 +292,7 @@ async def test_a_name_that_is_not_there_is_told():
 
 
 @pytest.mark.parametrize("given", [[], ["one"], {"results": []}, {"results": [{"text": "a"}]}])
-async def test_where_nothing_can_be_put_in_order_nothing_is_said(given):
+async def test_a_result_with_nothing_to_rank_has_no_note(given):
     toolset = Reranked(searching(given), reranker=Reranker())
     run = await Agent(calls({"query": "flea"}, tool="search"), toolsets=[toolset]).run("go")
     (returned,) = parts(run, ToolReturnPart)

@@ -36,11 +36,11 @@ def test_a_pipe_gets_json_lines_best_first(run):
     }
 
 
-def test_jax_finds_that_it_may_not_take_the_gpu(tmp_path):
+def test_jax_does_not_preallocate_the_gpu(tmp_path):
     (tmp_path / "jax").mkdir()
     (tmp_path / "jax/__init__.py").touch()
-    told = "print(os.environ['XLA_PYTHON_CLIENT_PREALLOCATE'], file=sys.stderr)"
-    lax = f"import os, sys\n{told}\ndef top_k(scores, k): return scores[:k], range(k)\n"
+    report = "print(os.environ['XLA_PYTHON_CLIENT_PREALLOCATE'], file=sys.stderr)"
+    lax = f"import os, sys\n{report}\ndef top_k(scores, k): return scores[:k], range(k)\n"
     (tmp_path / "jax/lax.py").write_text(lax)
     done = subprocess.run(
         [PROGRAM, "rerank", QUERY, FLEAS, "--policy", "lexical", "--top", "1"],
@@ -62,7 +62,7 @@ def test_plain_lines_from_stdin(run):
     ]
 
 
-def test_json_gives_the_whole_ranking(run):
+def test_json_is_the_complete_ranking(run):
     code, out, _ = run("rerank", QUERY, FLEAS, "--json", "--instruction", "Prefer numbers.")
     ranking = Ranking.from_json(out)
     assert code == 0
@@ -183,7 +183,7 @@ def test_wrong_usage_is_exit_code_2(run, args):
     ],
     ids=["one", "punctuation", "emoji", "mixed languages", "5 MB line", "empty texts"],
 )
-def test_odd_passages_are_ranked_whole(run, passages):
+def test_unusual_passages_are_all_ranked(run, passages):
     code, out, err = run("rerank", "flea", stdin=b"\n".join(passages))
     assert code == 0
     assert "Traceback" not in err
@@ -212,7 +212,7 @@ def test_search_finds_the_place(run, tmp_path):
     assert "hundred days" in first["text"]
 
 
-def test_what_search_left_out_stands_in_the_json_and_on_stderr(run, tmp_path):
+def test_what_search_left_out_is_in_the_json_and_on_stderr(run, tmp_path):
     (tmp_path / "fleas.md").write_text("A flea jumps far.")
     (tmp_path / "odd.txt").write_bytes(b"flea \xff")
     code, out, err = run("search", "flea", str(tmp_path), "--json")
@@ -222,8 +222,8 @@ def test_what_search_left_out_stands_in_the_json_and_on_stderr(run, tmp_path):
     assert err.startswith(f"note: encoding: {tmp_path}/odd.txt is not UTF-8")
 
 
-def test_long_work_is_told_on_stderr(run, monkeypatch):
-    monkeypatch.setattr("rearank_agent.cli.output._PATIENCE", 0)
+def test_long_work_is_reported_on_stderr(run, monkeypatch):
+    monkeypatch.setattr("rearank_agent.cli.output._PROGRESS_DELAY", 0)
     code, out, err = run("rerank", "flea", FLEAS)
     assert code == 0
     assert len(out.splitlines()) == 12
@@ -277,17 +277,17 @@ def test_version_and_help(run):
 
 
 @pytest.mark.parametrize(
-    ("command", "said"),
+    ("command", "default"),
     [
         ("search", "[the current folder]"),
         ("search", "[as the policy recommends]"),
-        ("rerank", "[default: keep]"),
+        ("rerank", "[default: cache]"),
         ("plan", "[else --n of 60 words]"),
         ("serve", "[the last part of MODEL]"),
     ],
 )
-def test_help_says_what_holds_when_nothing_is_said(run, command, said):
-    assert said in " ".join(run(command, "--help")[1].replace("│", " ").split())
+def test_help_shows_defaults(run, command, default):
+    assert default in " ".join(run(command, "--help")[1].replace("│", " ").split())
 
 
 def test_a_person_sees_a_table_of_80_columns():

@@ -25,7 +25,7 @@ def ids(out):
     return [json.loads(line)["id"] for line in out.splitlines()]
 
 
-def test_a_model_ranks_and_its_replies_are_kept(run, stub):
+def test_a_model_ranks_and_its_replies_are_cached(run, stub):
     code, out, err = run(*ASK)
     assert (code, ids(out)) == (0, IDS[::-1])
     assert "note" not in err
@@ -37,14 +37,14 @@ def test_a_model_ranks_and_its_replies_are_kept(run, stub):
     assert len(stub.bodies) == 2
 
 
-def test_replaying_what_is_not_kept_fails(run, stub):
+def test_replaying_what_is_not_cached_fails(run, stub):
     code, out, err = run(*ASK, "--replay")
     assert (code, ids(out)) == (3, IDS)
-    assert "replaying, and no reply is kept in " in err
+    assert "replaying, and no reply is cached in " in err
     assert stub.bodies == []
 
 
-def test_how_a_model_is_asked(run, stub, tmp_path):
+def test_prompt_options_reach_the_model(run, stub, tmp_path):
     run(*ASK, "--no-think")
     assert "Do not explain." in stub.bodies[-1]["messages"][-1]["content"]
     assert stub.bodies[-1]["chat_template_kwargs"] == {"enable_thinking": False}
@@ -75,10 +75,10 @@ def test_votes_have_a_confidence(run, stub):
         (
             ("--policy", "lexical", "--no-think"),
             2,
-            "the policy lexical is not asked in words: think",
+            "the policy lexical is no language model and takes no options: think",
         ),
-        (("--policy", "lexical", "--votes", "3"), 2, "judges by the whole request"),
-        (("--policy", "lexical", "--replay"), 2, "judges by the whole request"),
+        (("--policy", "lexical", "--votes", "3"), 2, "ranks by the whole request"),
+        (("--policy", "lexical", "--replay"), 2, "ranks by the whole request"),
         (("--no-think", "--effort", "low"), 2, "effort is for a model that thinks"),
         (("--votes", "1"), 2, "Invalid value for '--votes'"),
         (("--effort", "huge"), 2, "Invalid value for '--effort'"),

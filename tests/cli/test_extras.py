@@ -1,4 +1,4 @@
-"""What works without the extras, and what says which line to type."""
+"""What works without the extras, and the errors that name the pip line."""
 
 import json
 import subprocess
@@ -63,7 +63,7 @@ def test_a_missing_extra_is_an_error_with_the_line_to_type(extra, arguments):
     assert done.stderr.count("\n") == 1
 
 
-def test_agents_in_python_say_it_too():
+def test_importing_agents_names_the_extra_too():
     code = BARE.replace("from rearank_agent.cli import main\nmain()", "import rearank_agent.agents")
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert "SetupError: rearank_agent.agents needs pydantic_ai" in done.stderr

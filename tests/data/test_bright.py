@@ -62,7 +62,7 @@ def test_a_set(tmp_path):
     assert (found.lists, found.listed, found.instruction, found.notes) == (None, "", "", ())
 
 
-def test_all_sets_stand_in_the_order_of_the_paper(tmp_path):
+def test_all_sets_are_in_the_order_of_the_paper(tmp_path):
     for name in sorted(SETS):
         one_set(tmp_path, name)
     one_set(tmp_path, "another")
@@ -94,7 +94,7 @@ def test_the_hash_is_of_documents_and_examples(tmp_path):
     assert bright(tmp_path)[0].hash != before.hash
 
 
-def test_what_looks_odd_is_noted(tmp_path):
+def test_unusual_data_is_noted(tmp_path):
     rows = [*EXAMPLES, ("2", "Nothing is gold here", [], ["N/A"]), ("3", "Lost", ["gone"], ["N/A"])]
     file = one_set(tmp_path, rows=rows)
     texts = {"x": "a text", "y": "another", "z": "the third"}
@@ -104,7 +104,7 @@ def test_what_looks_odd_is_noted(tmp_path):
     assert set(found.queries) == {"0", "1", "3"}
     assert remarks(found) == [
         "queries without judgements, left out: 1",
-        "documents whose id stands above, left out: 1",
+        "documents with a repeated id, left out: 1",
         "judgements of passages that are not in the corpus, counted in the ideal: 3",
     ]
 
@@ -127,7 +127,7 @@ def test_recognising_the_layout(tmp_path):
 @pytest.mark.parametrize(
     ("row", "message"),
     [
-        (("0", "again", ["a"], ["N/A"]), "row 2: the id '0' stands twice"),
+        (("0", "again", ["a"], ["N/A"]), "row 2: the id '0' occurs twice"),
         (("1", None, ["a"], ["N/A"]), "row 2, query must be a string, not None"),
         ((None, "q", ["a"], ["N/A"]), "row 2, id must be a string, not None"),
         (("1", "q", None, ["N/A"]), "row 2, gold_ids must be a list of strings, not None"),

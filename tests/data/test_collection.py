@@ -11,7 +11,7 @@ from rearank_agent.data.trec import qrels_text, read_qrels, read_run, run_text
 from rearank_agent.errors import InputError
 
 
-def test_a_folder_in_the_form_of_beir(tmp_path):
+def test_a_folder_in_the_format_of_beir(tmp_path):
     folder = beir(tmp_path / "fleas", lists={"q1": ["jump", "host"]}, instruction="Facts\nonly. ")
     collection = read_folder(folder)
     assert collection.name == "fleas"
@@ -48,7 +48,7 @@ def test_the_full_judgements_win_then_qrels_then_the_folder(tmp_path):
     assert (list(dev.qrels), dev.name) == (["q2"], f"{tmp_path.name}/dev")
     (folder / "qrels/test.tsv").rename(folder / "qrels/train.tsv")
     with pytest.raises(
-        InputError, match=r"several judgements; name one of: .*dev.tsv, .*train.tsv"
+        InputError, match=r"several files of judgements; name one of: .*dev.tsv, .*train.tsv"
     ):
         read_folder(folder)
     (folder / "qrels/train.tsv").unlink()
@@ -93,12 +93,12 @@ BROKEN = {
         ('{"_id": "", "text": "x"}\n', "line 1: _id must be one line without tabs, not ''"),
         (
             '{"_id": "a", "text": "x"}\n\n{"_id": "a", "text": "y"}\n',
-            "line 3: the id 'a' stands twice",
+            "line 3: the id 'a' occurs twice",
         ),
     ],
     "queries.jsonl": [
         ('{"_id": "q1"}\n', 'queries.jsonl, line 1: "text" must be a string, not None'),
-        ('{"_id": "q1", "text": "a"}\n' * 2, "queries.jsonl, line 2: the id 'q1' stands twice"),
+        ('{"_id": "q1", "text": "a"}\n' * 2, "queries.jsonl, line 2: the id 'q1' occurs twice"),
         ('{"_id": "zz", "text": "a"}\n', "no query has both a text and judgements"),
     ],
     "qrels.tsv": [
@@ -109,10 +109,10 @@ BROKEN = {
         ("q1\tjump\thigh\nq1\thost\t1\n", "line 1: not a number: 'high'"),
         ("q1\tjump\t1\nq1\thost\t.5\n", "line 2: grades are whole numbers up to 1000000, not .5"),
         ("q1\tjump\t1\nq1\thost\t1e20\n", "line 2: grades are whole numbers up to 1000000, not"),
-        ("q1\tjump\t1\nq1\tjump\t2\n", "line 2: 'jump' has another grade above for query 'q1'"),
+        ("q1\tjump\t1\nq1\tjump\t2\n", "line 2: 'jump' has another grade earlier for query 'q1'"),
     ],
     "candidates.jsonl": [
-        ("", "candidates.jsonl holds no lists; without the file BM25 makes them"),
+        ("", "candidates.jsonl holds no candidates; without the file they come from BM25"),
         ('{"query-id": "q1"}\n', 'line 1: "corpus-ids" must be a list of strings'),
         ('{"query-id": "q1", "corpus-ids": ["a", "a"]}\n', "line 1: the query 'q1' or one of its"),
     ],
@@ -120,14 +120,14 @@ BROKEN = {
 
 
 @pytest.mark.parametrize(
-    ("name", "text", "said"), [(n, t, s) for n, cases in BROKEN.items() for t, s in cases]
+    ("name", "text", "message"), [(n, t, s) for n, cases in BROKEN.items() for t, s in cases]
 )
-def test_broken_files_are_named_with_their_line(tmp_path, name, text, said):
+def test_broken_files_are_named_with_their_line(tmp_path, name, text, message):
     folder = beir(tmp_path)
     (folder / name).write_text(text)
     with pytest.raises(InputError) as error:
         read_folder(folder)
-    assert said in str(error.value)
+    assert message in str(error.value)
 
 
 @pytest.mark.parametrize("name", ["corpus.jsonl", "queries.jsonl", "qrels.tsv"])
@@ -138,7 +138,7 @@ def test_missing_files_are_named(tmp_path, name):
         read_folder(folder)
 
 
-def test_what_is_not_utf8_is_said(tmp_path):
+def test_what_is_not_utf8_is_an_error(tmp_path):
     folder = beir(tmp_path)
     (folder / "qrels.tsv").write_bytes(b"q1\tju\xffmp\t1\n")
     with pytest.raises(InputError, match=r"qrels\.tsv is not UTF-8"):
@@ -175,21 +175,21 @@ def test_a_foreign_run_is_ordered_by_score_and_then_as_it_stands(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("", "holds no run"),
         ("q Q0 a 1 2\n", "line 1: a run has 6 columns"),
         ("q Q0 a 1 high x\n", "line 1: not a number: 'high'"),
         ("q Q0 a 1 nan x\n", "line 1: not a finite number: 'nan'"),
-        ("q Q0 a 1 2 x\nq Q0 a 2 1 x\n", "line 2: the passage 'a' stands twice for query 'q'"),
+        ("q Q0 a 1 2 x\nq Q0 a 2 1 x\n", "line 2: the passage 'a' occurs twice for query 'q'"),
     ],
 )
-def test_broken_runs(tmp_path, text, said):
+def test_broken_runs(tmp_path, text, message):
     path = tmp_path / "run"
     path.write_text(text)
     with pytest.raises(InputError) as error:
         read_run(path)
-    assert said in str(error.value)
+    assert message in str(error.value)
 
 
 def test_a_large_corpus_is_not_held_in_memory(tmp_path):

@@ -23,14 +23,14 @@ def test_bm25_over_the_whole_corpus(tmp_path):
     assert "bees" not in found, "it shares no word with a query: its score is 0"
 
 
-def test_the_depth_cuts_and_longer_lists_begin_alike(tmp_path):
+def test_a_smaller_depth_gives_a_prefix(tmp_path):
     collection = read_folder(EXAMPLE)
     whole = bm25(collection, 60)
     for depth in (1, 3, 10):
         assert bm25(collection, depth) == {q: ids[:depth] for q, ids in whole.items()}
 
 
-def test_equal_scores_stand_in_corpus_order(tmp_path):
+def test_equal_scores_are_in_corpus_order(tmp_path):
     corpus = dict.fromkeys("edcba", "one flea")
     collection = read_folder(beir(tmp_path, corpus=corpus))
     assert bm25(collection, 3)["q1"] == ["e", "d", "c"]
@@ -42,11 +42,11 @@ def test_words_are_stemmed_by_their_language(tmp_path):
     collection = read_folder(beir(tmp_path, corpus=corpus, queries=queries, qrels=qrels))
     assert bm25(collection, 9, "german") == {"q1": ["haus"]}
     assert bm25(collection, 9, "none") == {"q1": []}
-    with pytest.raises(InputError, match="no language 'klingon'; it knows: arabic, "):
+    with pytest.raises(InputError, match="no language 'klingon'; it has: arabic, "):
         bm25(collection, 9, "klingon")
 
 
-def test_scripts_without_spaces_are_cut_into_pairs(tmp_path):
+def test_scripts_without_spaces_are_split_into_pairs(tmp_path):
     corpus = {"flea": "跳蚤可以跳三十厘米", "bee": "蜜蜂采蜜"}
     queries, qrels = {"q1": "跳蚤能跳多远"}, {"q1": {"flea": 1}}
     collection = read_folder(beir(tmp_path, corpus=corpus, queries=queries, qrels=qrels))
@@ -85,7 +85,7 @@ def test_a_trec_run_is_reranked(tmp_path):
         first_stage(read_folder(tmp_path / "c"), 100, run=path)
 
 
-def test_what_is_excluded_is_not_found(tmp_path):
+def test_excluded_passages_are_not_found(tmp_path):
     collection = read_folder(beir(tmp_path))
     barred = replace(collection, excluded={"q1": frozenset({"jump"})})
     assert bm25(collection, 2)["q1"][0] == "jump"
@@ -93,7 +93,7 @@ def test_what_is_excluded_is_not_found(tmp_path):
     assert len(bm25(barred, 2)["q1"]) == 2
 
 
-def test_what_is_excluded_is_taken_out_of_given_lists(tmp_path):
+def test_excluded_passages_are_left_out_of_given_lists(tmp_path):
     lists = {"q1": ["jump", "host"], "q2": ["eggs"]}
     barred = replace(read_folder(beir(tmp_path, lists=lists)), excluded={"q1": {"jump"}})
     first = first_stage(barred, 100)
@@ -108,7 +108,7 @@ def test_a_corpus_of_stop_words_finds_nothing(tmp_path):
         first_stage(collection, 5)
 
 
-def test_lists_are_kept_and_a_damaged_one_is_made_again(tmp_path, monkeypatch):
+def test_lists_are_cached_and_a_damaged_one_is_rebuilt(tmp_path, monkeypatch):
     monkeypatch.setenv("REARANK_CACHE", str(tmp_path / "cache"))
     collection = read_folder(beir(tmp_path / "c"))
     first = first_stage(collection, 100)
@@ -121,7 +121,7 @@ def test_lists_are_kept_and_a_damaged_one_is_made_again(tmp_path, monkeypatch):
     assert first_stage(collection, 100) == first
 
 
-def test_collections_of_one_name_are_told_apart(tmp_path):
+def test_collections_of_one_name_get_unique_names(tmp_path):
     one, two = (
         beir(tmp_path / "dev/fleas"),
         beir(tmp_path / "train/fleas", corpus=CORPUS | {"x": "y"}),
@@ -134,7 +134,7 @@ def test_collections_of_one_name_are_told_apart(tmp_path):
     assert [c.name for c in load_collections(map(str, far))] == ["x/dev/fleas", "y/dev/fleas"]
 
 
-def test_a_query_without_a_relevant_passage_is_remarked(tmp_path):
+def test_a_query_without_a_relevant_passage_is_noted(tmp_path):
     qrels = {"q1": {"jump": 0}, "q2": {"eggs": 1}}
     collection = read_folder(beir(tmp_path, qrels=qrels))
     assert remarks(collection) == [
@@ -143,7 +143,7 @@ def test_a_query_without_a_relevant_passage_is_remarked(tmp_path):
     ]
 
 
-def test_a_choice_of_queries(tmp_path):
+def test_a_selection_of_queries(tmp_path):
     collection = read_folder(beir(tmp_path))
     few = select_queries(collection, 2, None)
     assert (list(few.queries), list(few.qrels)) == (["q1", "q2"], ["q1", "q2"])

@@ -10,7 +10,7 @@ from collections import namedtuple
 
 import pytest
 
-from rearank_agent.data.ir_datasets import BEIR_MISSING, GROUPS, Stored, ir_dataset
+from rearank_agent.data.ir_datasets import BEIR_MISSING, GROUPS, StoredCorpus, ir_dataset
 from rearank_agent.data.load import remarks
 from rearank_agent.errors import InputError, SetupError
 from rearank_agent.types import Passage
@@ -114,7 +114,7 @@ def test_the_paper_s_trec_sets(trec_dl):
         assert found.qrels == {"7": {"0": 3, "1": 0, "100": 2}}
         assert list(found.corpus.values()) == [
             Passage("0", "The caf\u00e9 is open."),
-            Passage("1", "It is clos\u00e9."),  # ir_datasets mends what MS MARCO encoded twice
+            Passage("1", "It is clos\u00e9."),  # ir_datasets repairs what MS MARCO encoded twice
             Passage("10", "Rain."),
         ]
         assert "100" not in found.corpus  # longer than any id there, and begins like one
@@ -131,7 +131,7 @@ def test_passages_are_read_one_by_one(home):
         def docs_store(self):
             return None
 
-    corpus = Stored(Endless())
+    corpus = StoredCorpus(Endless())
     assert list(itertools.islice(corpus, 2)) == ["0", "1"]
     assert next(iter(corpus.values())) == Passage("0", "text 0")
     assert next(iter(corpus.items())) == ("0", Passage("0", "text 0"))
@@ -225,7 +225,7 @@ def test_judgements_that_contradict_each_other(home):
     small(home, "own/twice", qrels=rows)
     found = ir_dataset("own/twice")
     assert found.qrels == {"1": {"a": 0, "b": 1}}
-    assert found.notes == ("judgements that contradict one above them, the last counts: 1",)
+    assert found.notes == ("judgements that contradict an earlier one, the last counts: 1",)
 
 
 @pytest.mark.parametrize(
@@ -237,7 +237,7 @@ def test_judgements_that_contradict_each_other(home):
             "own/topics",
             judged(["subtopic_id"], ("1", "a", 1, "2")),
             "own/topics cannot be used: it judges parts of documents or of queries (subtopic_id), "
-            "and what is measured here are whole ones",
+            "and only whole ones are evaluated here",
         ),
         (
             "own/other",
@@ -259,7 +259,7 @@ def test_whole_grades_of_another_type_are_grades(home):
     assert (grade, type(grade)) == (2, int)
 
 
-def test_what_must_not_be_found(home):
+def test_excluded_passages(home):
     rows = judged([], ("1", "a", 1), ("1", "b", -100), ("2", "a", -100))
     small(home, "bright/own", qrels=rows)
     found = ir_dataset("bright/own")
@@ -290,11 +290,11 @@ def test_ids_that_do_not_exist(home):
         ir_dataset("beir/scifacts/test")
     assert str(error.value) == (
         "beir/scifacts/test is no collection: neither a file or folder that exists, nor an id of "
-        "ir_datasets. Near to it: beir/scifact/test, beir/scifact/train, beir/fiqa/test. A collection "
-        "is a folder in BEIR's form, BRIGHT's folder, an id of ir_datasets, or one of the names "
+        "ir_datasets. Similar ids: beir/scifact/test, beir/scifact/train, beir/fiqa/test. A collection "
+        "is a folder in BEIR's format, BRIGHT's folder, an id of ir_datasets, or one of the names "
         "trec-dl and beir"
     )
-    with pytest.raises(InputError, match="Near to it: msmarco-passage/trec-dl-2019,"):
+    with pytest.raises(InputError, match="Similar ids: msmarco-passage/trec-dl-2019,"):
         ir_dataset("TREC-DL-2019")
     with pytest.raises(InputError, match=r"of ir_datasets\. A collection is"):
         ir_dataset("runs/of/mine")
@@ -305,7 +305,7 @@ def test_ids_without_judgements(home):
         ir_dataset("beir/scifact")
     assert str(error.value) == (
         "beir/scifact cannot be used: it has no judgements. "
-        "Near to it: beir/scifact/test, beir/scifact/train, nano-beir/scifact."
+        "Similar ids: beir/scifact/test, beir/scifact/train, nano-beir/scifact."
     )
     with pytest.raises(InputError, match="has no documents and no queries and no judgements"):
         ir_dataset("beir")

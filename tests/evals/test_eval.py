@@ -1,4 +1,4 @@
-"""`rearank-agent eval` from end to end, as a person uses it."""
+"""`rearank-agent eval` end to end, from its command line."""
 
 import json
 import re
@@ -27,9 +27,9 @@ def details(folder):
 def test_the_example_with_two_policies(run, tmp_path):
     out = tmp_path / "out"
     names = ("--policy", "first-stage", "--policy", "lexical")
-    code, said, err = run("eval", HARBOUR, *names, "--out", str(out))
+    code, stdout, err = run("eval", HARBOUR, *names, "--out", str(out))
     assert code == 0, err
-    lines = said.splitlines()
+    lines = stdout.splitlines()
     assert lines[0] == "harbour: 12 queries, BM25, english, the first 100"
     assert [line.split()[0] for line in lines[1:4]] == ["system", "first-stage", "lexical"]
     assert all(len(line) <= 80 for line in lines)
@@ -57,14 +57,14 @@ def test_the_values_are_those_of_ir_measures_on_the_written_files(run, tmp_path)
     )
 
 
-def test_details_hold_all_else(run, tmp_path):
+def test_details_hold_everything_but_the_values(run, tmp_path):
     out = tmp_path / "out"
     how = ("--policy", "lexical", "--policy", "embedded", "--limit", "4", "--shuffle", "2")
     assert run("eval", HARBOUR, *how, "--blend", "0.3", "--out", str(out))[0] == 0
-    told = details(out)
-    assert told["baseline"] == "first-stage"
-    assert re.fullmatch(r"rearank-agent eval \S+ --policy lexical .*", told["command"])
-    about = told["collections"]["harbour"]
+    found = details(out)
+    assert found["baseline"] == "first-stage"
+    assert re.fullmatch(r"rearank-agent eval \S+ --policy lexical .*", found["command"])
+    about = found["collections"]["harbour"]
     assert (about["queries"], about["passages"], about["depth"]) == (4, 60, 100)
     assert about["published"] == []
     assert about["notes"] == ["queries chosen: 4 of 12"]
@@ -72,7 +72,7 @@ def test_details_hold_all_else(run, tmp_path):
     first, embedded = about["systems"]["first-stage"], about["systems"]["embedded"]
     assert (first["against"], first["wins"], first["shuffled"]) == (None, [], None)
     assert (embedded["schedule"], embedded["blend"]) == ("whole", 0.3)
-    assert embedded["alone"].keys() == embedded["intervals"].keys() == set(told["measures"])
+    assert embedded["alone"].keys() == embedded["intervals"].keys() == set(found["measures"])
     test = embedded["against"]["nDCG@10"]
     assert (test["n"], test["small"]) == (4, True)
     assert test["wins"] + test["ties"] + test["losses"] == 4
@@ -80,8 +80,8 @@ def test_details_hold_all_else(run, tmp_path):
     assert embedded["rationale"] == {"coverage": 1.0, "groundedness": 1.0, "agreement": None}
     assert [fault["kind"] for fault in embedded["faults"]] == ["instruction"]
     assert embedded["shuffled"]["k"] == 2
-    assert set(told["files"]) >= {"harbour/qrels.txt", "harbour/embedded/shuffle-2/run.txt"}
-    assert told["manifests"]["harbour/embedded"]["system"]["blend"] == 0.3
+    assert set(found["files"]) >= {"harbour/qrels.txt", "harbour/embedded/shuffle-2/run.txt"}
+    assert found["manifests"]["harbour/embedded"]["system"]["blend"] == 0.3
     html = (out / "report.html").read_text()
     assert html[:15].lower() == "<!doctype html>"
 
@@ -96,23 +96,23 @@ def test_embedded_alone_does_not_see_the_order_of_its_candidates(run, tmp_path):
     assert one["alone"] is None
 
 
-def test_the_same_command_again_asks_nothing_and_says_the_same(run, tmp_path, monkeypatch):
+def test_the_same_command_again_ranks_nothing_and_prints_the_same(run, tmp_path, monkeypatch):
     out = tmp_path / "out"
     command = ("eval", HARBOUR, "--policy", "lexical", "--out", str(out))
-    code, said, _ = run(*command)
+    code, stdout, _ = run(*command)
     report = values(out)
     monkeypatch.setattr(
         "rearank_agent.policies.lexical.Lexical._judge", lambda *_: pytest.fail("asked")
     )
-    assert run(*command)[:2] == (code, said)
+    assert run(*command)[:2] == (code, stdout)
     assert values(out) == report
 
 
 def test_a_mismatch_is_refused_with_what_differs(run, tmp_path):
     out = str(tmp_path / "out")
     assert run("eval", HARBOUR, "--policy", "lexical", "--out", out)[0] == 0
-    code, said, err = run("eval", HARBOUR, "--policy", "lexical", "--out", out, "--depth", "20")
-    assert (code, said) == (2, "")
+    code, stdout, err = run("eval", HARBOUR, "--policy", "lexical", "--out", out, "--depth", "20")
+    assert (code, stdout) == (2, "")
     assert "depth was 100 and is 20" in err
     assert "Give another --out, or delete that folder" in err
 
@@ -127,31 +127,31 @@ def test_without_out_every_command_has_its_own_folder(run, tmp_path, monkeypatch
 
 def test_json_is_the_report(run, tmp_path):
     out = tmp_path / "out"
-    code, said, _ = run("eval", HARBOUR, "--policy", "lexical", "--json", "--out", str(out))
+    code, stdout, _ = run("eval", HARBOUR, "--policy", "lexical", "--json", "--out", str(out))
     assert code == 0
-    assert json.loads(said) == values(out)
+    assert json.loads(stdout) == values(out)
 
 
 def test_several_collections_and_their_mean(run, tmp_path):
     beir(tmp_path / "fleas")
     out = tmp_path / "out"
     names = (HARBOUR, str(tmp_path / "fleas"))
-    code, said, err = run("eval", *names, "--policy", "lexical", "--out", str(out))
+    code, stdout, err = run("eval", *names, "--policy", "lexical", "--out", str(out))
     assert code == 0, err
     report = values(out)
     assert list(report) == ["harbour", "fleas"]
     mean = (report["harbour"]["lexical"]["nDCG@10"] + report["fleas"]["lexical"]["nDCG@10"]) / 2
     assert details(out)["macro"]["lexical"]["value"] == pytest.approx(mean, abs=1e-12)
-    assert f"mean of 2 collections, lexical: {100 * mean:.2f} (" in said
+    assert f"mean of 2 collections, lexical: {100 * mean:.2f} (" in stdout
 
 
 def test_measures_and_the_baseline_can_be_named(run, tmp_path):
     out = tmp_path / "out"
     how = ("--measure", "RR(rel=2)@10", "--measure", "P@5", "--baseline", "lexical")
-    code, said, err = run("eval", HARBOUR, "--policy", "lexical", *how, "--out", str(out))
+    code, stdout, err = run("eval", HARBOUR, "--policy", "lexical", *how, "--out", str(out))
     assert code == 0, err
     assert list(values(out)["harbour"]["lexical"]) == ["RR(rel=2)@10", "P@5"]
-    assert "against lexical" in said
+    assert "against lexical" in stdout
     against = details(out)["collections"]["harbour"]["systems"]["first-stage"]["against"]
     assert list(against) == ["RR(rel=2)@10", "P@5"]
 
@@ -168,7 +168,7 @@ def test_chosen_queries(run, tmp_path):
     assert details(out)["collections"]["fleas"]["queries"] == 2
 
 
-def test_a_run_of_another_first_stage(run, tmp_path):
+def test_a_trec_run_as_the_first_stage(run, tmp_path):
     path = tmp_path / "mine"
     path.write_text("".join(f"{q} Q0 {p} 1 1 x\n" for q, p in (("q1", "bees"), ("q3", "host"))))
     out = tmp_path / "out"
@@ -184,13 +184,13 @@ def test_a_run_of_another_first_stage(run, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("args", "said"),
+    ("args", "message"),
     [
         (("nowhere",), "nowhere"),
         ((HARBOUR, "--policy", "nobody"), "no policy is called 'nobody'"),
         ((HARBOUR, "--policy", "lexical", "--policy", "lexical"), "lexical is named twice"),
         ((HARBOUR, "--measure", "Quality"), "no measure is called 'Quality'"),
-        ((HARBOUR, "--measure", "P@0"), "cannot be computed here (it looks at no passage)"),
+        ((HARBOUR, "--measure", "P@0"), "cannot be computed here (its cutoff is below 1)"),
         ((HARBOUR, "--measure", "RBP"), "no measure is called 'RBP', or it cannot be computed"),
         ((HARBOUR, "--baseline", "lexical"), "must be one of the systems: first-stage, embedded"),
         ((HARBOUR, "--bm25", "klingon"), "no language 'klingon'"),
@@ -203,11 +203,11 @@ def test_a_run_of_another_first_stage(run, tmp_path):
         ((HARBOUR, "--blend", "inf"), "the blend must be a number"),
     ],
 )
-def test_bad_input_is_one_clear_line(run, tmp_path, monkeypatch, args, said):
+def test_bad_input_is_one_clear_line(run, tmp_path, monkeypatch, args, message):
     monkeypatch.chdir(tmp_path)
     code, out, err = run("eval", *args)
     assert (code, out) == (2, "")
-    assert said in err
+    assert message in err
     assert "Traceback" not in err
     assert not (tmp_path / "runs").exists(), "nothing was begun"
 
@@ -222,7 +222,7 @@ def test_a_policy_that_fails_is_in_the_mean_and_in_the_report(run, tmp_path, stu
     monkeypatch.setenv("VLLM_BASE_URL", stub.url)
     out = tmp_path / "out"
     folder = str(beir(tmp_path / "fleas"))
-    code, said, err = run("eval", folder, "--policy", "vllm:down", "--out", str(out))
+    code, stdout, err = run("eval", folder, "--policy", "vllm:down", "--out", str(out))
     assert code == 3, err
     one = details(out)["collections"]["fleas"]["systems"]["vllm:down"]
     assert (one["schedule"], one["partial"]) == ("sliding:20:10", 1)
@@ -231,7 +231,7 @@ def test_a_policy_that_fails_is_in_the_mean_and_in_the_report(run, tmp_path, stu
     first = details(out)["collections"]["fleas"]["systems"]["first-stage"]["per_query"]
     assert one["per_query"]["nDCG@10"]["q1"] == first["nDCG@10"]["q1"]
     assert len(one["per_query"]["nDCG@10"]) == 3
-    assert "vllm:down: faults, in queries: failed in 1" in said
+    assert "vllm:down: queries with faults: failed 1" in stdout
     assert "out of memory" in (out / "report.md").read_text()
 
 
@@ -240,14 +240,14 @@ def test_a_policy_that_always_fails_has_no_figure(run, tmp_path, stub, monkeypat
     monkeypatch.setenv("VLLM_BASE_URL", stub.url)
     folder = str(beir(tmp_path / "fleas"))
     out = tmp_path / "out"
-    code, said, err = run("eval", folder, "--policy", "vllm:down", "--out", str(out))
-    assert (code, said) == (1, "")
+    code, stdout, err = run("eval", folder, "--policy", "vllm:down", "--out", str(out))
+    assert (code, stdout) == (1, "")
     assert "vllm:down failed on 3 queries in a row" in err
-    assert "0 of 3 are done, and the same command goes on from there" in err
+    assert "0 of 3 are done; the same command resumes from there" in err
     assert not (out / "report.json").exists()
 
 
-def test_a_model_is_measured_with_its_costs_and_its_reasons(run, tmp_path, stub, monkeypatch):
+def test_a_model_is_measured_with_its_costs_and_rationales(run, tmp_path, stub, monkeypatch):
     monkeypatch.setenv("VLLM_BASE_URL", stub.url)
     out = tmp_path / "out"
     folder = str(beir(tmp_path / "fleas", lists={q: ["bees", "jump", "host"] for q in QUERIES}))
@@ -260,52 +260,52 @@ def test_a_model_is_measured_with_its_costs_and_its_reasons(run, tmp_path, stub,
     assert one["rationale"]["coverage"] == pytest.approx(1 / 3)
     assert one["wins"][0]["rationale"] == "[1] is the worst."
     assert (out / "fleas/vllm%3Aback/run.txt").read_text().split("\t")[2] == "host"
-    assert len(stub.bodies) == 3, "kept replies are not used unless asked"
+    assert len(stub.bodies) == 3, "cached replies are not used without --cache"
 
 
 def test_verify_finds_what_was_changed(run, tmp_path):
     out = tmp_path / "out"
     folder = str(beir(tmp_path / "fleas"))
     assert run("eval", folder, "--policy", "lexical", "--out", str(out))[0] == 0
-    code, said, _ = run("eval", "verify", str(out))
+    code, stdout, _ = run("eval", "verify", str(out))
     assert code == 0
-    assert all(line.startswith("ok ") for line in said.splitlines())
-    assert "our nDCG@10 is the official one on 3 of 3 queries" in said
+    assert all(line.startswith("ok ") for line in stdout.splitlines())
+    assert "our nDCG@10 equals the official one on 3 of 3 queries" in stdout
     written = out / "fleas/lexical/run.txt"
     text = written.read_text()
     written.write_text(text.replace("jump", "host_", 1))
-    code, said, _ = run("eval", "verify", str(out))
+    code, stdout, _ = run("eval", "verify", str(out))
     assert code == 1
-    bad = [line for line in said.splitlines() if line.startswith("BAD")]
-    assert bad[0] == "BAD  fleas/lexical/run.txt is not what it was"
-    assert "2 of 3 records give the run" in bad[2]
+    bad = [line for line in stdout.splitlines() if line.startswith("BAD")]
+    assert bad[0] == "BAD  fleas/lexical/run.txt has changed"
+    assert "2 of 3 records agree with the run" in bad[2]
     assert re.search(r"nDCG@10 0\.\d+, reported 0\.\d+", bad[3])
-    assert "BAD  details.json comes out again, but collections, files" in bad
-    assert "BAD  report.html comes out again" in bad
+    assert "BAD  details.json is not reproduced: collections, files" in bad
+    assert "BAD  report.html is not reproduced" in bad
     written.unlink()
     assert "run.txt is not there" in run("eval", "verify", str(out))[1]
     written.write_text(text)
     assert run("eval", "verify", str(out))[0] == 0
 
 
-def test_verify_finds_a_report_that_was_written_over(run, tmp_path):
+def test_verify_finds_a_report_that_was_edited(run, tmp_path):
     out = tmp_path / "out"
     folder = str(beir(tmp_path / "fleas"))
     assert run("eval", folder, "--policy", "lexical", "--out", str(out))[0] == 0
-    told = details(out)
-    told["collections"]["fleas"]["systems"]["lexical"]["against"]["nDCG@10"]["p"] = 0.01
-    (out / "details.json").write_text(json.dumps(told))
-    said = run("eval", "verify", str(out))[1]
-    assert "BAD  details.json comes out again, but collections" in said
-    assert "BAD  report.md comes out again" not in said, "it is made of the true details"
+    found = details(out)
+    found["collections"]["fleas"]["systems"]["lexical"]["against"]["nDCG@10"]["p"] = 0.01
+    (out / "details.json").write_text(json.dumps(found))
+    stdout = run("eval", "verify", str(out))[1]
+    assert "BAD  details.json is not reproduced: collections" in stdout
+    assert "ok   report.md is reproduced" in stdout, "it is made from the recomputed details"
     (out / "report.md").write_text("better")
-    assert "BAD  report.md comes out again" in run("eval", "verify", str(out))[1]
+    assert "BAD  report.md is not reproduced" in run("eval", "verify", str(out))[1]
     written = (out / "report.html").read_text()
     (out / "report.html").write_text(written.replace("lexical", "best"))
-    assert "BAD  report.html comes out again" in run("eval", "verify", str(out))[1]
-    told["files"] = {}
-    (out / "details.json").write_text(json.dumps(told))
-    assert "BAD  0 of 0 files have the hash they had" in run("eval", "verify", str(out))[1]
+    assert "BAD  report.html is not reproduced" in run("eval", "verify", str(out))[1]
+    found["files"] = {}
+    (out / "details.json").write_text(json.dumps(found))
+    assert "BAD  0 of 0 files have their recorded hash" in run("eval", "verify", str(out))[1]
 
 
 def test_shuffles_that_were_not_asked_for_do_not_count(run, tmp_path):
@@ -325,8 +325,8 @@ def test_grades_below_zero_are_not_relevant(run, tmp_path, grade):
     qrels = {q: {"jump": 2, "eggs": grade, "host": grade, "bees": -1} for q in QUERIES}
     folder = str(beir(tmp_path / "fleas", qrels=qrels))
     assert run("eval", folder, "--policy", "lexical", "--out", str(out))[0] == 0
-    code, said, _ = run("eval", "verify", str(out))
-    assert code == 0, said
+    code, stdout, _ = run("eval", "verify", str(out))
+    assert code == 0, stdout
 
 
 def test_compare_puts_systems_side_by_side(run, tmp_path, monkeypatch):
@@ -355,7 +355,7 @@ def test_compare_puts_systems_side_by_side(run, tmp_path, monkeypatch):
     assert run("eval", folder, "--policy", "lexical", "--out", "d")[0] == 0
     code, _, err = run("eval", "compare", "x/run", "d")
     assert code == 2
-    assert "other queries or judgements of fleas" in err
+    assert "different queries or judgements of fleas" in err
 
 
 def test_compare_says_where_candidates_differ(run, tmp_path, monkeypatch):
@@ -364,10 +364,10 @@ def test_compare_says_where_candidates_differ(run, tmp_path, monkeypatch):
     for name, depth in (("a", "100"), ("b", "1")):
         how = ("--policy", "lexical", "--depth", depth, "--out", name)
         assert run("eval", folder, *how)[0] == 0
-    _, said, err = run("eval", "compare", "a", "b", "--baseline", "first-stage (a)")
-    said = " ".join(said.split())
-    assert "candidates of first-stage (a), lexical (a): BM25, english, the first 100" in said, err
-    assert "candidates of first-stage (b), lexical (b): BM25, english, the first 1 (" in said
+    _, stdout, err = run("eval", "compare", "a", "b", "--baseline", "first-stage (a)")
+    stdout = " ".join(stdout.split())
+    assert "candidates of first-stage (a), lexical (a): BM25, english, the first 100" in stdout, err
+    assert "candidates of first-stage (b), lexical (b): BM25, english, the first 1 (" in stdout
 
 
 def test_without_the_extra_it_names_the_line_that_installs_it(run, monkeypatch):
@@ -384,7 +384,7 @@ def test_out_is_a_file(run, tmp_path):
     assert "Traceback" not in err
 
 
-def test_a_measure_that_nothing_reaches_is_noted(run, tmp_path):
+def test_a_measure_that_is_0_for_every_order_is_noted(run, tmp_path):
     folder = str(beir(tmp_path / "fleas", qrels={q: {"jump": 1} for q in QUERIES}))
     how = ("--policy", "lexical", "--measure", "AP(rel=2)", "--out", str(tmp_path / "out"))
     assert "AP(rel=2) is 0 whatever the order" in run("eval", folder, *how)[1]
@@ -392,9 +392,9 @@ def test_a_measure_that_nothing_reaches_is_noted(run, tmp_path):
 
 def test_names_are_shown_as_they_are(run, tmp_path):
     folder = str(beir(tmp_path / "[red]x:y:"))
-    code, said, err = run("eval", folder, "--policy", "lexical", "--out", str(tmp_path / "out"))
+    code, stdout, err = run("eval", folder, "--policy", "lexical", "--out", str(tmp_path / "out"))
     assert code == 0, err
-    assert said.startswith("[red]x:y:: 3 queries")
+    assert stdout.startswith("[red]x:y:: 3 queries")
 
 
 def test_help_shows_all_three(run):

@@ -1,4 +1,4 @@
-"""A run that is interrupted, refused, cut off or failing loses nothing and hides nothing."""
+"""A run that is interrupted, refused, truncated or failing loses nothing and hides nothing."""
 
 import asyncio
 import json
@@ -20,7 +20,7 @@ from rearank_agent.data.first_stage import first_stage
 from rearank_agent.errors import InputError, PolicyError, SetupError
 from rearank_agent.policies.registry import policy
 from rearank_agent.types import Ranking
-from rearank_evals.runs.json_files import claim
+from rearank_evals.runs.json_files import write_or_check
 from rearank_evals.runs.run import System, run
 from rearank_evals.runs.run_folder import RunFolder, folder_name
 from rearank_evals.runs.trials import trials
@@ -38,7 +38,7 @@ class EveryThird(Judge):
 
 
 class Uneven(EveryThird):
-    """Fails at once, and takes its time where it does not."""
+    """Fails at once, and answers slowly."""
 
     async def judge(self, task, window):
         reply = await super().judge(task, window)
@@ -47,7 +47,7 @@ class Uneven(EveryThird):
 
 
 class Gone(Judge):
-    """Answers so many times, and then never again."""
+    """Answers a number of times, then always fails."""
 
     def __init__(self, answers):
         self.answers = answers
@@ -73,8 +73,8 @@ def trial(folder, collection, judge=None, shuffles=0, **system):
 
 
 class Seen(list):
-    def __call__(self, ranking, kept):
-        self.append((ranking.run, kept))
+    def __call__(self, ranking, resumed):
+        self.append((ranking.run, resumed))
 
 
 def records(one):
@@ -94,7 +94,7 @@ async def test_a_record_a_query_and_a_run_in_their_order(tmp_path):
     assert one.saved.folder == tmp_path / "out/fleas/ours"
 
 
-async def test_going_on_asks_only_for_what_is_missing(tmp_path):
+async def test_resuming_ranks_only_the_missing_queries(tmp_path):
     (one,) = trial(tmp_path / "out", many(tmp_path / "fleas"))
     await run(one, 1, Seen())
     whole, text = one.saved.read_run(), one.saved.records.read_bytes()
@@ -109,26 +109,30 @@ async def test_going_on_asks_only_for_what_is_missing(tmp_path):
 
 
 @pytest.mark.parametrize("torn", [b'{"kind": "ranking", "ver', b'{"kind": "ranking"}\n', b"\0\0\n"])
-async def test_a_last_record_that_was_cut_off_is_asked_again(tmp_path, torn):
+async def test_an_incomplete_last_record_is_ranked_again(tmp_path, torn):
     (one,) = trial(tmp_path / "out", read_folder(beir(tmp_path / "fleas")))
     await run(one, 1, Seen())
     whole = one.saved.records.read_bytes()
     with one.saved.records.open("ab") as file:
         file.write(torn)
-    assert await run(one, 1, Seen()) == ["the last record was cut off; its query is asked again"]
+    assert await run(one, 1, Seen()) == [
+        "the last record was incomplete; its query was ranked again"
+    ]
     assert one.saved.records.read_bytes() == whole
 
 
-async def test_a_record_damaged_in_the_middle_is_an_error_that_says_where(tmp_path):
+async def test_a_record_damaged_in_the_middle_is_an_error_with_its_line(tmp_path):
     (one,) = trial(tmp_path / "out", read_folder(beir(tmp_path / "fleas")))
     await run(one, 1, Seen())
     lines = one.saved.records.read_bytes().splitlines(keepends=True)
     one.saved.records.write_bytes(lines[0] + b"{\n" + lines[2])
-    with pytest.raises(InputError, match=r"records\.jsonl, line 2: .*without that line its query"):
+    with pytest.raises(
+        InputError, match=r"records\.jsonl, line 2: .*delete that line, and its query"
+    ):
         await run(one, 1, Seen())
 
 
-async def test_records_without_a_manifest_are_nobodys(tmp_path):
+async def test_records_without_a_manifest_are_refused(tmp_path):
     (one,) = trial(tmp_path / "out", read_folder(beir(tmp_path / "fleas")))
     await run(one, 1, Seen())
     one.saved.manifest.unlink()
@@ -146,17 +150,17 @@ async def test_a_collection_that_moved_is_the_same(tmp_path):
     assert all(kept for _, kept in seen)
 
 
-async def test_another_run_in_the_same_folder_is_refused_by_name(tmp_path):
+async def test_another_run_in_the_same_folder_is_refused_with_the_differences(tmp_path):
     collection = read_folder(beir(tmp_path / "fleas"))
     (one,) = trial(tmp_path / "out", collection)
     await run(one, 1, Seen())
     text = one.saved.records.read_bytes()
-    for changed, said in (
+    for changed, message in (
         ({"blend": 0.5}, "system.blend was 0.0 and is 0.5"),
         ({"judge": policy("embedded")}, "system.policy was 'lexical:words:"),
     ):
         (other,) = trial(tmp_path / "out", collection, **changed)
-        with pytest.raises(InputError, match=re.escape(said)):
+        with pytest.raises(InputError, match=re.escape(message)):
             await run(other, 1, Seen())
     beir(tmp_path / "fleas", instruction="Facts only.")
     with pytest.raises(
@@ -174,7 +178,7 @@ async def test_a_policy_that_fails_on_every_third_query(tmp_path):
     assert failed == {"q0", "q3", "q6", "q9"}
     run_ = one.saved.read_run()
     assert list(run_) == list(MANY), "a query that failed keeps its first-stage order"
-    assert run_["q0"] == tuple(one.first.lists["q0"])
+    assert run_["q0"] == tuple(one.first_stage.lists["q0"])
 
 
 async def test_failures_that_come_faster_than_answers_do_not_end_a_run(tmp_path):
@@ -183,7 +187,7 @@ async def test_failures_that_come_faster_than_answers_do_not_end_a_run(tmp_path)
     assert len(one.saved.read_run()) == 12
 
 
-async def test_what_failed_is_asked_again_the_next_time(tmp_path):
+async def test_failed_queries_are_ranked_again_the_next_time(tmp_path):
     collection = many(tmp_path / "fleas")
     (one,) = trial(tmp_path / "out", collection, EveryThird())
     await run(one, 4, Seen())
@@ -191,7 +195,7 @@ async def test_what_failed_is_asked_again_the_next_time(tmp_path):
     seen = Seen()
     await run(again, 1, seen)
     assert [q for q, kept in seen if not kept] == ["q0", "q3", "q6", "q9"]
-    assert again.saved.read_run()["q0"] != tuple(one.first.lists["q0"])
+    assert again.saved.read_run()["q0"] != tuple(one.first_stage.lists["q0"])
     assert len(records(again)) == 16, "the failures stay on record"
     last = {ranking.run: ranking for ranking in again.saved.rankings()}
     assert len(last) == len(list(again.saved.rankings())) == 12
@@ -199,14 +203,14 @@ async def test_what_failed_is_asked_again_the_next_time(tmp_path):
     assert [r.run for r in again.saved.rankings({"q3", "zz"})] == ["q3"]
 
 
-async def test_a_judge_that_is_gone_ends_the_run_and_all_is_kept(tmp_path):
+async def test_an_unavailable_policy_ends_the_run_and_records_stay(tmp_path):
     collection = many(tmp_path / "fleas")
     (one,) = trial(tmp_path / "out", collection, Gone(4))
     with pytest.raises(PolicyError) as error:
         await run(one, 1, Seen())
     assert str(error.value) == (
         "ours failed on 5 queries in a row (ConnectionError: connection refused); 4 of 12 are "
-        "done, and the same command goes on from there"
+        "done; the same command resumes from there"
     )
     assert len(records(one)) == 9
     assert not one.saved.run.exists()
@@ -217,7 +221,7 @@ async def test_a_judge_that_is_gone_ends_the_run_and_all_is_kept(tmp_path):
     assert len(again.saved.read_run()) == 12
 
 
-async def test_a_query_without_candidates_has_a_record_and_an_empty_place(tmp_path):
+async def test_a_query_without_candidates_has_a_record_and_no_line_in_the_run(tmp_path):
     queries = QUERIES | {"q4": "zymurgy"}
     folder = beir(tmp_path / "fleas", queries=queries, qrels={q: {"eggs": 1} for q in queries})
     (one,) = trial(tmp_path / "out", read_folder(folder))
@@ -227,7 +231,7 @@ async def test_a_query_without_candidates_has_a_record_and_an_empty_place(tmp_pa
     assert list(one.saved.read_run()) == list(QUERIES)
 
 
-async def test_shuffles_are_repeatable_and_stay_apart(tmp_path):
+async def test_shuffles_are_repeatable_and_in_folders_of_their_own(tmp_path):
     collection = read_folder(beir(tmp_path / "fleas"))
     one, first, second = trial(tmp_path / "out", collection, policy("first-stage"), 2)
     for each in (one, first, second):
@@ -285,7 +289,7 @@ def test_kill_9_loses_only_what_was_in_flight(tmp_path):
     child.wait()
     child.stdout.close()
     saved = RunFolder(tmp_path / "out/fleas/ours")
-    saved.mend()
+    saved.repair()
     kept = [ranking.run for ranking in saved.rankings()]
     assert set(done) <= set(kept)
     assert 4 <= len(kept) < 12
@@ -297,15 +301,18 @@ def test_kill_9_loses_only_what_was_in_flight(tmp_path):
 
 
 def test_what_differs_in_a_long_fingerprint_is_named_alone(tmp_path):
-    claim(tmp_path / "manifest.json", {"policy": "vllm:m order think cut=1200 seed=0"})
+    write_or_check(tmp_path / "manifest.json", {"policy": "vllm:m order think cut=1200 seed=0"})
     with pytest.raises(InputError, match="policy was 'cut=1200' and is 'cut=400'; new was None"):
-        claim(tmp_path / "manifest.json", {"policy": "vllm:m order think cut=400 seed=0", "new": 1})
+        write_or_check(
+            tmp_path / "manifest.json", {"policy": "vllm:m order think cut=400 seed=0", "new": 1}
+        )
 
 
-async def test_two_programs_do_not_write_to_one_folder(tmp_path):
+async def test_two_processes_do_not_write_to_one_folder(tmp_path):
     (one,) = trial(tmp_path / "out", read_folder(beir(tmp_path / "fleas")))
-    one.saved.claim(one.manifest)
-    with one.saved.alone(), pytest.raises(InputError, match=r"another eval is at work in .*ours"):
+    one.saved.write_manifest(one.manifest)
+    busy = r"another eval is running in .*ours"
+    with one.saved.locked(), pytest.raises(InputError, match=busy):
         await run(one, 1, Seen())
     await run(one, 1, Seen())
 

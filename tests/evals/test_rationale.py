@@ -32,7 +32,7 @@ def ranking(*steps, passages=PASSAGES, query=QUERY):
 
 def thought(text, answer, window=(0, 1, 2, 3)):
     reading = parse_reply(f"<think>\n{text}\n</think>\n<answer>{answer}</answer>", len(window))
-    return window, Reply(reading.order, None, reading.rationales, (), reading.thought)
+    return window, Reply(reading.order, None, reading.rationales, (), reading.reasoning)
 
 
 def of(*texts, order=None, passages=PASSAGES, query=QUERY):

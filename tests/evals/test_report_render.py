@@ -34,7 +34,7 @@ WORDS = (
 )
 
 
-def case(rng, at, sign, told):
+def case(rng, at, sign, reasoning):
     passages = [
         {
             "rank": rank,
@@ -56,7 +56,7 @@ def case(rng, at, sign, told):
         "query": QUERIES[at % len(QUERIES)],
         "value": value,
         "baseline": baseline,
-        "rationale": thought if told else "",
+        "rationale": thought if reasoning else "",
         "passages": passages,
     }
 
@@ -253,7 +253,7 @@ def tiny():
 MARKDOWN = """\
 # nDCG@10 of 2 systems on 1 collection
 
-2026-11-25. Measures are shown x100; in brackets the interval that holds 95% of the bootstrap means over the queries. Bold is the highest in its column; “alone” is the policy without the first stage's ranks blended in, “perfect order” the best that could be made of the candidates. Queries that failed are in every mean.
+2026-11-25. Measures are shown x100; in brackets the 95% bootstrap interval of the mean over the queries. Bold is the highest in its column; “alone” is the policy without the first stage's ranks blended in, “perfect order” the best possible order of the candidates. Queries that failed are in every mean.
 
 | system         |        small (3 queries) |
 | -------------- | -----------------------: |
@@ -264,7 +264,7 @@ MARKDOWN = """\
 
 ## Differences against first-stage
 
-nDCG@10, query by query: the mean difference with its interval, a paired t-test, and its p after Holm's correction over the systems. Where it says “few”, there are too few queries to lean on the test.
+nDCG@10, query by query: the mean difference with its interval, a paired t-test, and its p after Holm's correction over the systems. “few” marks too few queries to rely on the test.
 
 | collection | system  | queries | difference |  95% interval |    p | p (Holm) | wins/ties/losses |
 | ---------- | ------- | ------: | ---------: | ------------: | ---: | -------: | ---------------: |
@@ -272,7 +272,7 @@ nDCG@10, query by query: the mean difference with its interval, a paired t-test,
 
 ## nDCG@10, beside published figures
 
-What is called published is of the official test set and BM25's first 100 passages, and was not measured here. A folder is known by its name alone: where it holds other queries, judgements or candidates, the figures do not compare.
+Published figures are of the official test set and BM25's first 100 passages, and were not measured here. A folder is recognised by its name only: if it has other queries, judgements or candidates, the figures are not comparable.
 
 | system      | small | origin                      |
 | ----------- | ----: | --------------------------- |
@@ -282,16 +282,16 @@ What is called published is of the official test set and BM25's first 100 passag
 
 ## Costs
 
-Means a query; seconds are the median query's.
+Means per query; seconds are the median.
 
-| collection | system      | schedule | blend | calls | turns | kept (replies) | prompt (tokens) | thought (tokens) | answer (tokens) | seconds (median) | queries (at once) |
-| ---------- | ----------- | -------- | ----: | ----: | ----: | -------------: | --------------: | ---------------: | --------------: | ---------------: | ----------------: |
-| small      | first-stage | whole    |     0 |     – |     – |              – |               – |                – |               – |                0 |                 – |
-| small      | lexical     | whole    |   0.3 |   1.0 |   1.0 |            0.0 |           1,234 |                0 |               7 |           0.0041 |                 – |
+| collection | system      | schedule | blend | calls | turns | cached (replies) | prompt (tokens) | thought (tokens) | answer (tokens) | seconds (median) | queries (at once) |
+| ---------- | ----------- | -------- | ----: | ----: | ----: | ---------------: | --------------: | ---------------: | --------------: | ---------------: | ----------------: |
+| small      | first-stage | whole    |     0 |     – |     – |                – |               – |                – |               – |                0 |                 – |
+| small      | lexical     | whole    |   0.3 |   1.0 |   1.0 |              0.0 |           1,234 |                0 |               7 |           0.0041 |                 – |
 
 ## Faults, beside quality
 
-What was mended, left out or failed. Nothing of it was dropped from the means.
+What was repaired, left out or failed. No query was dropped from the means.
 
 | collection | system  | nDCG@10 | ended early | fault | queries | times | example |
 | ---------- | ------- | ------: | ----------: | ----- | ------: | ----: | ------- |
@@ -299,7 +299,7 @@ What was mended, left out or failed. Nothing of it was dropped from the means.
 
 ## Rationales
 
-Coverage: the share of passages that the reasoning speaks of. Groundedness: the share of quoted spans that stand in the passage. Agreement: how far the order follows the judgements stated.
+Coverage: the share of passages that the reasoning mentions. Groundedness: the share of quoted spans that are in the passage. Agreement: how far the order follows the relevance levels stated.
 
 | collection | system  | coverage | groundedness | agreement |
 | ---------- | ------- | -------: | -----------: | --------: |
@@ -307,7 +307,7 @@ Coverage: the share of passages that the reasoning speaks of. Groundedness: the 
 
 ## Order of candidates
 
-nDCG@10 when the candidates are shuffled first; the spread is the standard deviation of the repetitions, tau-b how alike their orders are.
+nDCG@10 when the candidates are shuffled first; the spread is the standard deviation of the repetitions, tau-b the correlation of their orders.
 
 | collection | system  | as given |     shuffled | spread | Kendall tau-b |
 | ---------- | ------- | -------: | -----------: | -----: | ------------: |
@@ -315,7 +315,7 @@ nDCG@10 when the candidates are shuffled first; the spread is the standard devia
 
 ## Largest wins and losses
 
-Passages and reasons of these and more queries are in `report.html`.
+Passages and rationales of these and more queries are in `report.html`.
 
 - lexical on small, wins: +50.0 “what \\*is\\* a mill” (7)
 
@@ -331,7 +331,7 @@ Passages and reasons of these and more queries are in `report.html`.
 
     rearank-agent eval small --policy lexical
 
-Checksums (the first places of SHA-256) and versions; `details.json` has all.
+Checksums (first digits of SHA-256) and versions; `details.json` has them in full.
 
 - small/qrels.txt: 0123456789ab
 - versions: bm25s 0.3.0
@@ -527,11 +527,11 @@ def test_a_report_without_what_is_optional():
         for said in (
             "None are known",
             "None: every query",
-            "No system gave reasons",
-            "No query stands",
+            "No system gave rationales",
+            "No query differs",
         ):
             assert said in text
-        assert "None: every query was answered whole." in markdown_report(*given)
+        assert "None: every query was answered completely." in markdown_report(*given)
         assert [tradeoff(*given, axis) for axis in AXES] == [None, None, None]
 
 

@@ -1,4 +1,4 @@
-"""A host of MCP servers that speaks byte by byte."""
+"""A test host for MCP servers."""
 
 import json
 import subprocess
@@ -7,7 +7,7 @@ from time import perf_counter
 
 
 class Driver:
-    """Speaks JSON-RPC line by line; a byte that is not JSON is a failure."""
+    """Speaks JSON-RPC, one message per line; output that is not JSON is a failure."""
 
     def __init__(self, command, **more):
         pipe = subprocess.PIPE
@@ -35,7 +35,7 @@ class Driver:
         return message
 
     def answer(self, number):
-        """The answer to a request; what comes before it is left out."""
+        """The response to a request; messages before it are skipped."""
         while (message := self.read()).get("id") != number:
             pass
         return message
@@ -53,7 +53,7 @@ class Driver:
         return self
 
     def end(self):
-        """Close stdin; the exit code, what was left on stdout, and stderr."""
+        """Close stdin; the exit code, the rest of stdout, and stderr."""
         out, err = self.process.communicate(timeout=20)
         return self.process.returncode, out, err.decode()
 

@@ -1,4 +1,4 @@
-"""Policies with a temper, for tests of whoever calls them."""
+"""Fake policies for tests of their callers: slow, failing, or with faults."""
 
 import asyncio
 
@@ -17,7 +17,7 @@ class Judge:
 
 
 class Slow(Judge):
-    """Takes its time over every window, and notes how each ended."""
+    """Waits in every window, and counts how each ended."""
 
     def __init__(self, seconds):
         self.seconds = seconds
@@ -41,8 +41,8 @@ class Down(Judge):
         raise ConnectionError("connection refused")
 
 
-class Mending(Judge):
-    """Answers with a fault in every window."""
+class Faulty(Judge):
+    """Replies with a fault in every window."""
 
     async def judge(self, task, window):
         reply = await super().judge(task, window)

@@ -1,4 +1,4 @@
-"""Proxies, started as a host would, before a server that does all that a server should not."""
+"""Proxies, started as a host would, in front of the misbehaving server."""
 
 import os
 import sys

@@ -1,4 +1,4 @@
-"""An MCP server written with the official SDK, with some of all that a server can have."""
+"""An MCP server written with the official SDK: tools, a resource, a prompt, an elicitation."""
 
 from typing import Annotated
 

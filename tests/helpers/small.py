@@ -1,4 +1,4 @@
-"""A small collection, written to disk as BEIR has it."""
+"""A small collection in BEIR's format."""
 
 import json
 
@@ -27,17 +27,17 @@ def lines(rows):
 
 
 def beir(folder, corpus=CORPUS, queries=QUERIES, qrels=QRELS, lists=None, instruction=""):
-    """Write a collection in BEIR's form; gives the folder."""
+    """Write a collection in BEIR's format; returns the folder."""
     folder.mkdir(parents=True, exist_ok=True)
     rows = [{"_id": name, "title": "", "text": text} for name, text in corpus.items()]
     (folder / "corpus.jsonl").write_text(lines(rows))
-    asked = [{"_id": name, "text": text} for name, text in queries.items()]
-    (folder / "queries.jsonl").write_text(lines(asked))
-    judged = [f"{q}\t{p}\t{g}\n" for q, grades in qrels.items() for p, g in grades.items()]
-    (folder / "qrels.tsv").write_text("query-id\tcorpus-id\tscore\n" + "".join(judged))
+    rows = [{"_id": name, "text": text} for name, text in queries.items()]
+    (folder / "queries.jsonl").write_text(lines(rows))
+    rows = [f"{q}\t{p}\t{g}\n" for q, grades in qrels.items() for p, g in grades.items()]
+    (folder / "qrels.tsv").write_text("query-id\tcorpus-id\tscore\n" + "".join(rows))
     if lists is not None:
-        given = [{"query-id": q, "corpus-ids": ids} for q, ids in lists.items()]
-        (folder / "candidates.jsonl").write_text(lines(given))
+        rows = [{"query-id": q, "corpus-ids": ids} for q, ids in lists.items()]
+        (folder / "candidates.jsonl").write_text(lines(rows))
     if instruction:
         (folder / "instruction.txt").write_text(instruction)
     return folder

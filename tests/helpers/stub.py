@@ -1,4 +1,4 @@
-"""A server that speaks OpenAI's chat completions, with latency and faults as a script tells."""
+"""A chat completions server with scripted replies, latency and faults."""
 
 import asyncio
 import json
@@ -32,7 +32,7 @@ def completion(text, finish="stop", **message):
 
 
 def shown(body):
-    """How many passages a request shows."""
+    """How many passages a request holds."""
     turns = [m["content"] for m in body["messages"] if m["role"] == "user"]
     return sum(bool(re.match(r"\[\d+\] ", turn)) for turn in turns)
 
@@ -44,15 +44,15 @@ def backwards(body):
 
 
 class Stub:
-    """The server. `script` takes a request's body and gives what is answered.
+    """The server. `script` takes a request's body and returns the response.
 
-    An answer is the body of a completion, a Response, a number of seconds to wait before the
-    usual answer, or "reset" to break the connection. Without a script every window is reversed.
+    A response is the body of a completion, a Response, a number of seconds to wait before the
+    usual response, or "reset" to break the connection. Without a script every window is reversed.
 
     Attributes:
         bodies: of the requests to /chat/completions, in order.
-        running, most: how many are being answered, now and at most.
-        given_up: how many the client broke off.
+        running, most: requests in progress, now and at most.
+        given_up: requests the client broke off.
     """
 
     def __init__(self, script=None):
@@ -93,19 +93,19 @@ class Stub:
             work.cancel()
 
     async def _answer(self, request, body):
-        said = self.script(body)
-        if isinstance(said, int | float):
-            await asyncio.sleep(said)
-            said = backwards(body)
-        if said == "reset":
-            (here,) = (
+        response = self.script(body)
+        if isinstance(response, int | float):
+            await asyncio.sleep(response)
+            response = backwards(body)
+        if response == "reset":
+            (connection,) = (
                 c
                 for c in self._server.server_state.connections
                 if c.client[1] == request.client.port
             )
-            here.transport.abort()
-            said = Response()
-        return said if isinstance(said, Response) else JSONResponse(said)
+            connection.transport.abort()
+            response = Response()
+        return response if isinstance(response, Response) else JSONResponse(response)
 
     async def _models(self, request):
         self.lookups += 1
@@ -150,7 +150,7 @@ def endless():
 
 
 def half():
-    """A reply that says it is longer than it is."""
+    """A reply shorter than its content-length."""
 
     async def chunks():
         yield b'{"choices": [{"mess'

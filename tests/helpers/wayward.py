@@ -1,4 +1,4 @@
-"""An MCP server in plain Python that does what the argument `way` of a call says."""
+"""A misbehaving MCP server in plain Python: the argument `way` of a call says how."""
 
 import json
 import os
@@ -102,7 +102,7 @@ def call(key, arguments, token):
 
 
 def answer(key, method, params):
-    """Answer what is no tool's call."""
+    """Answer a message that is no tool call."""
     if method == "initialize":
         version = params["protocolVersion"]
         server = {"name": "wayward", "version": "1"}
@@ -120,7 +120,7 @@ def answer(key, method, params):
 
 
 def main():
-    """Speak, in the manner of the first argument; the second is a file that a first start makes."""
+    """Serve as the first argument says; the second is a file that the first start creates."""
     manner, once = [*sys.argv[1:], "", ""][:2]
     again = once and os.path.exists(once)  # noqa: PTH110
     if once:

@@ -37,9 +37,9 @@ def test_what_an_arm_leaves_out():
     arm = Arm(45, "reinforced")
     assert arm.augmentation(2) == Augmentation(sets=12, seed=2, limit=45)
     assert arm.recipe(recipe, 2) == replace(recipe, warm_steps=0, seed=2, every=7)
-    told = Arm(45, "supervised").recipe(recipe, 2)
-    assert (told.warm_steps, told.steps) == (7, 0)
-    assert (told.warm_queries, told.warm_passages) == (3, 9)
+    settings = Arm(45, "supervised").recipe(recipe, 2)
+    assert (settings.warm_steps, settings.steps) == (7, 0)
+    assert (settings.warm_queries, settings.warm_passages) == (3, 9)
     one = augment(study.small().train, Arm(5, "reinforced", "augmentation").augmentation(0))
     assert {row.ranks for row in one.rows} == {tuple(range(1, 21))}
     assert not Arm(5, "reinforced", "filter").augmentation(0).filtered
@@ -62,7 +62,7 @@ def test_a_study_goes_on_where_it_was(tiny, tmp_path, monkeypatch, capsys):
     kept.unlink()
     trained = []
     train = Lab._trained
-    monkeypatch.setattr(Lab, "_trained", lambda *told: trained.append(told[1:3]) or train(*told))
+    monkeypatch.setattr(Lab, "_trained", lambda *args: trained.append(args[1:3]) or train(*args))
     assert gathered(Lab(tiny, tmp_path)) == found
     assert trained == [(Arm(3, "supervised"), 1)], "and from its last checkpoint"
     assert "3-supervised-seed-1" in capsys.readouterr().err

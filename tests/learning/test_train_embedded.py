@@ -78,9 +78,9 @@ def test_what_is_trained_is_what_is_served(base, trunk, tmp_path):
     texts = ["how far do fleas jump", "A flea leaps far. " * 20, "Dogs bark.", "x", "1648 " * 40]
     with torch.inference_mode():
         hidden = towers.encode(trunk.states(texts, 256))
-        exact = towers.scores(towers.looks(hidden[:1]), towers.looks(hidden[1:]))[0]
-    looks = [PooledText(one.numpy()) for one in hidden]
-    ours = [similarity(looks[0], look, 0.5) for look in looks[1:]]
+        exact = towers.scores(towers.pool(hidden[:1]), towers.pool(hidden[1:]))[0]
+    pooled = [PooledText(one.numpy()) for one in hidden]
+    ours = [similarity(pooled[0], one, 0.5) for one in pooled[1:]]
     assert ours == pytest.approx(exact.tolist(), abs=1e-5)
     export_top(list(towers.layers), WEIGHTS, tmp_path, {"blend": 0.1, "spans": 0.5})
     policy = Embedded(str(tmp_path))
@@ -136,8 +136,8 @@ def test_the_supervised_start_lowers_its_loss(trainer):
 
 
 @pytest.mark.parametrize("stop", [1, 5])
-def test_a_run_taken_up_again_is_the_same_to_the_bit(trainer, tmp_path, stop, monkeypatch):
-    monkeypatch.setattr("rearank_training.embedded.trainer._SAVED", 1)
+def test_a_resumed_run_is_the_same_to_the_bit(trainer, tmp_path, stop, monkeypatch):
+    monkeypatch.setattr("rearank_training.embedded.trainer._SAVE_EVERY", 1)
     whole = trainer(out=tmp_path / "whole")
     whole.run()
     seen = []
@@ -179,7 +179,7 @@ def test_what_is_served_is_the_mean_half_way_back(trainer):
 
 
 def test_a_loss_that_is_no_number_stops_with_the_last_good_checkpoint(trainer, monkeypatch):
-    monkeypatch.setattr("rearank_training.embedded.trainer._SAVED", 1)
+    monkeypatch.setattr("rearank_training.embedded.trainer._SAVE_EVERY", 1)
     run = trainer()
     with monkeypatch.context() as patched:
         worth = iter([0.5] * 1)
@@ -189,14 +189,16 @@ def test_a_loss_that_is_no_number_stops_with_the_last_good_checkpoint(trainer, m
             return [value * (i % 2) for i in range(len(orders))]
 
         patched.setattr("rearank_training.rows.rewards.RelativeNdcg.of_orders", of_orders)
-        with pytest.raises(InputError, match=r"step 1 \(reward\) is not a number.*last.pt stays"):
+        with pytest.raises(
+            InputError, match=r"step 1 \(reward\) is not a number.*last.pt is unchanged"
+        ):
             run.run()
     kept = load(run.out / LAST)
     assert (kept["phase"], kept["step"]) == ("warm", 2)
     assert all(torch.isfinite(value).all() for value in kept["towers"].values())
 
 
-def test_a_phase_ends_where_dev_no_longer_rises(trainer, monkeypatch):
+def test_a_phase_ends_when_dev_stops_rising(trainer, monkeypatch):
     monkeypatch.setattr(Dev, "values", lambda *_: [{"harbour": [0.5]}])
     run = trainer(replace(QUICK, warm_steps=50, steps=0, every=1, patience=3))
     run.run()
@@ -206,7 +208,7 @@ def test_a_phase_ends_where_dev_no_longer_rises(trainer, monkeypatch):
 
 def test_a_checkpoint_of_another_kind_is_refused(trainer, tmp_path, base):
     run = trainer(replace(QUICK, steps=0))
-    with pytest.raises(InputError, match="nothing to go on from"):
+    with pytest.raises(InputError, match="nothing to resume from"):
         run.resume()
     run.run()
     with pytest.raises(InputError, match=r"another recipe: rate was 0.0001, is 0.5"):
@@ -221,7 +223,7 @@ def test_a_checkpoint_of_another_kind_is_refused(trainer, tmp_path, base):
         trainer(replace(QUICK, steps=0)).resume()
 
 
-def test_a_full_disk_is_told_and_the_old_checkpoint_stays(tmp_path):
+def test_a_full_disk_is_reported_and_the_old_checkpoint_stays(tmp_path):
     save(tmp_path / "a.pt", {"step": 1})
     with pytest.raises(SetupError, match=r"a\.pt cannot be written: No space left on device"):
         _save_on_a_full_disk(tmp_path / "a.pt")
@@ -240,10 +242,10 @@ def _save_on_a_full_disk(path):
         save(path, {"step": 2})
 
 
-def test_names_that_are_none(trainer):
+def test_unknown_names(trainer):
     with pytest.raises(InputError, match="there is no loss 'nix'"):
         trainer(replace(QUICK, loss="nix"))
-    with pytest.raises(InputError, match="of replies in words"):
+    with pytest.raises(InputError, match="of text replies"):
         trainer(replace(QUICK, reward="tags"))
     with pytest.raises(InputError, match="above 0"):
         replace(QUICK, rate=0)
@@ -263,11 +265,11 @@ def test_dev_is_what_eval_measures(harbour, trunk, base):
 
 def test_dev_equal_to_train_is_refused(harbour):
     with pytest.raises(InputError, match="12 of 12 queries of harbour are in the rows"):
-        Dev([harbour], 5, learned=harbour.queries.values())
-    assert Dev([harbour], 5, learned=["something else"]).dropped == 0
+        Dev([harbour], 5, trained_on=harbour.queries.values())
+    assert Dev([harbour], 5, trained_on=["something else"]).dropped == 0
 
 
-def test_the_outcome_ranks(trainer, rows, tmp_path):
+def test_the_exported_policy_ranks(trainer, rows, tmp_path):
     manifest = tmp_path / "rows"
     write_rows(manifest, rows)
     run = trainer(replace(QUICK, warm_steps=1, steps=0))
@@ -287,10 +289,10 @@ def command(base, tmp_path, monkeypatch, rows):
     write_rows(tmp_path / "rows", rows)
 
     def run(dev, *more):
-        told = ["train", "embedded", tmp_path / "rows", "--dev", dev, "--out", tmp_path / "run"]
-        told += ["--base", base, "--warm-steps", 1, "--warm-queries", 2, "--steps", 1]
-        told += ["--windows", 1, "--tokens", 32, *more]
-        monkeypatch.setattr(sys, "argv", ["rearank-agent", *map(str, told)])
+        args = ["train", "embedded", tmp_path / "rows", "--dev", dev, "--out", tmp_path / "run"]
+        args += ["--base", base, "--warm-steps", 1, "--warm-queries", 2, "--steps", 1]
+        args += ["--windows", 1, "--tokens", 32, *more]
+        monkeypatch.setattr(sys, "argv", ["rearank-agent", *map(str, args)])
         with pytest.raises(SystemExit) as ended:
             main()
         return ended.value.code
@@ -301,20 +303,20 @@ def command(base, tmp_path, monkeypatch, rows):
 def test_the_command(command, tmp_path, capsys):
     dev = beir(tmp_path / "dev")
     assert command(dev) == 0
-    said = capsys.readouterr()
-    assert json.loads(said.out).keys() == {"dev", "macro"}
-    for told in ("measuring dev, 3 queries", "warm 0/1: dev nDCG@10", "reward 1/1: dev nDCG@10",
+    printed = capsys.readouterr()
+    assert json.loads(printed.out).keys() == {"dev", "macro"}
+    for text in ("evaluating on dev, 3 queries", "warm 0/1: dev nDCG@10", "reward 1/1: dev nDCG@10",
                  "--policy embedded:"):  # fmt: skip
-        assert told in said.err
+        assert text in printed.err
     made = {path.name for path in (tmp_path / "run").iterdir()}
     assert made == {"best.pt", "last.pt", "log.jsonl", "dev.png", "learning.png", "top"}
     assert command(dev) == 2
     assert "holds a run: go on with --resume" in capsys.readouterr().err
     assert command(dev, "--resume") == 0
-    assert "going on at step 1 (reward)" in capsys.readouterr().err
+    assert "resuming at step 1 (reward)" in capsys.readouterr().err
 
 
-def test_a_run_begins_where_another_was_best(command, tmp_path, capsys):
+def test_a_run_starts_from_the_best_of_another(command, tmp_path, capsys):
     dev, best = beir(tmp_path / "dev"), tmp_path / "run/best.pt"
     assert command(dev) == 0
     state = load(best)
@@ -323,7 +325,7 @@ def test_a_run_begins_where_another_was_best(command, tmp_path, capsys):
     assert command(dev, "--out", tmp_path / "two", "--start", best, "--steps", 0) == 0
     assert load(tmp_path / "two/last.pt")["start"]["prior"] == state["towers"]["prior"]
     assert command(dev, "--out", tmp_path / "three", "--start", tmp_path / "nix.pt") == 2
-    assert "nix.pt is not there" in capsys.readouterr().err
+    assert "nix.pt does not exist" in capsys.readouterr().err
     save(tmp_path / "odd.pt", {"step": 1})
     assert command(dev, "--out", tmp_path / "three", "--start", tmp_path / "odd.pt") == 2
     assert "odd.pt is of a network of another shape" in capsys.readouterr().err

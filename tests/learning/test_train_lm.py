@@ -9,7 +9,6 @@ import torch
 
 from benchmarks.registry import registry
 from rearank_agent import Passage, Reranker
-from rearank_agent.cli import lm_run
 from rearank_agent.data.first_stage import first_stage
 from rearank_agent.data.load import load_collections
 from rearank_agent.errors import InputError, SetupError
@@ -18,15 +17,16 @@ from rearank_agent.llm.checkpoint import PromptConfig
 from rearank_agent.policies.registry import policy
 from rearank_agent.schedules import sliding
 from rearank_agent.types import Fault, Ranked, Ranking, Rationale, Reply, Step, Task
+from rearank_training.cli import lm_setup
 from rearank_training.lm import grpo as grpo_module
 from rearank_training.lm.callbacks import Dev
-from rearank_training.lm.demonstrations import of_policy, of_rankings
+from rearank_training.lm.demonstrations import policy_demonstrations, record_demonstrations
 from rearank_training.lm.grpo import TRLReward, grpo
 from rearank_training.lm.model import device, load, quiet, write_model
-from rearank_training.lm.nano import make, nano_words
+from rearank_training.lm.nano import make, nano_config
 from rearank_training.lm.prompts import check_sizes, example_of, example_prompt, fitting_examples
 from rearank_training.lm.rollout import Rollout, roll_out
-from rearank_training.lm.runs import begin, claim
+from rearank_training.lm.runs import find_checkpoint, write_run_file
 from rearank_training.lm.sampler import Sampler
 from rearank_training.lm.settings import GRPOSettings, PromptOptions, SFTSettings, recipe_by_name
 from rearank_training.lm.sft import sft
@@ -38,7 +38,7 @@ from rearank_training.rows.heldout import held_out
 from rearank_training.rows.rewards import REWARDS, Rearank, relative_ndcg
 from rearank_training.rows.rows import read_rows, with_signal, write_rows
 
-WORDS = nano_words()
+CONFIG = nano_config()
 QUICK = {"steps": 4, "every": 2, "at_once": 4, "dev_queries": 4, "dev_depth": 8, "threads": 1}
 SFT = SFTSettings(batch=8, rate=1e-3, patience=0, **QUICK)
 GRPO = GRPOSettings(prompts=2, rollouts=4, updates=2, rate=1e-3, **QUICK)
@@ -76,25 +76,25 @@ def lists(folder):
 
 
 @pytest.fixture(scope="module")
-def lessons(windows):
-    return list(of_policy(windows[:120], policy("lexical"), quotes=False))
+def demonstrations(windows):
+    return list(policy_demonstrations(windows[:120], policy("lexical"), quotes=False))
 
 
 @pytest.fixture(scope="module")
-def nano(folder, lessons):
+def nano(folder, demonstrations):
     """A model of random weights that has never learned anything."""
-    make(folder / "nano", lessons, size=32, layers=1, vocabulary=1024, seed=0)
+    make(folder / "nano", demonstrations, size=32, layers=1, vocabulary=1024, seed=0)
     return folder / "nano"
 
 
 @pytest.fixture(scope="module")
-def speaking(folder, nano, lessons):
-    """The same after some steps: it says replies that can be read, now and then."""
+def speaking(folder, nano, demonstrations):
+    """The same after some steps: some of its replies can be parsed."""
     out = folder / "speaking"
     if not out.exists():
         dev = the_dev(folder)
         recipe = SFTSettings(steps=150, batch=16, at_once=16, rate=1e-2, every=150, threads=1)
-        sft(load(str(nano), WORDS, "cpu"), lessons, dev, recipe, out)
+        sft(load(str(nano), CONFIG, "cpu"), demonstrations, dev, recipe, out)
     return out / "policy"
 
 
@@ -102,7 +102,7 @@ def the_dev(folder):
     (one,) = load_collections([str(folder / "dev")])
     one = replace(one, lists=first_stage(one, 8).lists)
     judged, _ = held_out([one], 4, 8)
-    return Dev(judged, WORDS)
+    return Dev(judged, CONFIG)
 
 
 @pytest.fixture
@@ -115,46 +115,46 @@ def log(out):
 
 
 def weights(folder):
-    return load(str(folder), WORDS, "cpu").model.state_dict()
+    return load(str(folder), CONFIG, "cpu").model.state_dict()
 
 
-# What is asked
+# Prompts
 
 
-async def test_a_row_is_asked_word_for_word_as_it_is_served(windows, stub, monkeypatch):
+async def test_a_row_s_prompt_is_the_served_one(windows, stub, monkeypatch):
     one = windows[0]
     monkeypatch.setenv("VLLM_BASE_URL", stub.url)
-    judge = policy("vllm:nano", **WORDS.asking())
-    await judge.judge(Task("r", one.query, one.instruction, one.passages), tuple(range(5)))
-    await judge.chat.close()
-    assert stub.bodies[0]["messages"] == list(example_prompt(WORDS, one).messages)
-    assert stub.bodies[0]["max_tokens"] == WORDS.budget
+    model = policy("vllm:nano", **CONFIG.options())
+    await model.judge(Task("r", one.query, one.instruction, one.passages), tuple(range(5)))
+    await model.chat.close()
+    assert stub.bodies[0]["messages"] == list(example_prompt(CONFIG, one).messages)
+    assert stub.bodies[0]["max_tokens"] == CONFIG.budget
 
 
 def test_prompts_that_do_not_fit_are_left_out_and_counted(windows):
     def length(messages):
         return sum(len(m["content"].split()) for m in messages)
 
-    sizes = sorted(length(example_prompt(WORDS, one).messages) for one in windows)
+    sizes = sorted(length(example_prompt(CONFIG, one).messages) for one in windows)
     middle = sizes[len(sizes) // 2]
-    kept, counts = fitting_examples(windows, WORDS, length, middle)
+    kept, counts = fitting_examples(windows, CONFIG, length, middle)
     assert [one.name for one in kept] == [
-        one.name for one in windows if length(example_prompt(WORDS, one).messages) <= middle
+        one.name for one in windows if length(example_prompt(CONFIG, one).messages) <= middle
     ]
     assert counts == {"long": len(windows) - len(kept), "cut": 0}
-    _, counts = fitting_examples(windows, replace(WORDS, cut=40), length, 999)
+    _, counts = fitting_examples(windows, replace(CONFIG, cut=40), length, 999)
     assert counts["cut"] > 0
     with pytest.raises(InputError, match="have more than 3 tokens: raise --prompt-tokens"):
-        fitting_examples(windows, WORDS, length, 3)
+        fitting_examples(windows, CONFIG, length, 3)
 
 
 def test_sizes_of_rows_and_goals_must_go_together(windows, lists):
-    check_sizes(windows, WORDS, whole=False)
-    check_sizes(lists, WORDS, whole=True)
+    check_sizes(windows, CONFIG, lists=False)
+    check_sizes(lists, CONFIG, lists=True)
     with pytest.raises(InputError, match="rows of 12 passages, and the model is shown 5 at once"):
-        check_sizes(lists, WORDS, whole=False)
-    with pytest.raises(InputError, match="the goal list is for more than a window of 5"):
-        check_sizes(windows, WORDS, whole=True)
+        check_sizes(lists, CONFIG, lists=False)
+    with pytest.raises(InputError, match="--goal list needs more than a window of 5"):
+        check_sizes(windows, CONFIG, lists=True)
 
 
 def test_rows_without_a_better_order_are_left_out(windows):
@@ -165,25 +165,27 @@ def test_rows_without_a_better_order_are_left_out(windows):
         assert (gained > initial) == (one in with_signal(windows))
 
 
-# What is imitated
+# Demonstrations
 
 
-def test_the_thought_names_the_words_of_every_passage_and_the_order_is_the_teacher_s(windows):
-    (lesson,) = of_policy(windows[:1], policy("lexical"), quotes=False)
-    again = parse_reply(lesson.reply, 5)
+def test_the_reasoning_names_the_words_of_every_passage_and_the_order_is_the_teacher_s(windows):
+    (demonstration,) = policy_demonstrations(windows[:1], policy("lexical"), quotes=False)
+    again = parse_reply(demonstration.reply, 5)
     assert not again.faults
-    assert sorted(p.id for p in lesson.shown.passages) == sorted(p.id for p in windows[0].passages)
-    assert lesson.shown.passages != windows[0].passages, "they are shuffled"
-    words = set(lesson.shown.query.rstrip("?").replace(",", "").split())
-    for passage, why in zip(lesson.shown.passages, again.rationales, strict=True):
+    assert sorted(p.id for p in demonstration.example.passages) == sorted(
+        p.id for p in windows[0].passages
+    )
+    assert demonstration.example.passages != windows[0].passages, "they are shuffled"
+    words = set(demonstration.example.query.rstrip("?").replace(",", "").split())
+    for passage, why in zip(demonstration.example.passages, again.rationales, strict=True):
         named = set(why.text.split("has ")[1].rstrip(".").split())
         assert named == words & set(passage.text.replace(",", "").replace(":", "").split()) - {
             "of", "the",
         }, passage  # fmt: skip
-    assert [lesson.shown.grades[p] for p in range(5)] == [
-        windows[0].grades[windows[0].passages.index(p)] for p in lesson.shown.passages
+    assert [demonstration.example.grades[p] for p in range(5)] == [
+        windows[0].grades[windows[0].passages.index(p)] for p in demonstration.example.passages
     ]
-    (quoted,) = of_policy(windows[:1], policy("embedded"), quotes=True)
+    (quoted,) = policy_demonstrations(windows[:1], policy("embedded"), quotes=True)
     assert f'"{parse_reply(quoted.reply, 5).rationales[0].text[5:20]}' in quoted.reply
 
 
@@ -198,21 +200,21 @@ def kept(tmp_path, *steps, n=7):
     return path
 
 
-def test_what_eval_kept_is_learned_where_nothing_was_mended(tmp_path):
+def test_records_of_eval_are_learned_where_nothing_was_repaired(tmp_path):
     own = Step(1, (2, 3, 4), Reply((2, 0, 1), reasoning="[3] is right."), 0.1)
-    mended = Step(2, (0, 1), Reply((0, 1), faults=(Fault("missing"),)), 0.1)
-    path = kept(tmp_path, own, mended)
-    (lesson,) = of_rankings(path, window=3, quotes=False)
-    assert [p.id for p in lesson.shown.passages] == ["p2", "p3", "p4"]
-    assert (lesson.shown.query, lesson.shown.name) == ("query", "q1/1/0")
-    assert lesson.reply == write_reply((2, 0, 1), "[3] is right.")
+    repaired = Step(2, (0, 1), Reply((0, 1), faults=(Fault("missing"),)), 0.1)
+    path = kept(tmp_path, own, repaired)
+    (demonstration,) = record_demonstrations(path, window=3, quotes=False)
+    assert [p.id for p in demonstration.example.passages] == ["p2", "p3", "p4"]
+    assert (demonstration.example.query, demonstration.example.name) == ("query", "q1/1/0")
+    assert demonstration.reply == write_reply((2, 0, 1), "[3] is right.")
 
 
 def test_a_larger_window_is_several_each_in_the_order_of_the_whole(tmp_path):
     why = tuple(Rationale(has=(f"w{i}",)) for i in range(7))
     whole = Step(1, tuple(range(7)), Reply((6, 5, 4, 3, 2, 1, 0), rationales=why), 0.1)
-    found = list(of_rankings(kept(tmp_path, whole), window=5, quotes=False))
-    assert [[p.id for p in one.shown.passages] for one in found] == [
+    found = list(record_demonstrations(kept(tmp_path, whole), window=5, quotes=False))
+    assert [[p.id for p in one.example.passages] for one in found] == [
         ["p0", "p2", "p4", "p6"], ["p1", "p3", "p5"],
     ]  # fmt: skip
     assert found[1].reply == write_reply((2, 1, 0), "[1] has w1.\n[2] has w3.\n[3] has w5.")
@@ -222,17 +224,17 @@ def test_records_that_cannot_be_read_are_named(tmp_path):
     path = tmp_path / "records.jsonl"
     path.write_text("{}\n")
     with pytest.raises(InputError, match=r"records\.jsonl, line 1: not the JSON of a ranking"):
-        list(of_rankings(path, 5, quotes=False))
+        list(record_demonstrations(path, 5, quotes=False))
     with pytest.raises(InputError, match="cannot be read"):
-        list(of_rankings(tmp_path / "none", 5, quotes=False))
+        list(record_demonstrations(tmp_path / "none", 5, quotes=False))
 
 
 # The model
 
 
-def test_a_nano_model_is_loaded_with_its_words(nano):
-    assert PromptConfig.load(nano) == WORDS
-    loaded = load(str(nano), WORDS, "cpu")
+def test_a_nano_model_is_loaded_with_its_prompt_config(nano):
+    assert PromptConfig.load(nano) == CONFIG
+    loaded = load(str(nano), CONFIG, "cpu")
     assert sum(p.numel() for p in loaded.model.parameters()) < 60_000
     prompt = [{"role": "user", "content": "[1] Amber"}, {"role": "assistant", "content": "yes"},
               {"role": "user", "content": "b"}]  # fmt: skip
@@ -252,17 +254,17 @@ def test_a_nano_model_is_loaded_with_its_words(nano):
 
 
 def test_a_tokenizer_without_a_chat_template_is_refused(nano, tmp_path):
-    loaded = load(str(nano), WORDS, "cpu")
+    loaded = load(str(nano), CONFIG, "cpu")
     loaded.tokenizer.chat_template = None
     write_model(tmp_path / "plain", lambda to: (
-        loaded.model.save_pretrained(to), loaded.tokenizer.save_pretrained(to)), WORDS)  # fmt: skip
+        loaded.model.save_pretrained(to), loaded.tokenizer.save_pretrained(to)), CONFIG)  # fmt: skip
     with pytest.raises(InputError, match="plain has no chat template"):
-        load(str(tmp_path / "plain"), WORDS, "cpu")
+        load(str(tmp_path / "plain"), CONFIG, "cpu")
 
 
 def test_a_model_that_is_not_there_or_a_gpu_that_is_not(tmp_path):
     with pytest.raises(SetupError, match="nothing cannot be loaded"):
-        load(str(tmp_path / "nothing"), WORDS, "cpu")
+        load(str(tmp_path / "nothing"), CONFIG, "cpu")
     if not torch.cuda.is_available():
         with pytest.raises(SetupError, match="there is no GPU that torch can use"):
             device("cuda")
@@ -270,47 +272,55 @@ def test_a_model_that_is_not_there_or_a_gpu_that_is_not(tmp_path):
         device("tpu")
 
 
-def test_words_a_model_carries_win_and_others_are_refused(nano, tmp_path):
-    assert PromptOptions().of(str(nano)) == PromptOptions(window=5, cut=120).of(str(nano)) == WORDS
-    with pytest.raises(InputError, match="trained with other words than these: leave out --cut"):
-        PromptOptions(window=5, cut=80).of(str(nano))
-    assert PromptOptions(cut=80, think=False).of(str(tmp_path)) == PromptConfig(cut=80, think=False)
+def test_a_prompt_config_a_model_carries_wins_and_others_are_refused(nano, tmp_path):
+    assert (
+        PromptOptions().config_of(str(nano))
+        == PromptOptions(window=5, cut=120).config_of(str(nano))
+        == CONFIG
+    )
+    with pytest.raises(InputError, match="trained with another prompt config: leave out --cut"):
+        PromptOptions(window=5, cut=80).config_of(str(nano))
+    assert PromptOptions(cut=80, think=False).config_of(str(tmp_path)) == PromptConfig(
+        cut=80, think=False
+    )
 
 
-def test_replies_do_not_depend_on_what_is_asked_beside(speaking, windows):
-    loaded = load(str(speaking), WORDS, "cpu")
-    voice = Sampler(loaded.model, loaded.tokenizer, WORDS, at_once=3)
-    prompts = [example_prompt(WORDS, one).messages for one in windows[:5]]
-    alone = [Sampler(loaded.model, loaded.tokenizer, WORDS).say([prompt])[0] for prompt in prompts]
-    assert voice.say(prompts) == alone
-    ids = voice.generate([voice.tokens(prompts[0])] * 4, temperature=1.0)
+def test_replies_do_not_depend_on_the_other_prompts_of_a_batch(speaking, windows):
+    loaded = load(str(speaking), CONFIG, "cpu")
+    sampler = Sampler(loaded.model, loaded.tokenizer, CONFIG, batch_size=3)
+    prompts = [example_prompt(CONFIG, one).messages for one in windows[:5]]
+    alone = [
+        Sampler(loaded.model, loaded.tokenizer, CONFIG).reply([prompt])[0] for prompt in prompts
+    ]
+    assert sampler.reply(prompts) == alone
+    ids = sampler.generate([sampler.tokens(prompts[0])] * 4, temperature=1.0)
     assert len({tuple(one) for one in ids}) > 1
-    assert all(len(one) <= WORDS.budget for one in ids)
+    assert all(len(one) <= CONFIG.budget for one in ids)
 
 
 def test_a_model_s_own_penalties_do_not_count(speaking, windows):
     """Qwen2.5-7B-Instruct comes with a repetition penalty of 1.05, which training does not have."""
-    plain, odd = (load(str(speaking), WORDS, "cpu") for _ in range(2))
+    plain, odd = (load(str(speaking), CONFIG, "cpu") for _ in range(2))
     odd.model.generation_config.update(repetition_penalty=9.0, top_k=1, temperature=0.1)
-    prompts = [example_prompt(WORDS, one).messages for one in windows[:3]]
-    said = [Sampler(one.model, one.tokenizer, WORDS).say(prompts) for one in (plain, odd)]
-    assert said[0] == said[1]
-    assert odd.model.generation_config.repetition_penalty == 9.0, "it is kept for others"
+    prompts = [example_prompt(CONFIG, one).messages for one in windows[:3]]
+    replies = [Sampler(one.model, one.tokenizer, CONFIG).reply(prompts) for one in (plain, odd)]
+    assert replies[0] == replies[1]
+    assert odd.model.generation_config.repetition_penalty == 9.0, "it is put back"
 
 
-def test_the_vllm_of_a_trainer_is_asked_as_the_rest(speaking):
-    """On a GPU alone; here its place is taken by one that says what it was asked."""
-    loaded = load(str(speaking), WORDS, "cpu")
-    said = []
+def test_the_vllm_of_a_trainer_gets_the_same_prompts(speaking):
+    """It needs a GPU; this stub records its calls."""
+    loaded = load(str(speaking), CONFIG, "cpu")
+    calls = []
 
     class Sampler:
         temperature = 1.0
 
         def sync_weights(self):
-            said.append("synced")
+            calls.append("synced")
 
         def generate(self, prompts, images, num_generations):
-            said.append((prompts, images, num_generations, self.temperature))
+            calls.append((prompts, images, num_generations, self.temperature))
             return prompts, [[7, loaded.tokenizer.eos_token_id, 9]], None, None
 
     class Trainer:
@@ -319,27 +329,27 @@ def test_the_vllm_of_a_trainer_is_asked_as_the_rest(speaking):
         class state:  # noqa: N801
             global_step = 3
 
-    voice = VLLMSampler(Trainer(), loaded.tokenizer, WORDS)
-    assert voice.generate([[1, 2]], temperature=0.0) == [[7, loaded.tokenizer.eos_token_id]]
-    voice.generate([[1, 2]], temperature=1.3)
-    assert said == ["synced", ([[1, 2]], None, 1, 0.0), ([[1, 2]], None, 1, 1.3)]
+    sampler = VLLMSampler(Trainer(), loaded.tokenizer, CONFIG)
+    assert sampler.generate([[1, 2]], temperature=0.0) == [[7, loaded.tokenizer.eos_token_id]]
+    sampler.generate([[1, 2]], temperature=1.3)
+    assert calls == ["synced", ([[1, 2]], None, 1, 0.0), ([[1, 2]], None, 1, 1.3)]
     assert Trainer.vllm_generation.temperature == 1.0
 
 
-# Games
+# Rollouts
 
 
-def test_games_play_a_schedule_as_the_reranker_does(lists):
-    """The same orders and windows as from `Reranker`, of a judge that turns every window round."""
+def test_rollouts_follow_a_schedule_as_the_reranker_does(lists):
+    """The same orders and windows as from `Reranker`, of a policy that reverses every window."""
     backwards = write_reply(range(4, -1, -1))
-    games = [Rollout(sliding(5, 2), one) for one in lists[:3]]
-    asked_for = []
+    rollouts = [Rollout(sliding(5, 2), one) for one in lists[:3]]
+    batches = []
 
-    def turned(prompts):
-        asked_for.append(len(prompts))
+    def reverse(prompts):
+        batches.append(len(prompts))
         return [backwards] * len(prompts)
 
-    roll_out(games, WORDS, turned)
+    roll_out(rollouts, CONFIG, reverse)
 
     class Backwards:
         name = fingerprint = "backwards"
@@ -348,33 +358,35 @@ def test_games_play_a_schedule_as_the_reranker_does(lists):
         async def judge(self, task, window):
             return Reply(tuple(range(len(window) - 1, -1, -1)))
 
-    for game, one in zip(games, lists, strict=False):
+    for rollout, one in zip(rollouts, lists, strict=False):
         ranking = Reranker(Backwards(), schedule="sliding:5:2").rerank_sync("q", one.passages)
-        assert tuple(one.passages[place].id for place in game.order) == ranking.ids
-    assert asked_for == [3] * len(games[0].played)
+        assert tuple(one.passages[place].id for place in rollout.order) == ranking.ids
+    assert batches == [3] * len(rollouts[0].replies)
 
 
 def test_a_fork_goes_its_own_way(lists):
-    game = Rollout(sliding(5, 2), lists[0])
-    game.go_on([Reply((4, 3, 2, 1, 0))])
-    other = game.fork()
-    assert other.windows == game.windows
-    other.go_on([Reply((1, 0, 2, 3, 4))])
-    game.go_on([Reply((0, 1, 2, 3, 4))])
-    assert other.windows != game.windows
+    rollout = Rollout(sliding(5, 2), lists[0])
+    rollout.advance([Reply((4, 3, 2, 1, 0))])
+    other = rollout.fork()
+    assert other.windows == rollout.windows
+    other.advance([Reply((1, 0, 2, 3, 4))])
+    rollout.advance([Reply((0, 1, 2, 3, 4))])
+    assert other.windows != rollout.windows
 
 
 # Imitation and reinforcement
 
 
-def test_imitation_learns_and_leaves_a_policy_that_carries_its_words(nano, lessons, dev, tmp_path):
-    best = sft(load(str(nano), WORDS, "cpu"), lessons, dev, SFT, tmp_path)
+def test_imitation_learns_and_writes_a_policy_with_its_prompt_config(
+    nano, demonstrations, dev, tmp_path
+):
+    best = sft(load(str(nano), CONFIG, "cpu"), demonstrations, dev, SFT, tmp_path)
     lines = log(tmp_path)
     assert [line["step"] for line in lines] == [0, 1, 2, 2, 3, 4, 4]
-    looks = [line for line in lines if "macro" in line]
-    assert best == min(looks, key=lambda line: line["held_out"])
-    assert looks[-1]["held_out"] < looks[0]["held_out"]
-    assert PromptConfig.load(tmp_path / "policy") == WORDS
+    evaluations = [line for line in lines if "macro" in line]
+    assert best == min(evaluations, key=lambda line: line["held_out"])
+    assert evaluations[-1]["held_out"] < evaluations[0]["held_out"]
+    assert PromptConfig.load(tmp_path / "policy") == CONFIG
     assert not any(
         torch.equal(a, b)
         for a, b in zip(weights(nano).values(), weights(tmp_path / "policy").values(), strict=True)
@@ -385,35 +397,38 @@ def test_imitation_learns_and_leaves_a_policy_that_carries_its_words(nano, lesso
     ]  # fmt: skip
 
 
-def test_the_loss_is_on_the_reply_alone(nano, lessons):
-    """Other prompts, another tokenization of nothing: labels are the reply's tokens and an end."""
+def test_the_loss_is_on_the_reply_alone(nano, demonstrations):
+    """The labels are the reply's tokens and the end token."""
     from trl.trainer.sft_config import SFTConfig
     from trl.trainer.sft_trainer import SFTTrainer
 
     from rearank_training.lm.sft import _table
     from rearank_training.lm.trl_settings import common_settings
 
-    loaded = load(str(nano), WORDS, "cpu")
+    loaded = load(str(nano), CONFIG, "cpu")
     config = SFTConfig(
         **common_settings(nano, 0, "cpu"), max_length=None, completion_only_loss=True
     )
     trainer = SFTTrainer(
-        model=loaded.model, args=config, train_dataset=_table(lessons[:2], loaded),
+        model=loaded.model, args=config, train_dataset=_table(demonstrations[:2], loaded),
         processing_class=loaded.tokenizer,
     )  # fmt: skip
     batch = next(iter(trainer.get_train_dataloader()))
-    said = {lesson.reply + "<|end|>" for lesson in lessons[:2]}
+    replies = {demonstration.reply + "<|end|>" for demonstration in demonstrations[:2]}
     learned = [loaded.tokenizer.decode(row[row >= 0]) for row in batch["labels"]]
-    assert set(learned) == said
-    voice = Sampler(loaded.model, loaded.tokenizer, WORDS)
-    prompts = [voice.tokens(example_prompt(WORDS, lesson.shown).messages) for lesson in lessons[:2]]
+    assert set(learned) == replies
+    sampler = Sampler(loaded.model, loaded.tokenizer, CONFIG)
+    prompts = [
+        sampler.tokens(example_prompt(CONFIG, demonstration.example).messages)
+        for demonstration in demonstrations[:2]
+    ]
     for row, labels in zip(batch["input_ids"].tolist(), batch["labels"].tolist(), strict=True):
         first = next(place for place, label in enumerate(labels) if label >= 0)
         assert row[:first] in prompts
 
 
 def test_reinforcement_logs_what_it_is_for(speaking, windows, dev, tmp_path):
-    best = grpo(load(str(speaking), WORDS, "cpu"), with_signal(windows), dev, GRPO, tmp_path)
+    best = grpo(load(str(speaking), CONFIG, "cpu"), with_signal(windows), dev, GRPO, tmp_path)
     lines = log(tmp_path)
     assert [line["step"] for line in lines] == [0, 1, 2, 2, 3, 4, 4]
     steps = [line for line in lines if "loss" in line]
@@ -433,30 +448,30 @@ def test_reinforcement_logs_what_it_is_for(speaking, windows, dev, tmp_path):
 
 def test_a_whole_list_is_rewarded_for_its_final_order(speaking, lists, dev, tmp_path):
     """The gain of a rollout is that of playing the list with the sampled reply in its window."""
-    loaded = load(str(speaking), WORDS, "cpu")
-    rollouts = WholeList(lists, WORDS, sliding(5, 2), temperature=1.0, seed=3)
-    rollouts.voice = Sampler(loaded.model, loaded.tokenizer, WORDS)
-    prompts = [list(rollouts.prompt(one)) for one in lists[:2] for _ in range(3)]
+    loaded = load(str(speaking), CONFIG, "cpu")
+    whole_list = WholeList(lists, CONFIG, sliding(5, 2), temperature=1.0, seed=3)
+    whole_list.sampler = Sampler(loaded.model, loaded.tokenizer, CONFIG)
+    prompts = [list(whole_list.prompt(one)) for one in lists[:2] for _ in range(3)]
 
     class Trainer:
         class state:  # noqa: N801
             global_step = 5
 
     torch.manual_seed(0)
-    made = rollouts(prompts, Trainer)
+    made = whole_list(prompts, Trainer)
     assert made["logprobs"] is None
-    texts = rollouts.voice.text(made["completion_ids"])
+    texts = whole_list.sampler.text(made["completion_ids"])
     for number, (text, gained) in enumerate(zip(texts, made["gained"], strict=True)):
         one = lists[number // 3]
-        game, sampled = Rollout(sliding(5, 2), one), 0
-        while game.windows:
-            messages = example_prompt(WORDS, one, game.windows[0]).messages
-            here = rollouts.voice.tokens(messages) == made["prompt_ids"][number] and not sampled
+        rollout, sampled = Rollout(sliding(5, 2), one), 0
+        while rollout.windows:
+            messages = example_prompt(CONFIG, one, rollout.windows[0]).messages
+            here = whole_list.sampler.tokens(messages) == made["prompt_ids"][number] and not sampled
             sampled += here
-            reply = text if here else rollouts.voice.say([messages])[0]
-            game.go_on([Reply(parse_reply(reply, len(game.windows[0])).order)])
+            reply = text if here else whole_list.sampler.reply([messages])[0]
+            rollout.advance([Reply(parse_reply(reply, len(rollout.windows[0])).order)])
         assert sampled == 1
-        final = [one.grades[place] for place in game.order]
+        final = [one.grades[place] for place in rollout.order]
         assert gained == relative_ndcg(final, one.grades)
     recipe = replace(GRPO, goal="list", steps=2)
     grpo(loaded, with_signal(lists), dev, recipe, tmp_path)
@@ -467,65 +482,67 @@ def test_a_whole_list_is_rewarded_for_its_final_order(speaking, lists, dev, tmp_
     )
 
 
-def test_adapters_are_merged_into_what_is_served(nano, lessons, dev, tmp_path):
-    sft(load(str(nano), WORDS, "cpu"), lessons, dev, replace(SFT, lora=4, steps=2), tmp_path)
+def test_adapters_are_merged_into_what_is_served(nano, demonstrations, dev, tmp_path):
+    sft(
+        load(str(nano), CONFIG, "cpu"), demonstrations, dev, replace(SFT, lora=4, steps=2), tmp_path
+    )
     merged, before = weights(tmp_path / "policy"), weights(nano)
     assert merged.keys() == before.keys()
     assert any(not torch.equal(merged[name], before[name]) for name in merged)
 
 
-# Going on
+# Resuming
 
 
 class StopError(Exception):
     """A kill."""
 
 
-def test_a_run_that_is_taken_up_again_ends_as_if_it_had_not_stopped(nano, lessons, dev, tmp_path):
+def test_a_resumed_run_ends_as_if_it_had_not_stopped(nano, demonstrations, dev, tmp_path):
     whole, halves = tmp_path / "whole", tmp_path / "halves"
-    sft(load(str(nano), WORDS, "cpu"), lessons, dev, SFT, whole)
+    sft(load(str(nano), CONFIG, "cpu"), demonstrations, dev, SFT, whole)
 
     def stop(line):
         if line["step"] == 3:
             raise StopError
 
     with pytest.raises(StopError):
-        sft(load(str(nano), WORDS, "cpu"), lessons, dev, SFT, halves, watch=stop)
+        sft(load(str(nano), CONFIG, "cpu"), demonstrations, dev, SFT, halves, watch=stop)
     (halves / "checkpoint-3").mkdir()  # what a kill in the middle of saving leaves
     (halves / "run.json").write_text("{}")
-    checkpoint = begin(halves, {}, resume=True)
+    checkpoint = find_checkpoint(halves, {}, resume=True)
     assert checkpoint == halves / "checkpoint-2"
-    sft(load(str(nano), WORDS, "cpu"), lessons, dev, SFT, halves, checkpoint)
+    sft(load(str(nano), CONFIG, "cpu"), demonstrations, dev, SFT, halves, checkpoint)
     assert log(halves) == log(whole)
     ours, theirs = weights(halves / "policy"), weights(whole / "policy")
     assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
 
 
 @pytest.mark.parametrize("goal", ["window", "list"])
-def test_reinforcement_that_is_taken_up_again_draws_what_it_would_have(
+def test_resumed_reinforcement_draws_what_it_would_have(
     speaking, windows, lists, dev, tmp_path, goal
 ):
     """Into the third epoch: the order of prompts, the samples and the weights are the same."""
     rows = with_signal(windows if goal == "window" else lists)[:4]
     recipe = replace(GRPO, steps=6, goal=goal, rollouts=2, at_once=2)
-    grpo(load(str(speaking), WORDS, "cpu"), rows, dev, recipe, tmp_path / "whole")
+    grpo(load(str(speaking), CONFIG, "cpu"), rows, dev, recipe, tmp_path / "whole")
 
     def stop(line):
         if line["step"] == 5:
             raise StopError
 
     with pytest.raises(StopError):
-        grpo(load(str(speaking), WORDS, "cpu"), rows, dev, recipe, tmp_path / "halves", watch=stop)
+        grpo(load(str(speaking), CONFIG, "cpu"), rows, dev, recipe, tmp_path / "halves", watch=stop)
     checkpoint = tmp_path / "halves" / "checkpoint-8"
-    grpo(load(str(speaking), WORDS, "cpu"), rows, dev, recipe, tmp_path / "halves", checkpoint)
+    grpo(load(str(speaking), CONFIG, "cpu"), rows, dev, recipe, tmp_path / "halves", checkpoint)
     lines, again = (
         [line | {"seconds": 0} for line in log(tmp_path / name)] for name in ("whole", "halves")
     )
     assert again == lines
-    done = grpo(load(str(speaking), WORDS, "cpu"), rows, dev, recipe, tmp_path / "halves",
+    done = grpo(load(str(speaking), CONFIG, "cpu"), rows, dev, recipe, tmp_path / "halves",
                 tmp_path / "halves" / "checkpoint-12")  # fmt: skip
-    looks = [line for line in log(tmp_path / "whole") if "macro" in line]
-    assert done == max(looks, key=lambda line: line["macro"]), "it is over, and left as it is"
+    evaluations = [line for line in log(tmp_path / "whole") if "macro" in line]
+    assert done == max(evaluations, key=lambda line: line["macro"]), "it is over, and left as it is"
 
 
 def test_trl_is_given_the_paper_s_settings(nano, tmp_path):
@@ -533,7 +550,7 @@ def test_trl_is_given_the_paper_s_settings(nano, tmp_path):
         name: value for name, value in recipe_by_name("rearank-7b", "grpo").items()
         if name not in ("window", "cut", "budget", "think", "vllm")
     })  # fmt: skip
-    config = grpo_module._config(recipe, load(str(nano), WORDS, "cpu"), tmp_path, 8950)
+    config = grpo_module._config(recipe, load(str(nano), CONFIG, "cpu"), tmp_path, 8950)
     told = {name: getattr(config, name) for name in (
         "loss_type", "beta", "epsilon", "num_generations", "temperature", "learning_rate",
         "scale_rewards", "per_device_train_batch_size", "gradient_accumulation_steps",
@@ -549,25 +566,25 @@ def test_trl_is_given_the_paper_s_settings(nano, tmp_path):
     assert config.lr_scheduler_type == "constant"
 
 
-def test_a_folder_with_a_run_is_not_taken_for_another(tmp_path):
+def test_a_folder_with_a_run_is_not_used_for_another(tmp_path):
     told = {"rate": 0.1, "rows": "a"}
-    assert begin(tmp_path, told, resume=False) is None
+    assert find_checkpoint(tmp_path, told, resume=False) is None
     with pytest.raises(InputError, match="holds no run to go on with"):
-        begin(tmp_path, told, resume=True)
-    claim(tmp_path, told)
-    assert begin(tmp_path, told, resume=False) is None, "nothing of it is worth going on from"
+        find_checkpoint(tmp_path, told, resume=True)
+    write_run_file(tmp_path, told)
+    assert find_checkpoint(tmp_path, told, resume=False) is None, "it has no checkpoint"
     with pytest.raises(InputError, match=r"other settings: rate was 0\.1, is 0\.2"):
-        begin(tmp_path, told | {"rate": 0.2}, resume=True)
-    with pytest.raises(InputError, match="no whole checkpoint yet: leave out --resume"):
-        begin(tmp_path, told, resume=True)
+        find_checkpoint(tmp_path, told | {"rate": 0.2}, resume=True)
+    with pytest.raises(InputError, match="no complete checkpoint yet: leave out --resume"):
+        find_checkpoint(tmp_path, told, resume=True)
     (tmp_path / "checkpoint-2").mkdir()
     (tmp_path / "checkpoint-2" / "trainer_state.json").write_text('{"global_step": 2}')
-    assert begin(tmp_path, told, resume=True) == tmp_path / "checkpoint-2"
+    assert find_checkpoint(tmp_path, told, resume=True) == tmp_path / "checkpoint-2"
     with pytest.raises(InputError, match="holds a run: go on with --resume"):
-        begin(tmp_path, told, resume=False)
+        find_checkpoint(tmp_path, told, resume=False)
 
 
-# What goes wrong
+# Errors
 
 
 def test_a_reward_that_fails_stops_the_run_and_names_the_row(speaking, windows, dev, tmp_path):
@@ -580,24 +597,26 @@ def test_a_reward_that_fails_stops_the_run_and_names_the_row(speaking, windows, 
     rewarding = TRLReward(Odd())
     with pytest.raises(InputError, match=r"odd failed on the row train/x/3: .*nothing there"):
         rewarding([[{"content": "said"}]], row=["train/x/3"], grades=[[1, 0]])
-    assert grpo_module.reward_named("rearank") == REWARDS["rearank"]
+    assert grpo_module.reward_by_name("rearank") == REWARDS["rearank"]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(grpo_module, "reward_named", lambda _name: Odd())
+        patch.setattr(grpo_module, "reward_by_name", lambda _name: Odd())
         with pytest.raises(InputError, match="the reward odd failed on the row train/"):
-            grpo(load(str(speaking), WORDS, "cpu"), with_signal(windows), dev, GRPO, tmp_path)
+            grpo(load(str(speaking), CONFIG, "cpu"), with_signal(windows), dev, GRPO, tmp_path)
 
 
-def test_a_loss_that_is_no_number_ends_the_run(nano, lessons, dev, tmp_path):
-    loaded = load(str(nano), WORDS, "cpu")
+def test_a_loss_that_is_no_number_ends_the_run(nano, demonstrations, dev, tmp_path):
+    loaded = load(str(nano), CONFIG, "cpu")
     with torch.no_grad():
         loaded.model.model.embed_tokens.weight[:] = math.nan
     with pytest.raises(InputError, match="the loss of step 1 is not a number: lower the learning"):
-        sft(loaded, lessons, dev, SFT, tmp_path)
+        sft(loaded, demonstrations, dev, SFT, tmp_path)
 
 
-def test_replies_of_one_worth_are_seen(nano, windows, dev, tmp_path):
-    """A model of random weights says nothing that can be read: every reply is worth the same."""
-    grpo(load(str(nano), WORDS, "cpu"), with_signal(windows), dev, replace(GRPO, steps=1), tmp_path)
+def test_equal_rewards_are_reported(nano, windows, dev, tmp_path):
+    """No reply of a model with random weights can be parsed: all have the same reward."""
+    grpo(
+        load(str(nano), CONFIG, "cpu"), with_signal(windows), dev, replace(GRPO, steps=1), tmp_path
+    )
     step = log(tmp_path)[1]
     assert (step["equal"], step["fault/unreadable"]) == (1.0, 1.0)
     told = []
@@ -608,16 +627,16 @@ def test_replies_of_one_worth_are_seen(nano, windows, dev, tmp_path):
     )  # fmt: skip
     assert rewards == [pytest.approx(0.2)] * 6
     assert told == [1.0, 1.0]
-    watch = lm_run.watch(1)
+    watch = lm_setup.progress_watch(1)
     with pytest.MonkeyPatch.context() as patch:
-        said = []
-        patch.setattr(lm_run, "_note", said.append)
+        notes = []
+        patch.setattr(lm_setup, "_note", notes.append)
         watch(step)
-    assert said == ["step 1: all replies to a prompt are worth the same; no signal"]
+    assert notes == ["step 1: all replies to each prompt have the same reward; no signal"]
 
 
-def test_a_step_must_divide_and_vllm_wants_a_gpu(speaking, windows, dev, tmp_path):
-    loaded = load(str(speaking), WORDS, "cpu")
+def test_a_step_must_divide_and_vllm_needs_a_gpu(speaking, windows, dev, tmp_path):
+    loaded = load(str(speaking), CONFIG, "cpu")
     with pytest.raises(InputError, match="learns from 4 replies, which 1 processes cannot take 3"):
         grpo(loaded, windows, dev, replace(GRPO, at_once=3), tmp_path)
     with pytest.raises(SetupError, match="vLLM can only sample for training on a GPU"):
@@ -626,12 +645,12 @@ def test_a_step_must_divide_and_vllm_wants_a_gpu(speaking, windows, dev, tmp_pat
         grpo(loaded, windows[:2], dev, replace(GRPO, prompts=3), tmp_path)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("WORLD_SIZE", "2")
-        odd = replace(loaded, where="cuda")
+        sharded = replace(loaded, device="cuda")
         for more in ({}, {"vllm": True, "lora": 4}, {"vllm": True, "goal": "list"}):
-            with pytest.raises(InputError, match="on several GPUs the weights are shared out"):
-                grpo(odd, windows, dev, replace(GRPO, **more), tmp_path)
+            with pytest.raises(InputError, match="on several GPUs the weights are sharded"):
+                grpo(sharded, windows, dev, replace(GRPO, **more), tmp_path)
         with pytest.raises(InputError, match="adapters are trained on one GPU"):
-            sft(odd, [], dev, replace(SFT, lora=4), tmp_path)
+            sft(sharded, [], dev, replace(SFT, lora=4), tmp_path)
     with pytest.raises(InputError, match="do not divide into 3 updates"):
         replace(GRPO, updates=3)
     with pytest.raises(InputError, match="window or list, not 'x'"):
@@ -648,7 +667,7 @@ main()
 """
 
 
-def test_a_full_disk_is_told_and_the_last_checkpoint_goes_on(folder, nano, tmp_path):
+def test_a_full_disk_is_reported_and_the_last_checkpoint_resumes(folder, nano, tmp_path):
     out = tmp_path / "run"
     words = ["train", "sft", str(nano), str(folder / "rows"), "--dev", str(folder / "dev"),
              "--out", str(out), "--teacher", "lexical", "--steps", "2", "--every", "1",
@@ -663,10 +682,10 @@ def test_a_full_disk_is_told_and_the_last_checkpoint_goes_on(folder, nano, tmp_p
     full = run(int(1.5 * weights))  # bytes of a file: the optimizer has two moments of each
     assert full.returncode == 1, full.stderr
     assert "cannot be written" in full.stderr.splitlines()[-1]
-    assert "with more room, --resume goes on from the last whole checkpoint" in full.stderr
+    assert "with more disk space, --resume goes on from the last complete checkpoint" in full.stderr
     assert "Traceback" not in full.stderr
-    assert PromptConfig.load(out / "policy") == WORDS
-    assert "has no whole checkpoint yet" in run(2**40, "--resume").stderr
+    assert PromptConfig.load(out / "policy") == CONFIG
+    assert "has no complete checkpoint yet" in run(2**40, "--resume").stderr
     assert run(2**40, "--every", "1").returncode == 0
     (out / "checkpoint-2" / "trainer_state.json").unlink()
     again = run(2**40, "--resume")

@@ -18,7 +18,7 @@ from rearank_agent.cli import app
 from rearank_agent.errors import InputError, SetupError
 from rearank_agent.llm.checkpoint import PromptConfig
 from rearank_training.lm.model import write_model
-from rearank_training.lm.nano import nano_words
+from rearank_training.lm.nano import nano_config
 from rearank_training.lm.settings import GRPOSettings, SFTSettings, recipe_by_name
 
 RECIPES = Path(__file__).parents[2] / "training" / "rearank_training" / "recipes"
@@ -27,7 +27,7 @@ QUICK = ["--dev-queries", "2", "--dev-depth", "8", "--every", "1", "--threads", 
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
-    """Rows, dev, a nano model and one that can speak a little."""
+    """Rows, dev and a nano model."""
     root = tmp_path_factory.mktemp("cli")
     registry(root / "train", slice(0, 10))
     registry(root / "dev", slice(10, 12))
@@ -65,7 +65,7 @@ def test_from_rows_to_a_policy_and_on(made, tmp_path):
     done = phase("grpo", made, tmp_path / "grpo", *rollouts, *QUICK, model=tmp_path / "sft/policy")
     assert done.exit_code == 0, done.exception
     assert "rows are in their best order, and left out" in done.stderr
-    assert PromptConfig.load(tmp_path / "grpo" / "policy") == nano_words()
+    assert PromptConfig.load(tmp_path / "grpo" / "policy") == nano_config()
     again = phase("grpo", made, tmp_path / "grpo", *rollouts, *QUICK, model=tmp_path / "sft/policy")
     assert "holds a run: go on with --resume" in str(again.exception)
     done = phase("grpo", made, tmp_path / "grpo", *rollouts, *QUICK, "--resume", "--kl", "0.5",
@@ -81,14 +81,14 @@ def test_from_rows_to_a_policy_and_on(made, tmp_path):
     ("name", "more", "message"),
     [
         ("grpo", ["--device", "cuda"], "there is no GPU that torch can use"),
-        ("grpo", ["--cut", "50"], "trained with other words than these: leave out --cut"),
+        ("grpo", ["--cut", "50"], "trained with another prompt config: leave out --cut"),
         ("grpo", ["--prompt-tokens", "20"], "prompts have more than 20 tokens"),
         ("grpo", ["--prompts", "999", "--at-once", "333"], "rows are fewer than the 999 prompts"),
         ("grpo", ["--reward", "x"], "there is no reward 'x'"),
-        ("grpo", ["--goal", "list"], "there are rows of 5 passages, and the goal list"),
+        ("grpo", ["--goal", "list"], "there are rows of 5 passages, and --goal list"),
         ("grpo", ["--temperature", "0"], "the temperature must be above 0"),
         ("grpo", ["--recipe", "x"], "there is no recipe 'x'; there are: nano, rearank-7b"),
-        ("sft", ["--records", "x"], "give rows, or --records"),
+        ("sft", ["--records", "x"], "give either rows, or --records"),
         ("sft", ["--teacher", "x"], "no policy is called 'x'"),
         ("sft", ["--resume"], "holds no run to go on with"),
     ],
@@ -110,7 +110,7 @@ def test_recipes_hold_settings_alone_and_options_win(made, tmp_path):
             kind(**{name: told[name] for name in told if name not in words})
             assert set(told) - words <= {field.name for field in fields(kind)}
     (tmp_path / "odd.toml").write_text("[grpo]\nrats = 1\n")
-    with pytest.raises(InputError, match="settings that are none: rats"):
+    with pytest.raises(InputError, match="unknown settings: rats"):
         recipe_by_name(str(tmp_path / "odd.toml"), "grpo")
     (tmp_path / "own.toml").write_text("[grpo]\nsteps = 7\nrollouts = 2\nat_once = 2\nprompts = 1")
     done = phase("grpo", made, tmp_path / "run", "--recipe", tmp_path / "own.toml",
@@ -147,11 +147,11 @@ def test_two_processes_learn_together(made, tmp_path):
     assert done.returncode == 0, done.stderr[-3000:]
     lines = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
     assert [line["step"] for line in lines] == [0, 1, 1, 2, 2], "one log, not two"
-    assert PromptConfig.load(out / "policy") == nano_words()
+    assert PromptConfig.load(out / "policy") == nano_config()
     assert done.stdout.count('"macro"') == 1
 
 
-def test_the_launch_files_of_gpus_share_the_model_out(tmp_path):
+def test_the_launch_files_of_gpus_shard_the_model(tmp_path):
     from accelerate.commands.config.config_args import load_config_from_file
 
     from rearank_training.lm.launch import launch_files

@@ -13,7 +13,7 @@ from rearank_agent.types import Fault
 FLEAS = [Passage("a", "Fleas live a hundred days."), Passage("b", "Dogs bark.", title="Dogs")]
 
 
-def test_the_whole_of_what_is_asked():
+def test_the_complete_prompt():
     asked = build_prompt("how long do fleas live", FLEAS, instruction="Prefer numbers.")
     assert asked.faults == ()
     assert [message["role"] for message in asked.messages] == [
@@ -32,14 +32,14 @@ def test_the_whole_of_what_is_asked():
     assert closing.endswith("<answer>[2] > [5] > [1]</answer>")
 
 
-def test_without_thought_or_instruction_and_for_scores():
+def test_a_prompt_without_reasoning_or_instruction_and_for_scores():
     asked = build_prompt("fleas", FLEAS, form="scores", think=False)
     assert asked.messages[1]["content"].endswith("Query: fleas")
     assert "<think>" not in asked.messages[-1]["content"]
     assert asked.messages[-1]["content"].endswith("<answer>[2] 9, [5] 7, [1] 0</answer>")
 
 
-def test_cuts_are_faults_and_end_at_a_word():
+def test_truncations_are_faults_and_end_at_a_word():
     asked = build_prompt("q", [Passage("long", "one two three four"), Passage("s", "one")], cut=10)
     assert asked.messages[3]["content"] == "[1] one two"
     assert asked.faults == (Fault("cut", ("long",), "only the first 10 characters were shown"),)
@@ -64,7 +64,7 @@ def test_cuts_are_faults_and_end_at_a_word():
         ("a[i] = b [1, 2] if x < y > z", "a[i] = b [1, 2] if x < y > z"),
     ],
 )
-def test_what_could_steer_is_neutralised(text, shown):
+def test_text_that_could_steer_is_neutralised(text, shown):
     assert sanitize(text) == shown
     asked = build_prompt(text, [Passage("p", text)], instruction=text)
     assert asked.messages[3]["content"] == f"[1] {shown}"
@@ -84,14 +84,14 @@ ORDERS = st.integers(0, 40).flatmap(lambda n: st.permutations(range(n)))
 
 
 @given(ORDERS, st.sampled_from(["", "[1] is good. [2] is <answer>[3]</answer> bad.", "</think>"]))
-def test_what_we_say_we_read(order, thought):
+def test_written_replies_are_parsed_back(order, thought):
     reading = parse_reply(write_reply(order, thought), len(order))
     assert reading.order == tuple(order)
     assert reading.faults == ()
 
 
 @given(ORDERS, st.data())
-def test_scores_we_say_we_read(order, data):
+def test_written_scores_are_parsed_back(order, data):
     n = len(order)
     scores = tuple(data.draw(st.lists(st.sampled_from([0, 3, 7.5, 10]), min_size=n, max_size=n)))
     reading = parse_reply(write_reply(order, "x", scores), n, "scores")
@@ -162,10 +162,10 @@ def test_good_and_bad_replies(text, head):
     assert reading.readable == (head is not None)
 
 
-def test_repairs_say_which_and_how_many():
+def test_repair_faults_say_which_and_how_many():
     reading = parse_reply("<answer>[3] > [3] > [9] > [1]</answer>", 4, ids="abcd")
     assert reading.faults == (
-        Fault("missing", ("b", "d"), "2 left out; put last as they stood"),
+        Fault("missing", ("b", "d"), "2 left out; put last in their order"),
         Fault("repeated", ("c",), "1 repeats; the first one counts"),
         Fault("foreign", (), "1 not of this window or scale: [9]"),
     )
@@ -174,7 +174,7 @@ def test_repairs_say_which_and_how_many():
     )
 
 
-def test_scores_that_need_mending():
+def test_scores_are_repaired():
     reading = parse_reply(
         "<answer>[2] 9/10, [1]: 7.5, [3] 11, [2] 1</answer>", 4, "scores", ids="abcd"
     )
@@ -196,7 +196,7 @@ def test_rationales_are_the_sentences_about_each_passage():
         "So: [1] > [3] > [2] > [4]."
     )
     reading = parse_reply(f"<think>{thought}</think><answer>[1] > [3] > [2] > [4]</answer>", 4)
-    assert reading.thought == thought
+    assert reading.reasoning == thought
     assert [rationale.text for rationale in reading.rationales] == [
         "[1] gives a hundred days. That is a number. [1], [2] and [3] differ.",
         "Passage 2 is about dogs. [1], [2] and [3] differ.",
@@ -233,7 +233,7 @@ again = "Again!"
 """
 
 
-def test_a_template_of_one_s_own(tmp_path):
+def test_a_custom_template(tmp_path):
     path = tmp_path / "words.toml"
     path.write_text(WORDS)
     template = Template.load(path)
@@ -266,6 +266,6 @@ def test_a_template_that_cannot_be_used(tmp_path, old, new, message):
         Template.load(path)
 
 
-def test_a_template_that_is_not_there(tmp_path):
+def test_a_missing_template_file(tmp_path):
     with pytest.raises(SetupError, match=r"none\.toml cannot be used"):
         Template.load(tmp_path / "none.toml")

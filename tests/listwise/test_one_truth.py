@@ -16,7 +16,7 @@ from rearank_agent.data.load import load_collections
 from rearank_agent.listwise import parse_reply
 from rearank_agent.llm.checkpoint import PromptConfig
 from rearank_agent.types import Passage
-from rearank_training.lm.nano import nano_words
+from rearank_training.lm.nano import nano_config
 from rearank_training.lm.prompts import Example, example_of, example_prompt
 from rearank_training.rows.augment import Augmentation, augment
 from rearank_training.rows.rewards import Ndcg, RelativeNdcg
@@ -26,7 +26,7 @@ SAMPLE = [
     json.loads(line)
     for line in Path(__file__).with_name("nano_replies.jsonl").read_text().splitlines()
 ]
-WORDS = nano_words()
+WORDS = nano_config()
 
 
 def measure(folder, out, monkeypatch, *more):

@@ -19,7 +19,7 @@ def fit(texts, most, count, budget=500, cut=1200):
     return run_sync(
         fit_window(
             lambda cut: partial(build_prompt, "query", passages)(cut=cut),
-            lengths=[len(text) for text in texts], cut=cut, budget=budget, most=most, count=counted,
+            lengths=[len(text) for text in texts], cut=cut, budget=budget, max_tokens=most, count=counted,
         )
     )  # fmt: skip
 
@@ -33,7 +33,7 @@ def by_characters(messages):
     st.integers(1500, 12_000),
     st.sampled_from([by_characters, lambda messages: None]),
 )
-def test_what_fits_always_fits_and_shows_as_much_as_it_can(sizes, most, count):
+def test_a_fitted_window_fits_and_shows_as_much_as_it_can(sizes, most, count):
     texts = ["word " * (size // 5) for size in sizes]
     try:
         asked, room = fit(texts, most, count)
@@ -53,7 +53,7 @@ def test_what_fits_always_fits_and_shows_as_much_as_it_can(sizes, most, count):
         assert (asked, room) == (whole, 500)
 
 
-def test_the_guess_is_on_the_safe_side_for_text_in_many_scripts():
+def test_the_estimate_is_rather_too_high_for_text_in_many_scripts():
     for text in (
         "plain English words and some more of them",
         "ein Satz über Flöhe",
@@ -63,7 +63,7 @@ def test_the_guess_is_on_the_safe_side_for_text_in_many_scripts():
         assert estimate_tokens(messages) > sum(len(m["content"].encode()) for m in messages) / 4
 
 
-def test_safe_windows_are_not_counted():
+def test_windows_that_surely_fit_are_not_counted():
     def never(messages):
         raise AssertionError("counted")
 

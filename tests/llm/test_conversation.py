@@ -1,4 +1,4 @@
-"""The reasoning policy on models that a function plays: every rung of the ladder."""
+"""A language-model policy on scripted models: every step of the conversation."""
 
 import asyncio
 
@@ -24,11 +24,13 @@ from rearank_agent.types import Rationale, Task, Usage
 PASSAGES = (Passage("a", "Dogs bark."), Passage("b", "Fleas live long."), Passage("c", "Cats."))
 TASK = Task("run", "how long do fleas live", candidates=PASSAGES)
 GOOD = "<think>\n[2] answers it. [1] does not.\n</think>\n<answer>[2] > [1] > [3]</answer>"
-UNTOLD = Fault("unreadable", ("a", "b", "c"), "no answer could be read; the window keeps its order")
+UNREADABLE = Fault(
+    "unreadable", ("a", "b", "c"), "no answer could be read; the window keeps its order"
+)
 
 
-class Played:
-    """A model that says these replies, one after the other; an error among them is raised."""
+class Scripted:
+    """A model with scripted replies, in order; an error among them is raised."""
 
     def __init__(self, *replies):
         self.replies = list(replies)
@@ -60,13 +62,13 @@ def cut_off(*parts):
     return ModelResponse(list(parts), finish_reason="length")
 
 
-async def judged(*replies, window=(0, 1, 2), **how):
-    played = Played(*replies)
-    return await LLM(played.model, **how).judge(TASK, window), played
+async def reply_from(*replies, window=(0, 1, 2), **how):
+    scripted = Scripted(*replies)
+    return await LLM(scripted.model, **how).judge(TASK, window), scripted
 
 
 async def test_a_readable_answer_has_no_fault():
-    reply, played = await judged(GOOD)
+    reply, scripted = await reply_from(GOOD)
     assert reply.order == (1, 0, 2)
     assert reply.scores is None
     assert reply.rationales == (
@@ -80,28 +82,30 @@ async def test_a_readable_answer_has_no_fault():
         calls=1, prompt_tokens=100, thought_tokens=7, answer_tokens=13, cached_tokens=0
     )
     roles = {"SystemPrompt": "system", "UserPrompt": "user", "Text": "assistant"}
-    assert [{"role": roles[kind], "content": text} for kind, text in played.asked[0]] == list(
+    assert [{"role": roles[kind], "content": text} for kind, text in scripted.asked[0]] == list(
         build_prompt(TASK.query, PASSAGES).messages
     )
-    assert played.settings[0] == {
+    assert scripted.settings[0] == {
         "temperature": 0.0, "seed": 0, "max_retries": 0, "timeout": 120.0,
         "request_timeout": 120.0, "max_tokens": 2048,
     }  # fmt: skip
 
 
-async def test_a_repaired_answer_says_what_was_mended():
-    reply, _ = await judged("<answer>[3] > [3] > [9]</answer>")
+async def test_a_repaired_answer_says_what_was_repaired():
+    reply, _ = await reply_from("<answer>[3] > [3] > [9]</answer>")
     assert reply.order == (2, 0, 1)
     assert reply.faults == (
-        Fault("missing", ("a", "b"), "2 left out; put last as they stood"),
+        Fault("missing", ("a", "b"), "2 left out; put last in their order"),
         Fault("repeated", ("c",), "1 repeats; the first one counts"),
         Fault("foreign", (), "1 not of this window or scale: [9]"),
     )
 
 
-async def test_a_thought_that_was_cut_off_is_asked_for_its_answer():
+async def test_after_truncated_reasoning_the_answer_alone_is_asked_for():
     thought = "<think>\n[3] is best, [1] > [2] > [3] is not what I"
-    reply, played = await judged(cut_off(TextPart(thought)), "<answer>[3] > [1] > [2]</answer>")
+    reply, scripted = await reply_from(
+        cut_off(TextPart(thought)), "<answer>[3] > [1] > [2]</answer>"
+    )
     assert reply.order == (2, 0, 1)
     assert reply.reasoning == "[3] is best, [1] > [2] > [3] is not what I"
     assert reply.faults == (
@@ -109,42 +113,42 @@ async def test_a_thought_that_was_cut_off_is_asked_for_its_answer():
     )
     assert (reply.usage.calls, reply.usage.prompt_tokens) == (2, 200)
     first = build_prompt(TASK.query, PASSAGES).messages
-    assert [text for _, text in played.asked[1]] == [
+    assert [text for _, text in scripted.asked[1]] == [
         message["content"] for message in reask_prompt(first, thought)
     ]
-    assert played.asked[1][-2] == ("Text", "[3] is best, [1] > [2] > [3] is not what I")
+    assert scripted.asked[1][-2] == ("Text", "[3] is best, [1] > [2] > [3] is not what I")
 
 
 @pytest.mark.parametrize(
     "answer", ["<answer>[2] > [3] > [1]</answer>", "[2] > [3] > [1]", "  [2]>[3]>[1]\n"]
 )
 async def test_prose_without_an_answer_is_asked_again(answer):
-    reply, _ = await judged("I would take the second one, then 3 and 1.", answer)
+    reply, _ = await reply_from("I would take the second one, then 3 and 1.", answer)
     assert reply.order == (1, 2, 0)
     assert [fault.kind for fault in reply.faults] == ["reasked"]
     assert reply.faults[0].detail == "no answer in the reply; the answer alone was asked for"
 
 
-async def test_a_second_answer_is_mended_too():
-    reply, _ = await judged("prose", "<answer>[2] > [2]</answer>")
+async def test_a_second_answer_is_repaired_too():
+    reply, _ = await reply_from("prose", "<answer>[2] > [2]</answer>")
     assert reply.order == (1, 0, 2)
     assert [fault.kind for fault in reply.faults] == ["reasked", "missing", "repeated"]
 
 
 async def test_no_answer_twice_keeps_the_order():
-    reply, _ = await judged("<think>\n[2] is good.\n</think>\nSorry.", "I cannot 2 1 3.")
+    reply, _ = await reply_from("<think>\n[2] is good.\n</think>\nSorry.", "I cannot 2 1 3.")
     assert reply.order == (0, 1, 2)
     assert [fault.kind for fault in reply.faults] == ["reasked", "unreadable"]
-    assert reply.faults[1] == UNTOLD
+    assert reply.faults[1] == UNREADABLE
     assert reply.rationales[1] == Rationale("[2] is good.")
 
 
 async def test_an_error_while_asking_again_keeps_the_order_and_says_so():
     error = ModelHTTPError(400, "m", {"message": "no more [3] > [2] > [1]"})
-    reply, _ = await judged("prose", error)
+    reply, _ = await reply_from("prose", error)
     assert reply.order == (0, 1, 2)
     assert reply.faults[1:] == (
-        UNTOLD,
+        UNREADABLE,
         Fault(
             "failed", ("a", "b", "c"),
             "asking again: the server answered 400: no more [3] > [2] > [1]",
@@ -153,49 +157,51 @@ async def test_an_error_while_asking_again_keeps_the_order_and_says_so():
     assert reply.usage.calls == 2
 
 
-async def test_a_thought_that_came_apart_is_glued_in_front():
+async def test_reasoning_sent_separately_is_put_in_front():
     parts = [ThinkingPart("[2] wins. </think><answer>[3]</answer>"), TextPart("[2] > [1] > [3]")]
-    reply, _ = await judged(ModelResponse(parts), "[2] > [1] > [3]")
+    reply, _ = await reply_from(ModelResponse(parts), "[2] > [1] > [3]")
     assert (reply.order, reply.faults[0].kind) == ((1, 0, 2), "reasked")
     assert reply.reasoning.startswith("[2] wins. [3]")
     parts = [ThinkingPart("[2] wins."), TextPart("<answer>[2] > [1] > [3]</answer>")]
-    reply, _ = await judged(ModelResponse(parts))
+    reply, _ = await reply_from(ModelResponse(parts))
     assert (reply.order, reply.reasoning, reply.faults) == ((1, 0, 2), "[2] wins.", ())
 
 
-async def test_a_hidden_thought_that_was_cut_off_is_no_answer():
-    reply, played = await judged(cut_off(ThinkingPart("[3] > [2] > [1] and")), "[1] > [3] > [2]")
+async def test_truncated_hidden_reasoning_is_no_answer():
+    reply, scripted = await reply_from(
+        cut_off(ThinkingPart("[3] > [2] > [1] and")), "[1] > [3] > [2]"
+    )
     assert reply.order == (0, 2, 1)
     assert reply.reasoning == "[3] > [2] > [1] and"
-    assert len(played.asked) == 2
+    assert len(scripted.asked) == 2
 
 
 async def test_without_thinking():
-    reply, played = await judged("<answer>[3] > [2] > [1]</answer>", think=False)
+    reply, scripted = await reply_from("<answer>[3] > [2] > [1]</answer>", think=False)
     assert reply.order == (2, 1, 0)
     assert (
-        played.asked[0][-1][1]
+        scripted.asked[0][-1][1]
         == build_prompt("how long do fleas live", PASSAGES, think=False).messages[-1]["content"]
     )
-    assert played.thinking == [False]
+    assert scripted.thinking == [False]
 
 
 async def test_effort_budget_and_timeout_are_passed_on():
-    _, played = await judged(GOOD, effort="low", budget=99, timeout=5)
-    told = played.settings[0]
-    assert (told["timeout"], played.thinking) == (5, ["low"])
-    assert told["max_tokens"] == 99 + 16_384, "the hidden thought counts as reply"
-    _, played = await judged(GOOD, budget=99)
-    assert played.settings[0]["max_tokens"] == 99
+    _, scripted = await reply_from(GOOD, effort="low", budget=99, timeout=5)
+    sent = scripted.settings[0]
+    assert (sent["timeout"], scripted.thinking) == (5, ["low"])
+    assert sent["max_tokens"] == 99 + 16_384, "hidden reasoning counts as reply"
+    _, scripted = await reply_from(GOOD, budget=99)
+    assert scripted.settings[0]["max_tokens"] == 99
     with pytest.raises(InputError, match="effort is for a model that thinks"):
-        LLM(played.model, think=False, effort="low")
+        LLM(scripted.model, think=False, effort="low")
 
 
 async def test_scores():
-    reply, played = await judged("<answer>[1] 2, [2] 9.5, [3] 2</answer>", form="scores")
+    reply, scripted = await reply_from("<answer>[1] 2, [2] 9.5, [3] 2</answer>", form="scores")
     assert (reply.order, reply.scores) == ((1, 0, 2), (2.0, 9.5, 2.0))
-    assert "from 0" in played.asked[0][-1][1]
-    reply, _ = await judged("[2] is a 9", "[1] 2, [2] 9, [3] 1", form="scores")
+    assert "from 0" in scripted.asked[0][-1][1]
+    reply, _ = await reply_from("[2] is a 9", "[1] 2, [2] 9, [3] 1", form="scores")
     assert reply.scores == (2.0, 9.0, 1.0)
 
 
@@ -219,11 +225,11 @@ def test_scores_are_asked_for_in_one_turn_of_groups_and_can_be_blended():
 
 
 def test_orders_do_not_compare_and_go_through_a_tournament():
-    played = Played(*["<answer>[2] > [1]</answer>"] * 9)
-    reranker = Reranker(LLM(played.model, window=2))
+    scripted = Scripted(*["<answer>[2] > [1]</answer>"] * 9)
+    reranker = Reranker(LLM(scripted.model, window=2))
     assert reranker.rerank_sync("q", ["x"] * 3).schedule == "tournament:2"
     with pytest.raises(InputError, match="needs scores that compare"):
-        Reranker(LLM(played.model), schedule="groups")
+        Reranker(LLM(scripted.model), schedule="groups")
 
 
 @pytest.mark.parametrize(
@@ -236,18 +242,18 @@ def test_orders_do_not_compare_and_go_through_a_tournament():
 )
 async def test_an_error_is_never_an_answer(error, said):
     with pytest.raises(PolicyError) as raised:
-        await judged(error)
+        await reply_from(error)
     assert str(raised.value) == said
 
 
-async def test_what_the_server_said_holds_no_key(monkeypatch):
+async def test_a_server_s_error_is_redacted(monkeypatch):
     monkeypatch.setenv("ANY_API_KEY", "sk-very-secret")
     with pytest.raises(PolicyError) as raised:
-        await judged(ModelHTTPError(401, "m", {"message": "wrong key sk-very-secret"}))
+        await reply_from(ModelHTTPError(401, "m", {"message": "wrong key sk-very-secret"}))
     assert str(raised.value) == "the server answered 401: wrong key ***"
 
 
-async def test_busy_and_unreachable_servers_are_asked_again(monkeypatch):
+async def test_busy_and_unreachable_servers_are_retried(monkeypatch):
     pauses = []
 
     async def sleep(seconds):
@@ -255,7 +261,7 @@ async def test_busy_and_unreachable_servers_are_asked_again(monkeypatch):
 
     monkeypatch.setattr(asyncio, "sleep", sleep)
     busy = ModelHTTPError(429, "m", "slow down", headers={"Retry-After": "7"})
-    reply, _ = await judged(
+    reply, _ = await reply_from(
         busy, ModelHTTPError(503, "m"), ModelConnectionError("m", "reset"), GOOD
     )
     assert reply.order == (1, 0, 2)
@@ -263,24 +269,24 @@ async def test_busy_and_unreachable_servers_are_asked_again(monkeypatch):
     assert pauses[0] == 7
     assert 0.3 < pauses[1] < 0.7 < pauses[2] < 1.3
     with pytest.raises(PolicyError, match="503"):
-        await judged(*[ModelHTTPError(503, "m", "still loading")] * 4)
+        await reply_from(*[ModelHTTPError(503, "m", "still loading")] * 4)
     assert len(pauses) == 6
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 422])
-async def test_what_will_not_change_is_not_asked_again(status):
+async def test_permanent_errors_are_not_retried(status):
     with pytest.raises(PolicyError, match=str(status)):
-        await judged(ModelHTTPError(status, "m", "no"), GOOD)
+        await reply_from(ModelHTTPError(status, "m", "no"), GOOD)
 
 
 async def test_a_wait_that_is_too_long_fails_at_once():
     with pytest.raises(PolicyError, match="429"):
-        await judged(ModelHTTPError(429, "m", "wait", headers={"Retry-After": "3600"}), GOOD)
+        await reply_from(ModelHTTPError(429, "m", "wait", headers={"Retry-After": "3600"}), GOOD)
 
 
 def test_a_wait_beyond_the_deadline_fails_with_what_the_server_said():
-    played = Played(ModelHTTPError(429, "m", "wait", headers={"Retry-After": "20"}), GOOD)
-    ranking = Reranker(LLM(played.model), deadline=5).rerank_sync("q", PASSAGES)
+    scripted = Scripted(ModelHTTPError(429, "m", "wait", headers={"Retry-After": "20"}), GOOD)
+    ranking = Reranker(LLM(scripted.model), deadline=5).rerank_sync("q", PASSAGES)
     assert ranking.ids == ("a", "b", "c")
     assert ranking.partial is True
     (fault,) = ranking.faults
@@ -293,38 +299,38 @@ async def test_a_window_too_long_for_the_model_is_shown_in_shorter_passages():
         ModelContextWindowExceededError, status_code=400, model_name="m", body="too long"
     )
     task = Task("run", "q", candidates=(Passage("x", "word " * 100), Passage("y", "short")))
-    played = Played(too_long, too_long, "<answer>[2] > [1]</answer>")
-    reply = await LLM(played.model).judge(task, (0, 1))
+    scripted = Scripted(too_long, too_long, "<answer>[2] > [1]</answer>")
+    reply = await LLM(scripted.model).judge(task, (0, 1))
     assert reply.order == (1, 0)
     assert reply.faults == (Fault("cut", ("x",), "only the first 125 characters were shown"),)
-    hopeless = Played(*[too_long] * 9)
+    never = Scripted(*[too_long] * 9)
     with pytest.raises(PolicyError, match="a window of 2 passages is too long for the model"):
-        await LLM(hopeless.model).judge(task, (0, 1))
-    assert len(hopeless.asked) == 4
+        await LLM(never.model).judge(task, (0, 1))
+    assert len(never.asked) == 4
 
 
 async def test_a_setting_the_model_does_not_take_is_recorded():
     class Picky(FunctionModel):
         unsupported_settings = frozenset({"seed", "temperature"})
 
-    played = Played(GOOD)
-    picky = LLM(Picky(played._reply))
+    scripted = Scripted(GOOD)
+    picky = LLM(Picky(scripted._reply))
     reply = await picky.judge(TASK, (0, 1, 2))
     assert reply.faults == (
         Fault("setting", (), "the model takes no seed and no temperature; not sent"),
     )
-    assert {"seed", "temperature"} & set(played.settings[0]) == set()
+    assert {"seed", "temperature"} & set(scripted.settings[0]) == set()
     assert "temperature" not in picky.fingerprint
 
 
 def test_the_fingerprint_names_all_that_replies_depend_on():
     words = Template.default().fingerprint
-    played = Played()
-    assert LLM(played.model, name="mine").fingerprint == (
+    scripted = Scripted()
+    assert LLM(scripted.model, name="mine").fingerprint == (
         f"mine order think words={words} format=1 tokens=2048 cut=1200 temperature=0 seed=0"
     )
     other = [
-        LLM(played.model, name="mine", **how).fingerprint
+        LLM(scripted.model, name="mine", **how).fingerprint
         for how in (
             {"form": "scores"}, {"think": False}, {"effort": "low"}, {"budget": 9}, {"cut": 99},
         )
@@ -338,7 +344,7 @@ def test_the_fingerprint_names_all_that_replies_depend_on():
 )
 def test_settings_out_of_range(how):
     with pytest.raises(InputError, match="must"):
-        LLM(Played().model, **how)
+        LLM(Scripted().model, **how)
 
 
 @pytest.mark.parametrize(
@@ -363,8 +369,9 @@ def test_names_of_models(name, error, said, monkeypatch):
         policy(name)
 
 
-def test_only_models_are_asked_in_words():
-    with pytest.raises(InputError, match="the policy lexical is not asked in words: think"):
+def test_only_language_models_take_options():
+    message = r"^the policy lexical is no language model and takes no options: think$"
+    with pytest.raises(InputError, match=message):
         policy("lexical", think=False)
 
 

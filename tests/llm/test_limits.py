@@ -11,7 +11,7 @@ async def test_a_small_request_is_not_starved_by_a_large_one():
     cap, done = Cap(2), []
 
     async def call(run):
-        async with cap.place(run):
+        async with cap.slot(run):
             await asyncio.sleep(0)
             done.append(run)
 
@@ -28,7 +28,7 @@ async def test_no_more_than_the_cap_are_in_flight():
 
     async def call(run):
         nonlocal flying, most
-        async with cap.place(run):
+        async with cap.slot(run):
             flying += 1
             most = max(most, flying)
             await asyncio.sleep(0.001)
@@ -38,11 +38,11 @@ async def test_no_more_than_the_cap_are_in_flight():
     assert (most, flying) == (3, 0)
 
 
-async def test_a_cancelled_wait_gives_its_place_on():
+async def test_a_cancelled_wait_passes_its_slot_on():
     cap = Cap(1)
 
     async def call(run, wait):
-        async with cap.place(run):
+        async with cap.slot(run):
             await wait()
 
     hold = asyncio.Event()
@@ -55,11 +55,11 @@ async def test_a_cancelled_wait_gives_its_place_on():
     hold.set()
     await asyncio.wait_for(asyncio.gather(first, third), 5)
     assert second.cancelled()
-    async with asyncio.timeout(5), cap.place("d"):
+    async with asyncio.timeout(5), cap.slot("d"):
         pass
 
 
-async def test_a_place_that_comes_with_a_cancel_is_not_lost():
+async def test_a_slot_that_comes_with_a_cancel_is_not_lost():
     cap = Cap(1)
     for _ in range(50):
         await cap._enter("a")
@@ -68,7 +68,7 @@ async def test_a_place_that_comes_with_a_cancel_is_not_lost():
         cap._leave("a")
         waiting.cancel()
         await asyncio.gather(waiting, return_exceptions=True)
-        assert cap._flying.total() == 0
+        assert cap._in_flight.total() == 0
 
 
 def test_one_cap_holds_for_all_threads_and_loops():
@@ -76,7 +76,7 @@ def test_one_cap_holds_for_all_threads_and_loops():
 
     async def call(run):
         nonlocal flying, most
-        async with cap.place(run):
+        async with cap.slot(run):
             with lock:
                 flying += 1
                 most = max(most, flying)
@@ -96,7 +96,7 @@ def test_one_cap_holds_for_all_threads_and_loops():
     assert (most, flying) == (2, 0)
 
 
-def test_a_loop_that_ended_while_it_waited_takes_no_place():
+def test_a_loop_that_ended_while_it_waited_takes_no_slot():
     cap = Cap(1)
     asyncio.run(cap._enter("a"))
     dead = asyncio.new_event_loop()
@@ -106,10 +106,10 @@ def test_a_loop_that_ended_while_it_waited_takes_no_place():
     waiting._log_destroy_pending = False
     dead.close()
     cap._leave("a")
-    assert cap._flying.total() == 0
+    assert cap._in_flight.total() == 0
 
 
-async def test_only_what_may_help_is_tried_again():
+async def test_only_what_may_help_is_retried():
     calls = 0
 
     async def call():
@@ -127,4 +127,4 @@ async def test_only_what_may_help_is_tried_again():
 def test_the_environment_sets_the_cap(monkeypatch):
     monkeypatch.setattr(limits, "_cap", [])
     monkeypatch.setenv("REARANK_CALLS", "7")
-    assert process_cap().most == 7
+    assert process_cap().max_calls == 7

@@ -1,4 +1,4 @@
-"""`serve` with a program that plays vLLM; tests/serving has the real one."""
+"""`serve` with a fake vLLM program; tests/serving has the real one."""
 
 import json
 import os
@@ -18,7 +18,7 @@ from rearank_agent import InputError, SetupError
 from rearank_agent.llm.checkpoint import CONFIG_FILE, PromptConfig, describe
 from rearank_agent.llm.serve import Server, required_length, vllm_command
 
-PLAYED = """
+FAKE_VLLM = """
 #!{python}
 import http.server, json, os, sys
 host, port = (sys.argv[sys.argv.index(f"--{{w}}") + 1] for w in ("host", "port"))
@@ -29,7 +29,7 @@ class Answer(http.server.BaseHTTPRequestHandler):
     def log_message(self, *_): pass
 if "--fail" in sys.argv:
     sys.exit("no such model")
-with open(os.environ["PLAYED"], "w") as file:
+with open(os.environ["FAKE_VLLM"], "w") as file:
     json.dump([sys.argv[1:], os.environ["VLLM_NO_USAGE_STATS"], os.getpid()], file)
 http.server.HTTPServer((host, int(port)), Answer).serve_forever()
 """
@@ -44,9 +44,9 @@ def free_port():
 @pytest.fixture
 def program(tmp_path, monkeypatch):
     path = tmp_path / "vllm"
-    path.write_text(textwrap.dedent(PLAYED).strip().format(python=sys.executable))
+    path.write_text(textwrap.dedent(FAKE_VLLM).strip().format(python=sys.executable))
     path.chmod(0o755)
-    monkeypatch.setenv("PLAYED", str(tmp_path / "played.json"))
+    monkeypatch.setenv("FAKE_VLLM", str(tmp_path / "played.json"))
     return path
 
 
@@ -56,7 +56,7 @@ def serve(*args):
 
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
-def test_it_serves_until_it_is_told_to_end(program, tmp_path, how):
+def test_it_serves_until_it_is_stopped(program, tmp_path, how):
     port = free_port()
     running = serve(tmp_path / "model", "--port", port, "--vllm", program, "--", "--dtype", "half")
     said = [running.stdout.readline() for _ in range(4)]
@@ -86,7 +86,7 @@ STUBBORN = """
 import signal, subprocess, time
 signal.signal(signal.SIGTERM, signal.SIG_IGN)
 worker = subprocess.Popen(["sleep", "600"])
-with open(os.environ["PLAYED"] + ".worker", "w") as file:
+with open(os.environ["FAKE_VLLM"] + ".worker", "w") as file:
     file.write(str(worker.pid))
 """
 
@@ -101,7 +101,7 @@ def gone(pid):
 
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_a_second_signal_ends_a_stubborn_server_and_all_it_started_now(program, tmp_path, how):
+def test_a_second_signal_kills_a_stubborn_server_and_all_it_started(program, tmp_path, how):
     program.write_text(program.read_text().replace('print("loading', STUBBORN + 'print("loading'))
     running = serve("model", "--port", free_port(), "--vllm", program)
     running.stdout.readline()
@@ -125,22 +125,22 @@ def test_a_proxy_does_not_keep_it_from_its_own_server(program, monkeypatch):
 
 
 @pytest.mark.parametrize("extra", [("--port", "9"), ("--port=9",), ("--served-model-name", "x")])
-def test_what_has_an_option_here_is_not_passed_by(extra):
+def test_arguments_with_an_option_here_are_refused(extra):
     with pytest.raises(InputError, match=r"give --(port|name) before it"):
         Server("m", "m", extra=extra)
 
 
-def test_a_server_that_fails_is_said(program, tmp_path):
+def test_a_server_that_fails_is_reported(program, tmp_path):
     running = serve("model", "--port", free_port(), "--vllm", program, "--", "--fail")
     out, err = running.communicate(timeout=30)
     assert (running.returncode, out) == (1, "")
     assert err.splitlines()[-2:] == [
         "no such model",
-        "rearank-agent: vLLM ended with exit code 1; why stands above",
+        "rearank-agent: vLLM ended with exit code 1; the reason is above",
     ]
 
 
-def test_a_server_that_dies_later_is_said(program, tmp_path):
+def test_a_server_that_dies_later_is_reported(program, tmp_path):
     running = serve("model", "--port", free_port(), "--vllm", program)
     running.stdout.readline()
     os.kill(json.loads((tmp_path / "played.json").read_text())[2], signal.SIGKILL)
@@ -209,7 +209,7 @@ def test_a_trained_model_is_served_with_room_for_its_windows(program, tmp_path, 
     assert argv[argv.index("--max-model-len") + 1] == "3072"
     assert said[-1] == "rearank-agent rerank QUERY FILE --policy vllm:nano\n"
     assert err.splitlines()[0] == (
-        f"note: nano was trained with {describe(PromptConfig(window=10, cut=400, budget=512).asking())}, and "
+        f"note: nano was trained with {describe(PromptConfig(window=10, cut=400, budget=512).options())}, and "
         "is asked so; on another machine with --template rearank.json, a copy of "
         f"{tmp_path / 'nano' / CONFIG_FILE}"
     )
@@ -218,7 +218,7 @@ def test_a_trained_model_is_served_with_room_for_its_windows(program, tmp_path, 
 @pytest.mark.parametrize(
     ("written", "said"), [("{", "cannot be used: "), ('{"format": 2}', "another version")]
 )
-def test_a_model_whose_words_are_not_known_is_not_served(program, tmp_path, written, said):
+def test_a_model_with_a_damaged_configuration_is_not_served(program, tmp_path, written, said):
     (tmp_path / CONFIG_FILE).write_text(written)
     running = serve(tmp_path, "--port", free_port(), "--vllm", program)
     out, err = running.communicate(timeout=30)
@@ -228,7 +228,7 @@ def test_a_model_whose_words_are_not_known_is_not_served(program, tmp_path, writ
     assert not (tmp_path / "played.json").exists(), "vLLM was not started"
 
 
-def test_the_published_model_is_pointed_to_its_words(program):
+def test_the_published_model_gets_a_hint_about_its_template(program):
     running = serve("le723z/Rearank-7B", "--port", free_port(), "--vllm", program)
     running.stdout.readline()
     running.send_signal(signal.SIGINT)

@@ -1,4 +1,4 @@
-"""A model behind HTTP: a server of ours that is slow, wrong, broken, or gone."""
+"""A model behind HTTP: a stub server that is slow, wrong, broken or gone."""
 
 import asyncio
 import json
@@ -35,7 +35,7 @@ async def until(true):
             await asyncio.sleep(0.01)
 
 
-async def test_what_goes_over_the_wire(stub):
+async def test_the_http_request(stub):
     reply = await policy(stub).judge(TASK, ALL)
     assert reply.order == (2, 1, 0)
     assert reply.usage == Usage(calls=1, prompt_tokens=100, thought_tokens=3, answer_tokens=7)
@@ -46,20 +46,20 @@ async def test_what_goes_over_the_wire(stub):
     }  # fmt: skip
 
 
-async def test_thinking_is_switched_off_or_measured_out(stub):
+async def test_thinking_is_switched_off_or_given_an_effort(stub):
     await policy(stub, think=False).judge(TASK, ALL)
     await policy(stub, effort="low").judge(TASK, ALL)
     assert stub.bodies[0]["chat_template_kwargs"] == {"enable_thinking": False}
     assert stub.bodies[1]["reasoning_effort"] == "low"
 
 
-async def test_a_thought_the_server_parsed_out_is_read(stub):
+async def test_reasoning_the_server_parsed_out_is_read(stub):
     stub.script = lambda body: completion("<answer>[2] > [1] > [3]</answer>", reasoning="[2] wins.")
     reply = await policy(stub).judge(TASK, ALL)
     assert (reply.order, reply.reasoning) == ((1, 0, 2), "[2] wins.")
 
 
-async def test_a_cut_thought_is_closed_and_gone_on_from_within_bounds(stub):
+async def test_truncated_reasoning_is_closed_and_continued_with_a_constraint(stub):
     stub.script = lambda body: completion(
         "[3] > [1] > [2]</answer>" if "structured_outputs" in body else "<think>\nFirst [2",
         "stop" if "structured_outputs" in body else "length",
@@ -76,7 +76,7 @@ async def test_a_cut_thought_is_closed_and_gone_on_from_within_bounds(stub):
     assert again["structured_outputs"] == {"regex": answer_regex(3)}
 
 
-async def test_a_template_that_cannot_go_on_is_asked_in_words(stub):
+async def test_where_a_turn_cannot_be_continued_another_turn_asks(stub):
     def script(body):
         if "structured_outputs" in body:
             return Response('{"error": {"message": "cannot continue"}}', status_code=400)
@@ -107,14 +107,14 @@ async def test_a_template_that_cannot_go_on_is_asked_in_words(stub):
         (half(), "127.0.0.1"),
     ],
 )
-async def test_a_broken_answer_is_an_error_with_its_words(stub, answer, said, monkeypatch):
+async def test_a_broken_answer_is_an_error_with_its_text(stub, answer, said, monkeypatch):
     monkeypatch.setattr("rearank_agent.llm.limits.RETRIES", 0)
     stub.script = lambda body: answer
     with pytest.raises(PolicyError, match=said):
         await policy(stub).judge(TASK, ALL)
 
 
-async def test_busy_servers_are_asked_again(stub):
+async def test_busy_servers_are_retried(stub):
     def script(body):
         if len(stub.bodies) == 1:
             return Response("wait", status_code=429, headers={"Retry-After": "0"})
@@ -150,7 +150,7 @@ async def test_a_call_that_takes_too_long_fails_once(stub):
     assert len(stub.bodies) == 1
 
 
-async def test_nobody_there(monkeypatch):
+async def test_an_unreachable_server(monkeypatch):
     monkeypatch.setattr("rearank_agent.llm.chat._pause", lambda error, failures: None)
     with Stub() as gone:
         pass
@@ -172,13 +172,13 @@ def test_addresses(url, address):
 
 
 @pytest.mark.parametrize("url", ["", "127.0.0.1:8000", "ftp://x", "http://"])
-def test_addresses_that_are_none(url, monkeypatch):
+def test_invalid_addresses(url, monkeypatch):
     monkeypatch.delenv("VLLM_BASE_URL", raising=False)
     with pytest.raises(SetupError, match="VLLM_BASE_URL"):
         VLLMModel("m", url)
 
 
-async def test_a_key_is_sent_and_never_told(stub, monkeypatch):
+async def test_a_key_is_sent_and_never_shown(stub, monkeypatch):
     monkeypatch.setenv("VLLM_API_KEY", "very-secret-key")
     stub.script = lambda body: Response('{"error": "bad very-secret-key"}', status_code=401)
     judge = LLM(lambda: VLLMModel("m", stub.url))
@@ -186,10 +186,10 @@ async def test_a_key_is_sent_and_never_told(stub, monkeypatch):
         await judge.judge(TASK, ALL)
     assert stub.keys == ["Bearer very-secret-key"]
     assert str(raised.value) == "the server answered 401: bad ***"
-    assert "very-secret-key" not in repr(judge.chat.sample) + judge.fingerprint
+    assert "very-secret-key" not in repr(judge.chat.first_model) + judge.fingerprint
 
 
-async def test_a_window_is_cut_until_it_fits_the_model(stub):
+async def test_a_window_is_truncated_until_it_fits_the_model(stub):
     stub.models = [{"id": "m", "max_model_len": 1500}]
     stub.count = lambda body: sum(len(m["content"]) for m in body["messages"]) // 4
     task = Task("run", "query", candidates=(Passage("x", "word " * 900), Passage("y", "short")))
@@ -227,7 +227,7 @@ async def test_the_length_is_asked_for_once(stub):
 @pytest.mark.parametrize(
     "how", [{"VLLM_API_KEY": " very-secret-key\n"}, {"key": "very-secret-key"}]
 )
-async def test_a_key_of_whatever_origin_is_struck_out(stub, monkeypatch, how):
+async def test_a_key_of_any_origin_is_redacted(stub, monkeypatch, how):
     for name in how.keys() - {"key"}:
         monkeypatch.setenv(name, how[name])
     stub.script = lambda body: Response('{"error": "bad very-secret-key"}', status_code=401)
@@ -238,7 +238,7 @@ async def test_a_key_of_whatever_origin_is_struck_out(stub, monkeypatch, how):
     ]
 
 
-def test_logins_in_addresses_are_struck_out(monkeypatch):
+def test_logins_in_addresses_are_redacted(monkeypatch):
     judge = LLM(lambda: VLLMModel("m", "http://user:hunter22@127.0.0.1:9"))
     ranking = Reranker(judge).rerank_sync("q", ["a", "b"])
     assert "hunter22" not in ranking.to_json()
@@ -255,7 +255,7 @@ def test_failed_calls_are_counted(stub):
     assert (ranking.usage.calls, len(stub.bodies)) == (4, 4)
 
 
-async def test_tokens_counted_apart_are_not_divided_again(stub):
+async def test_tokens_counted_separately_are_not_divided_again(stub):
     def script(body):
         answer = completion("<think>\nlong\n</think>\n<answer>[1] > [2] > [3]</answer>")
         answer["usage"] |= {
@@ -269,7 +269,7 @@ async def test_tokens_counted_apart_are_not_divided_again(stub):
     assert (usage.thought_tokens, usage.answer_tokens) == (90, 10)
 
 
-async def test_an_answer_that_a_thought_parser_swallows_is_read(stub):
+async def test_an_answer_that_a_reasoning_parser_swallows_is_read(stub):
     def script(body):
         if "structured_outputs" in body:
             return completion(None, reasoning="[3] > [1] > [2]</answer>")
@@ -318,7 +318,7 @@ async def test_the_cap_bounds_the_calls_in_flight(stub, monkeypatch):
     assert stub.most == 3
 
 
-def test_the_deadline_gives_what_was_judged_until_then(stub):
+def test_the_deadline_returns_what_was_ranked_until_then(stub):
     def script(body):
         slow = any("slow" in message["content"] for message in body["messages"])
         return 30 if slow else backwards(body)
@@ -327,7 +327,7 @@ def test_the_deadline_gives_what_was_judged_until_then(stub):
     reranker = Reranker(policy(stub, window=2), schedule="tournament:2", deadline=1.0)
     ranking = reranker.rerank_sync("q", ["a", "b", "slow", "d"])
     assert ranking.partial is True
-    assert ranking.ids == ("1", "4", "3", "2"), "b d was judged, a slow was not"
+    assert ranking.ids == ("1", "4", "3", "2"), "b d was ranked, a slow was not"
     assert [fault.kind for fault in ranking.faults] == ["deadline"]
     assert [step.window for step in ranking.steps] == [(1, 3)]
 
@@ -354,4 +354,4 @@ def test_a_policy_serves_several_event_loops(stub):
 
 def test_the_process_has_one_cap():
     assert process_cap() is process_cap()
-    assert process_cap().most == 32
+    assert process_cap().max_calls == 32

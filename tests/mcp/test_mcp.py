@@ -16,7 +16,7 @@ from pydantic_ai.messages import ModelResponse, TextPart, ToolCallPart, ToolRetu
 from pydantic_ai.models.function import FunctionModel
 
 import rearank_agent.search.library
-from helpers.policies import Down, Judge, Mending, Slow
+from helpers.policies import Down, Faulty, Judge, Slow
 from rearank_agent import Reranker
 from rearank_agent.present.answer import estimate_tokens
 from rearank_agent.store import Store
@@ -28,11 +28,11 @@ QUERY = "how far can a flea jump"
 
 
 @pytest.fixture
-def desk(tmp_path):
+def new_service(tmp_path):
     def make(policy="embedded", deadline=None, **more):
         (tmp_path / "files").mkdir(exist_ok=True)
-        kept = Store(tmp_path / "runs.sqlite")
-        return Service(Reranker(policy, deadline=deadline), [tmp_path / "files"], kept, **more)
+        runs = Store(tmp_path / "runs.sqlite")
+        return Service(Reranker(policy, deadline=deadline), [tmp_path / "files"], runs, **more)
 
     return make
 
@@ -40,8 +40,8 @@ def desk(tmp_path):
 @pytest.fixture(params=["auto", "legacy"])
 def client(request):
     @asynccontextmanager
-    async def connect(desk):
-        async with Client(make_server(desk), mode=request.param) as client:
+    async def connect(service):
+        async with Client(make_server(service), mode=request.param) as client:
             yield client
 
     return connect
@@ -64,8 +64,8 @@ def keys(schema):
             yield from keys(value)
 
 
-async def test_the_tools_are_small_and_flat(client, desk):
-    async with client(desk()) as connected:
+async def test_the_tools_are_small_and_flat(client, new_service):
+    async with client(new_service()) as connected:
         tools = (await connected.list_tools()).tools
     assert [tool.name for tool in tools] == ["rerank", "search", "explain"]
     for tool in tools:
@@ -81,38 +81,38 @@ async def test_the_tools_are_small_and_flat(client, desk):
         assert kinds <= {"string", "integer", "boolean", "array"}
 
 
-async def test_a_list_is_reranked_and_not_given_back(client, desk):
-    async with client(desk()) as connected:
+async def test_a_list_is_reranked_and_not_given_back(client, new_service):
+    async with client(new_service()) as connected:
         result = await connected.call_tool("rerank", {"query": QUERY, "passages": FLEAS})
-    said = result.structured_content
+    answer = result.structured_content
     assert not result.is_error
-    assert said["ranking"][0]["number"] == 2
-    assert sorted(line["number"] for line in said["ranking"]) == [1, 2, 3]
-    assert all(isinstance(line["score"], float) for line in said["ranking"])
-    assert (said["scored"], said["partial"], said["total"]) == (True, False, 3)
+    assert answer["ranking"][0]["number"] == 2
+    assert sorted(line["number"] for line in answer["ranking"]) == [1, 2, 3]
+    assert all(isinstance(line["score"], float) for line in answer["ranking"])
+    assert (answer["scored"], answer["partial"], answer["total"]) == (True, False, 3)
     text = result.content[0].text
     lines = text.splitlines()
-    assert lines[0] == f"run {said['run']}: 3 of 3"
+    assert lines[0] == f"run {answer['run']}: 3 of 3"
     assert re.fullmatch(r"1\. \[2\] 0\.\d{3} “A flea jumps\.”; lacks: far", lines[1])
-    assert not any(passage in text + json.dumps(said) for passage in FLEAS)
+    assert not any(passage in text + json.dumps(answer) for passage in FLEAS)
 
 
-async def test_an_order_only_policy_says_that_it_is_one(client, desk):
-    async with client(desk(Judge())) as connected:
+async def test_an_order_only_policy_says_that_it_is_one(client, new_service):
+    async with client(new_service(Judge())) as connected:
         result = await connected.call_tool("rerank", {"query": "q", "passages": ["a", "bb"]})
-    said = result.structured_content
-    assert said["scored"] is False
-    assert [line["score"] for line in said["ranking"]] == [1.0, 0.5]
+    answer = result.structured_content
+    assert answer["scored"] is False
+    assert [line["score"] for line in answer["ranking"]] == [1.0, 0.5]
     assert "the policy gave an order only" in result.content[0].text
 
 
-async def test_files_are_searched_in_one_call(client, desk, tmp_path):
-    behind = desk()
+async def test_files_are_searched_in_one_call(client, new_service, tmp_path):
+    service = new_service()
     (tmp_path / "files" / "a.md").write_text("# Cats\n\nCats sleep all day long.\n")
     (tmp_path / "files" / "b.md").write_text("# Fleas\n\nA flea jumps up to 20 cm.\n")
     (tmp_path / "files" / "more").mkdir()
     (tmp_path / "files" / "more" / "c.md").write_text("The flea is an insect that jumps.\n")
-    async with client(behind) as connected:
+    async with client(service) as connected:
         result = await connected.call_tool("search", {"query": QUERY})
         below, _ = await text_of(connected, "search", query=QUERY, path="more")
         one, _ = await text_of(connected, "search", query=QUERY, path="b.md")
@@ -124,19 +124,19 @@ async def test_files_are_searched_in_one_call(client, desk, tmp_path):
     assert "b.md:1-3 " in one
 
 
-async def test_no_word_found_is_no_error(client, desk, tmp_path):
-    behind = desk()
+async def test_no_word_found_is_no_error(client, new_service, tmp_path):
+    service = new_service()
     (tmp_path / "files" / "a.md").write_text("Cats sleep.\n")
-    async with client(behind) as connected:
-        said, error = await text_of(connected, "search", query="zebra")
+    async with client(service) as connected:
+        text, error = await text_of(connected, "search", query="zebra")
     assert not error
     assert re.fullmatch(
-        r"run \w+: nothing found\nnote: nothing: no file holds a word of the query", said
+        r"run \w+: nothing found\nnote: nothing: no file holds a word of the query", text
     )
 
 
-async def test_explain_tells_what_the_judge_thought(client, desk):
-    async with client(desk()) as connected:
+async def test_explain_gives_the_rationale(client, new_service):
+    async with client(new_service()) as connected:
         ranked = await connected.call_tool("rerank", {"query": QUERY, "passages": FLEAS})
         run = ranked.structured_content["run"]
         whole, _ = await text_of(connected, "explain", run=run)
@@ -151,10 +151,10 @@ async def test_explain_tells_what_the_judge_thought(client, desk):
     assert none == "no passage '9' in this run; there are 2, 1, 3"
 
 
-async def test_a_long_explanation_comes_in_parts_that_say_so(client, desk):
-    behind = desk(Mending(), max_tokens=500)
+async def test_a_long_explanation_comes_in_parts_that_say_so(client, new_service):
+    service = new_service(Faulty(), max_tokens=500)
     passages = [f"passage number {number} " + "x" * number for number in range(60)]
-    async with client(behind) as connected:
+    async with client(service) as connected:
         ranked = await connected.call_tool("rerank", {"query": "q", "passages": passages})
         run = ranked.structured_content["run"]
         first = (await connected.call_tool("explain", {"run": run})).structured_content
@@ -172,9 +172,9 @@ async def test_a_long_explanation_comes_in_parts_that_say_so(client, desk):
     assert beyond.startswith(f"there is no part {first['parts'] + 1}")
 
 
-async def test_results_obey_their_budget_and_say_what_was_cut(client, desk):
+async def test_results_keep_their_budget_and_say_what_was_left_out(client, new_service):
     passages = [f"{number} fleas and a long word " + "x" * 50 for number in range(200)]
-    async with client(desk(max_tokens=1_000)) as connected:
+    async with client(new_service(max_tokens=1_000)) as connected:
         result = await connected.call_tool(
             "rerank", {"query": "fleas", "passages": passages, "top_k": 200}
         )
@@ -183,14 +183,14 @@ async def test_results_obey_their_budget_and_say_what_was_cut(client, desk):
     assert re.search(r"note: \d+ of 200 lines fit into 1000 tokens", whole)
 
 
-async def test_progress_rises_turn_by_turn(client, desk):
+async def test_progress_rises_turn_by_turn(client, new_service):
     seen = []
 
     async def note(*step):
         seen.append(step)
 
     passages = [f"{number}" for number in range(100)]
-    async with client(desk(Slow(0.01))) as connected:
+    async with client(new_service(Slow(0.01))) as connected:
         await connected.call_tool(
             "rerank", {"query": "q", "passages": passages}, progress_callback=note
         )
@@ -202,9 +202,9 @@ async def test_progress_rises_turn_by_turn(client, desk):
     assert seen[-1][2] == f"ranking 100 passages: turn {total:.0f} of {total:.0f}"
 
 
-async def test_a_ping_is_answered_during_a_rerank(client, desk):
+async def test_a_ping_is_answered_during_a_rerank(client, new_service):
     passages = [f"{number} " + "The flea is an insect. " * 9 for number in range(200)]
-    async with client(desk()) as connected:
+    async with client(new_service()) as connected:
         await connected.call_tool("rerank", {"query": "warm", "passages": ["up"]})
         ranking = asyncio.create_task(
             connected.call_tool("rerank", {"query": QUERY, "passages": passages})
@@ -219,9 +219,9 @@ async def test_a_ping_is_answered_during_a_rerank(client, desk):
     assert answered > 5
 
 
-async def test_cancelling_stops_the_judging(client, desk):
+async def test_cancelling_stops_the_policy(client, new_service):
     slow = Slow(30)
-    async with client(desk(slow)) as connected:
+    async with client(new_service(slow)) as connected:
         call = connected.call_tool("rerank", {"query": "q", "passages": ["a"] * 60})
         with pytest.raises(TimeoutError):
             await asyncio.wait_for(call, 0.3)
@@ -230,14 +230,14 @@ async def test_cancelling_stops_the_judging(client, desk):
                 break
             await asyncio.sleep(0.02)
         assert slow.begun == slow.cancelled > 0
-        said, error = await text_of(connected, "explain", run="nope")
+        text, error = await text_of(connected, "explain", run="nope")
     assert error
-    assert said == "no run 'nope' is kept (any more); rank again"
+    assert text == "no run 'nope' is kept (any more); rank again"
 
 
-async def test_the_deadline_gives_the_best_so_far(client, desk):
+async def test_the_deadline_gives_the_best_so_far(client, new_service):
     start = perf_counter()
-    async with client(desk(Slow(30), deadline=0.5)) as connected:
+    async with client(new_service(Slow(30), deadline=0.5)) as connected:
         result = await connected.call_tool("rerank", {"query": "q", "passages": ["a", "b"]})
     assert perf_counter() - start < 5
     assert result.structured_content["partial"] is True
@@ -245,12 +245,12 @@ async def test_the_deadline_gives_the_best_so_far(client, desk):
     assert "note: deadline: " in result.content[0].text
 
 
-async def test_a_model_that_is_down_is_a_flagged_result(client, desk):
-    async with client(desk(Down())) as connected:
-        said, error = await text_of(connected, "rerank", query="q", passages=["a", "b"])
+async def test_a_model_that_is_down_is_a_flagged_result(client, new_service):
+    async with client(new_service(Down())) as connected:
+        text, error = await text_of(connected, "rerank", query="q", passages=["a", "b"])
     assert not error
-    assert "partial" in said
-    assert "note: failed: ConnectionError: connection refused" in said
+    assert "partial" in text
+    assert "note: failed: ConnectionError: connection refused" in text
 
 
 WRONG = {
@@ -299,42 +299,42 @@ WRONG = {
 
 
 @pytest.mark.parametrize("case", WRONG)
-async def test_bad_input_is_a_clear_error(client, desk, case):
+async def test_bad_input_is_a_clear_error(client, new_service, case):
     tool, arguments, expected = WRONG[case]
-    async with client(desk()) as connected:
-        said, error = await text_of(connected, tool, **arguments)
+    async with client(new_service()) as connected:
+        text, error = await text_of(connected, tool, **arguments)
         assert error
-        assert said.startswith(expected)
+        assert text.startswith(expected)
         _, error = await text_of(connected, "rerank", query="q", passages=["a"])
         assert not error
 
 
 @pytest.mark.parametrize("path", ["..", "../secret.md", "/etc/passwd", "link.md", "\0", "a" * 9999])
-async def test_nothing_outside_the_roots_is_read(desk, tmp_path, path):
-    behind = desk()
+async def test_nothing_outside_the_roots_is_read(new_service, tmp_path, path):
+    service = new_service()
     (tmp_path / "secret.md").write_text("A secret flea.\n")
     (tmp_path / "files" / "a.md").write_text("A flea.\n")
     (tmp_path / "files" / "link.md").symlink_to(tmp_path / "secret.md")
-    async with Client(make_server(behind)) as connected:
-        said, error = await text_of(connected, "search", query="flea", path=path)
+    async with Client(make_server(service)) as connected:
+        text, error = await text_of(connected, "search", query="flea", path=path)
         every, _ = await text_of(connected, "search", query="flea secret")
     assert error
-    assert "is no file or folder below" in said
+    assert "is no file or folder below" in text
     assert "secret.md" not in every.replace("note: outside", "")[:200]
 
 
-async def test_search_without_a_folder_says_how_to_name_one(desk, tmp_path):
-    behind = Service(Reranker(), [], Store(tmp_path / "runs.sqlite"))
-    async with Client(make_server(behind)) as connected:
-        said, error = await text_of(connected, "search", query="flea")
-    assert (said, error) == (
+async def test_search_without_a_folder_says_how_to_name_one(new_service, tmp_path):
+    service = Service(Reranker(), [], Store(tmp_path / "runs.sqlite"))
+    async with Client(make_server(service)) as connected:
+        text, error = await text_of(connected, "search", query="flea")
+    assert (text, error) == (
         "no folder was named for search: start the server with --root FOLDER",
         True,
     )
 
 
-async def test_files_that_take_too_long_are_read_on(desk, tmp_path, monkeypatch):
-    behind = desk(deadline=1.0)
+async def test_reading_of_files_goes_on_after_the_deadline(new_service, tmp_path, monkeypatch):
+    service = new_service(deadline=1.0)
     (tmp_path / "files" / "a.md").write_text("A flea.\n")
     read = rearank_agent.search.library.Library.search
 
@@ -343,18 +343,18 @@ async def test_files_that_take_too_long_are_read_on(desk, tmp_path, monkeypatch)
         return read(self, *args)
 
     monkeypatch.setattr(rearank_agent.search.library.Library, "search", slowly)
-    async with Client(make_server(behind)) as connected:
-        said, error = await text_of(connected, "search", query="flea")
+    async with Client(make_server(service)) as connected:
+        text, error = await text_of(connected, "search", query="flea")
         assert error
-        assert said.startswith("the files are still being read")
+        assert text.startswith("the files are still being read")
         monkeypatch.undo()
         await asyncio.sleep(0.7)
         _, error = await text_of(connected, "search", query="flea")
         assert not error
 
 
-async def test_files_that_are_read_for_long_keep_nobody_else_waiting(desk, tmp_path, monkeypatch):
-    behind = desk("lexical", deadline=1.0)
+async def test_slow_reading_of_files_does_not_delay_others(new_service, tmp_path, monkeypatch):
+    service = new_service("lexical", deadline=1.0)
     (tmp_path / "files" / "a.md").write_text("A flea.\n")
     read = rearank_agent.search.library.Library.search
 
@@ -363,18 +363,18 @@ async def test_files_that_are_read_for_long_keep_nobody_else_waiting(desk, tmp_p
         return read(self, *args)
 
     monkeypatch.setattr(rearank_agent.search.library.Library, "search", slowly)
-    async with Client(make_server(behind)) as connected:
-        said = await asyncio.gather(*(text_of(connected, "search", query="a") for _ in range(8)))
-        assert {text[:32] for text, _ in said} == {"the files are still being read ("}
+    async with Client(make_server(service)) as connected:
+        answers = await asyncio.gather(*(text_of(connected, "search", query="a") for _ in range(8)))
+        assert {text[:32] for text, _ in answers} == {"the files are still being read ("}
         start = perf_counter()
         _, error = await text_of(connected, "rerank", query="q", passages=["a", "b"])
         assert not error
         assert perf_counter() - start < 1
 
 
-async def test_a_store_that_is_in_use_does_not_hold_an_answer(desk, tmp_path):
-    behind = desk("lexical")
-    async with Client(make_server(behind)) as connected:
+async def test_a_store_that_is_in_use_does_not_hold_an_answer(new_service, tmp_path):
+    service = new_service("lexical")
+    async with Client(make_server(service)) as connected:
         await text_of(connected, "rerank", query="q", passages=["a", "b"])
         other = sqlite3.connect(tmp_path / "runs.sqlite")
         other.execute("BEGIN IMMEDIATE")
@@ -383,69 +383,69 @@ async def test_a_store_that_is_in_use_does_not_hold_an_answer(desk, tmp_path):
         answers = await asyncio.gather(*calls)
         assert perf_counter() - start < 3
         other.close()
-    assert all("note: unkept: " in said for said, error in answers if not error)
+    assert all("note: unkept: " in text for text, error in answers if not error)
 
 
-async def test_explain_knows_hits_by_rank_and_place(desk, tmp_path):
-    behind = desk("lexical")
+async def test_explain_knows_hits_by_rank_and_place(new_service, tmp_path):
+    service = new_service("lexical")
     (tmp_path / "files" / "long.md").write_text("flea and word " * 900 + "\n")
     (tmp_path / "files" / "other.md").write_text("A flea in another file.\n")
-    async with Client(make_server(behind)) as connected:
+    async with Client(make_server(service)) as connected:
         found = await connected.call_tool("search", {"query": "flea in another file"})
         run, hits = (found.structured_content[name] for name in ("run", "ranking"))
         assert len({hit["place"] for hit in hits}) == len(hits) > 3
         for hit in hits:
             for name in (str(hit["rank"]), hit["place"]):
-                said, _ = await text_of(connected, "explain", run=run, passage=name)
-                assert said.startswith(f"{hit['place']}: rank {hit['rank']} of ")
+                text, _ = await text_of(connected, "explain", run=run, passage=name)
+                assert text.startswith(f"{hit['place']}: rank {hit['rank']} of ")
 
 
 @pytest.mark.parametrize("path", [".", "./", ""])
-async def test_here_means_all_roots(desk, tmp_path, path):
-    behind = desk("lexical")
+async def test_here_means_all_roots(new_service, tmp_path, path):
+    service = new_service("lexical")
     for name in ("one", "two"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "a.md").write_text(f"A flea in {name}.\n")
-    behind.roots = [tmp_path / "one", tmp_path / "two"]
-    async with Client(make_server(behind)) as connected:
-        said, _ = await text_of(connected, "search", query="flea", path=path)
-        assert "one/a.md" in said
-        assert "two/a.md" in said
+    service.roots = [tmp_path / "one", tmp_path / "two"]
+    async with Client(make_server(service)) as connected:
+        text, _ = await text_of(connected, "search", query="flea", path=path)
+        assert "one/a.md" in text
+        assert "two/a.md" in text
         place = f"{tmp_path}/two/a.md:1"
-        said, _ = await text_of(connected, "search", query="flea", path=place)
-        assert "one/a.md" not in said
+        text, _ = await text_of(connected, "search", query="flea", path=place)
+        assert "one/a.md" not in text
 
 
-async def test_an_error_does_not_give_back_what_was_long(desk, tmp_path):
-    behind = desk("lexical")
+async def test_an_error_does_not_give_back_what_was_long(new_service, tmp_path):
+    service = new_service("lexical")
     (tmp_path / "files" / "a.md").write_text("A flea.\n")
-    async with Client(make_server(behind)) as connected:
-        said, error = await text_of(connected, "search", query="flea", path="a" * 120_000)
+    async with Client(make_server(service)) as connected:
+        text, error = await text_of(connected, "search", query="flea", path="a" * 120_000)
     assert error
-    assert len(said) < 600
+    assert len(text) < 600
 
 
-async def test_too_many_at_once_wait_and_are_told(desk):
+async def test_too_many_requests_wait_or_get_an_error(new_service):
     slow = Slow(0.4)
-    async with Client(make_server(desk(slow, deadline=1.0))) as connected:
+    async with Client(make_server(new_service(slow, deadline=1.0))) as connected:
         calls = [text_of(connected, "rerank", query="q", passages=["a", "b"]) for _ in range(40)]
         answers = await asyncio.gather(*calls)
-    busy = [said for said, error in answers if error]
+    busy = [text for text, error in answers if error]
     assert slow.done >= 8
     assert set(busy) == {"too many requests are being ranked; ask again in a moment"}
 
 
-async def test_a_store_that_fails_costs_only_the_explanation(desk, tmp_path):
-    behind = desk()
-    behind.kept = Store(tmp_path / "files" / "a.md" / "runs.sqlite")
+async def test_a_store_that_fails_costs_only_the_explanation(new_service, tmp_path):
+    service = new_service()
+    service.runs = Store(tmp_path / "files" / "a.md" / "runs.sqlite")
     (tmp_path / "files" / "a.md").write_text("no folder")
-    async with Client(make_server(behind)) as connected:
-        said, error = await text_of(connected, "rerank", query="q", passages=["a"])
+    async with Client(make_server(service)) as connected:
+        text, error = await text_of(connected, "rerank", query="q", passages=["a"])
     assert not error
-    assert "note: unkept: explain will not find this run" in said
+    assert "note: unkept: explain will not find this run" in text
 
 
-async def test_an_agent_of_pydantic_ai_calls_the_tools(desk):
+async def test_an_agent_of_pydantic_ai_calls_the_tools(new_service):
     seen = []
 
     def script(messages, info):
@@ -458,7 +458,7 @@ async def test_an_agent_of_pydantic_ai_calls_the_tools(desk):
     async def note(*step):
         seen.append(step)
 
-    toolset = MCPToolset(make_server(desk()), progress_handler=note)
+    toolset = MCPToolset(make_server(new_service()), progress_handler=note)
     agent = Agent(FunctionModel(script), toolsets=[toolset])
     async with agent:
         assert (await agent.run("go")).output == "number 2"

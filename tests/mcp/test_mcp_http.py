@@ -293,18 +293,18 @@ async def test_bodies_that_do_not_come_take_no_places(monkeypatch):
     async def send(message):
         sent.append(message.get("status"))
 
-    def post(door, **headers):
+    def post(app, **headers):
         named = [(name.encode(), value.encode()) for name, value in headers.items()]
         scope = {"type": "http", "path": "/mcp", "method": "POST", "headers": named}
-        return door(scope, never, send)
+        return app(scope, never, send)
 
-    door = _AccessControl(inner, None, {"localhost"}, set())
-    await asyncio.gather(*(post(door, host="localhost:1") for _ in range(3)))
+    app = _AccessControl(inner, None, {"localhost"}, set())
+    await asyncio.gather(*(post(app, host="localhost:1") for _ in range(3)))
     assert seen == [{"type": "http.disconnect"}] * 2
     assert sent == [503, None]
-    await post(door, host="evil.example")
+    await post(app, host="evil.example")
     assert sent[2:] == [421, None]
-    await post(door, host="localhost")
+    await post(app, host="localhost")
     assert len(seen) == 3
 
 

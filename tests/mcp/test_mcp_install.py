@@ -1,4 +1,4 @@
-"""Our entry in a host's file: where it goes, what is in it, and that all else stays."""
+"""Our entry in a host's file: its path, its content, and that all else stays."""
 
 import json
 import os
@@ -202,15 +202,15 @@ def test_another_name_is_another_entry(cursor):
     assert list(servers.items()) == [*OTHERS["mcpServers"].items(), ("mine", ENTRY)]
 
 
-def test_a_second_time_nothing_is_written(cursor):
+def test_an_entry_that_is_there_already_is_not_written_again(cursor):
     install(Host.cursor, ENTRY)
     there, stat = files(cursor.parent), cursor.stat()
-    said = f"{NAME} stands like this in {cursor} already"
-    assert install(Host.cursor, ENTRY) == Change(cursor, False, said)
+    message = f"{NAME} in {cursor} is up to date already"
+    assert install(Host.cursor, ENTRY) == Change(cursor, False, message)
     assert (files(cursor.parent), cursor.stat().st_ino) == (there, stat.st_ino)
 
 
-def test_no_copy_is_overwritten(cursor, monkeypatch):
+def test_no_backup_is_overwritten(cursor, monkeypatch):
     monkeypatch.setattr("time.strftime", lambda _: "20260102-030405")
     copies = [install(Host.cursor, ENTRY | {"args": [str(n)]}).backup for n in range(3)]
     assert [copy.name for copy in copies] == [
@@ -235,7 +235,7 @@ def test_variables_set_by_hand_stay(cursor):
 @pytest.mark.parametrize("old", ["text", None, [], {"env": "text"}])
 def test_an_old_entry_of_any_form_is_replaced(cursor, old):
     cursor.write_text(json.dumps({"mcpServers": {NAME: old}}))
-    assert install(Host.cursor, ENTRY).said == f"replaced {NAME} in {cursor}"
+    assert install(Host.cursor, ENTRY).message == f"replaced {NAME} in {cursor}"
     assert json.loads(cursor.read_text()) == {"mcpServers": {NAME: ENTRY}}
 
 
@@ -261,7 +261,7 @@ def test_uninstall_without_a_file(home):
 
 
 @pytest.mark.parametrize(
-    ("data", "said"),
+    ("data", "message"),
     [
         (b'{\n  // mine\n  "a": 1}', "is not valid JSON: .*line 2 column 3"),
         (b'{"a": 1,}', "is not valid JSON: .*line 1 column"),
@@ -274,9 +274,9 @@ def test_uninstall_without_a_file(home):
     ],
 )
 @pytest.mark.parametrize("change", [lambda: install(Host.cursor, ENTRY), lambda: uninstall(Host.cursor)])  # fmt: skip
-def test_a_file_that_is_not_understood_is_left_as_it_is(cursor, data, said, change):
+def test_an_invalid_file_is_left_as_it_is(cursor, data, message, change):
     cursor.write_bytes(data)
-    with pytest.raises(InputError, match=said) as error:
+    with pytest.raises(InputError, match=message) as error:
         change()
     assert str(error.value).startswith(f"{cursor} ")
     assert str(error.value).endswith("; nothing was changed, --print shows what to add by hand")
@@ -292,7 +292,7 @@ def test_an_empty_file_and_a_byte_order_mark(cursor, data):
     assert change.backup.read_bytes() == data
 
 
-def test_half_a_surrogate_stays(cursor):
+def test_a_lone_surrogate_stays(cursor):
     cursor.write_text(r'{"emoji": "ä\ud83d"}', encoding="utf-8")
     install(Host.cursor, ENTRY)
     assert json.loads(cursor.read_bytes()) == {"emoji": "ä\ud83d", "mcpServers": {NAME: ENTRY}}
@@ -315,7 +315,7 @@ def test_a_link_stays(cursor, tmp_path, there):
     assert files(real.parent) == ["cursor.json", *([change.backup.name] if there else [])]
 
 
-def test_a_file_that_cannot_be_replaced_is_whole(cursor, monkeypatch):
+def test_a_file_that_cannot_be_replaced_is_unchanged(cursor, monkeypatch):
     before = cursor.read_bytes()
 
     def full(*_):
@@ -390,10 +390,10 @@ def test_a_proxy_is_put_before_a_server_and_taken_out_again(notes_server, home, 
 )
 def test_a_server_without_our_proxy_is_left_as_it_is(notes_server, entry):
     notes_server(entry)
-    kept = {key: value for key, value in entry.items() if (key, value) != ("env", None)}
-    assert unproxied_entry(Host.cursor, "notes") == kept
-    words = proxy_entry(Host.cursor, "notes", ["--rerank", "x"])["args"]
-    assert words[5:] == [entry["command"], *(entry.get("args") or [])]
+    unchanged = {key: value for key, value in entry.items() if (key, value) != ("env", None)}
+    assert unproxied_entry(Host.cursor, "notes") == unchanged
+    args = proxy_entry(Host.cursor, "notes", ["--rerank", "x"])["args"]
+    assert args[5:] == [entry["command"], *(entry.get("args") or [])]
 
 
 @pytest.mark.parametrize(

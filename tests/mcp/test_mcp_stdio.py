@@ -146,7 +146,7 @@ def test_half_an_emoji_is_answered(drive):
         assert f"query: {shown}\n" in driver.call("explain", run=run)["structuredContent"]["text"]
 
 
-def test_noise_harms_nobody(drive):
+def test_noise_does_no_harm(drive):
     driver = drive("--policy", "lexical").start()
     for case, noise in NOISE.items():
         driver.write(noise)
@@ -172,14 +172,14 @@ async def test_the_official_client_speaks_with_it(mode, tmp_path):
 
 
 def test_what_is_not_configured_is_one_line_on_stderr(drive, tmp_path):
-    for options, said in (
+    for options, message in (
         (("--policy", "nope"), "nope"),
         (("--root", str(tmp_path / "none")), "there is no file or folder"),
         (("--policy", "vllm:x"), "VLLM_BASE_URL"),
     ):
         code, out, err = drive(*options).end()
-        assert (code, out) == (2 if "VLLM" not in said else 1, b"")
-        assert said in err
+        assert (code, out) == (2 if "VLLM" not in message else 1, b"")
+        assert message in err
         assert len(err.strip().splitlines()) == 1
 
 
@@ -190,7 +190,7 @@ def test_a_host_that_starts_it_in_the_root_gets_no_whole_disk(drive):
     assert "no folder was named" in result["content"][0]["text"]
 
 
-def test_a_person_is_told_what_it_waits_for():
+def test_in_a_terminal_it_says_what_it_waits_for():
     code, shown = in_terminal(["mcp"], wait=4)
     assert code == 0
     assert "speaking MCP on stdin and stdout" in shown

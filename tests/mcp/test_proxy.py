@@ -1,4 +1,4 @@
-"""The proxy as hosts start it, before a server that does all that a server should not."""
+"""The proxy as hosts start it, before a server that misbehaves in every way."""
 
 import json
 import os
@@ -38,21 +38,20 @@ def test_what_is_no_result_of_the_tool_goes_through_as_it_is(shared):
     assert refused["error"] == {"code": -32602, "message": "no such shelf"}
 
 
-def test_a_list_comes_back_best_first_and_cut_with_the_reasons(shared):
+def test_the_best_of_a_list_come_back_with_the_reasons(shared):
     result = find(shared, "structured")
     best = {"results": [RECORDS[1], RECORDS[0]], "took": 3}
     assert result["structuredContent"] == best
     text, why = result["content"]
     assert text == block(json.dumps(best, indent=2))
-    told = result["_meta"]["rearank-agent/ranking"]
-    said = why["text"].splitlines()
-    assert said == [
+    ranking = result["_meta"]["rearank-agent/ranking"]
+    assert why["text"].splitlines() == [
         "reranked for “how far does a flea jump”: the best 2 of 3; 1 weaker left out",
         "1. [2] A fl: has: flea, jump; lacks: far",
         "2. [1] Dogs: lacks: far, flea, jump",
-        f"in brackets: the place before; run {told['run']}",
+        f"in brackets: the place before; run {ranking['run']}",
     ]
-    assert [(line["rank"], line["number"]) for line in told["ranking"]] == [(1, 2), (2, 1)]
+    assert [(line["rank"], line["number"]) for line in ranking["ranking"]] == [(1, 2), (2, 1)]
     assert set(result) == {"structuredContent", "content", "_meta"}
 
 
@@ -108,13 +107,13 @@ def test_what_is_no_list_comes_with_a_note(shared, way):
         ({"query": "flea " * 5_000}, "the query has 25,000 characters; 20,000 at most"),
     ],
 )
-def test_a_query_that_cannot_be_ranked_by_is_told(shared, arguments, why):
+def test_an_unusable_query_gives_a_note(shared, arguments, why):
     result = shared.call("find", way="blocks", **arguments)
     assert result["content"][:-1] == RESULTS["blocks"]["content"]
     assert f"not reranked: {why}" in note(result)
 
 
-def test_half_a_letter_goes_through(shared):
+def test_a_lone_surrogate_goes_through(shared):
     result = find(shared, "has half a letter")
     assert [part["text"] for part in result["content"][:2]] == [
         "Dogs \ud83d bark.",
@@ -158,10 +157,10 @@ def test_progress_goes_through_and_goes_on(shared):
     arguments = {"way": "tells how far", "query": QUERY}
     meta = {"progressToken": "t"}
     key = shared.ask("tools/call", name="find", arguments=arguments, _meta=meta)
-    told = []
+    reported = []
     while (message := shared.read()).get("id") != key:
-        told.append(message["params"])
-    assert told == [
+        reported.append(message["params"])
+    assert reported == [
         *({"progressToken": "t", "progress": step, "total": 3} for step in (1, 2, 3)),
         {"progressToken": "t", "progress": 4.0, "message": "ranking 3 passages"},
         {
@@ -173,17 +172,17 @@ def test_progress_goes_through_and_goes_on(shared):
     ]
 
 
-def test_a_server_that_tells_much_is_heard_out(shared):
+def test_many_notifications_all_go_through(shared):
     key = shared.ask("tools/call", name="find", arguments={"way": "tells much", "query": QUERY})
-    told = 0
+    count = 0
     while (message := shared.read()).get("id") != key:
-        assert message["params"]["data"] == told
-        told += 1
-    assert told == 5_000
+        assert message["params"]["data"] == count
+        count += 1
+    assert count == 5_000
     assert message["result"]["content"][0]["text"] == BEST[0]
 
 
-def test_what_is_no_message_of_the_host_goes_through(shared):
+def test_invalid_messages_of_the_host_go_through(shared):
     for line in (b"", b"[]", b"no message"):
         shared.write(line)
     shared.send("notifications/echo", said="as it is")

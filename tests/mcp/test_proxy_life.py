@@ -1,4 +1,4 @@
-"""How a proxy and the server behind it begin and end, each in all ways it can."""
+"""How a proxy and the server behind it start and end."""
 
 import json
 import os
@@ -22,13 +22,13 @@ def failed(driver, way):
     return driver.answer(key)["error"]
 
 
-def test_garbage_is_left_out_and_a_server_that_ends_is_started_anew(proxy):
+def test_garbage_is_left_out_and_a_server_that_ends_is_restarted(proxy):
     driver = proxy("--rerank", "seek").start("wayward")
     driver.answer(driver.ask("tools/list"))
     assert [part["text"] for part in find(driver, "speaks garbage")["content"][:2]] == BEST
     for _ in range(2):
-        said = "the wrapped server ended with exit code 3"
-        assert failed(driver, "dies") == {"code": -32603, "message": said}
+        message = "the wrapped server ended with exit code 3"
+        assert failed(driver, "dies") == {"code": -32603, "message": message}
         assert works(driver)  # it was initialized again, unasked
     flood = "the wrapped server was ended, since a message has more than 33,554,432 bytes"
     assert failed(driver, "floods") == {"code": -32603, "message": flood}
@@ -41,12 +41,12 @@ def test_garbage_is_left_out_and_a_server_that_ends_is_started_anew(proxy):
     ]
     assert warned == [
         "has no tool seek; it has find",
-        "wrote what is no message; left out: Warning: the index is old",
-        'wrote what is no message; left out: {"jsonrpc": "2.0", "id":',
-        "wrote what is no message; left out: \ufffd\ufffd",
-        f"wrote what is no message; left out: {'[' * 119}…",
-        *["ended with exit code 3; the next request starts it anew"] * 2,
-        "was ended, since a message has more than 33,554,432 bytes; the next request starts it anew",
+        "wrote no JSON-RPC message; left out: Warning: the index is old",
+        'wrote no JSON-RPC message; left out: {"jsonrpc": "2.0", "id":',
+        "wrote no JSON-RPC message; left out: \ufffd\ufffd",
+        f"wrote no JSON-RPC message; left out: {'[' * 119}…",
+        *["ended with exit code 3; the next request restarts it"] * 2,
+        "was ended, since a message has more than 33,554,432 bytes; the next request restarts it",
     ]
 
 
@@ -57,7 +57,7 @@ def children(driver):
 
 
 @linux
-def test_a_server_that_ends_while_nobody_waits_is_told_of_once(proxy):
+def test_a_server_that_ends_while_nobody_waits_is_reported_once(proxy):
     driver = proxy().start("wayward")
     assert works(driver)
     os.kill(int(children(driver)[0]), signal.SIGKILL)
@@ -85,8 +85,8 @@ def test_a_server_that_hangs_ends_with_the_proxy(proxy, way):
     assert not alive(child)
 
 
-def refusal(key, said):
-    error = {"code": -32603, "message": f"the wrapped server {said}"}
+def refusal(key, ending):
+    error = {"code": -32603, "message": f"the wrapped server {ending}"}
     return {"jsonrpc": "2.0", "id": key, "error": error}
 
 
@@ -100,7 +100,7 @@ def alive(pid):
 
 @linux
 @pytest.mark.parametrize("waits", [[], [0, 0.1], [0.4]])
-def test_a_server_that_force_alone_ends_ends_with_the_proxy(proxy, waits):
+def test_a_server_that_only_sigkill_ends_ends_with_the_proxy(proxy, waits):
     driver = proxy(command=(sys.executable, WAYWARD, "ends by force alone")).start("wayward")
     assert works(driver)
     (child,) = children(driver)
@@ -114,7 +114,7 @@ def test_a_server_that_force_alone_ends_ends_with_the_proxy(proxy, waits):
 
 
 @linux
-def test_a_server_that_hangs_when_it_is_started_anew_ends_with_the_host(proxy, tmp_path):
+def test_a_server_that_hangs_after_a_restart_ends_with_the_host(proxy, tmp_path):
     command = (sys.executable, WAYWARD, "hangs the second time", str(tmp_path / "once"))
     driver = proxy(command=command).start("wayward")
     assert failed(driver, "dies") == refusal(2, "ended with exit code 3")["error"]
@@ -137,18 +137,18 @@ def test_a_server_whose_child_keeps_its_stdout_is_seen_to_end(proxy):
     assert works(driver)
 
 
-def test_a_server_that_ends_in_the_handshake_hears_all_of_it_again(proxy, tmp_path):
+def test_a_server_that_ends_in_the_handshake_gets_all_of_it_again(proxy, tmp_path):
     command = (sys.executable, WAYWARD, "ends in the first handshake", str(tmp_path / "once"))
     driver = proxy(command=command)
     driver.answer(driver.ask("initialize", protocolVersion="x"))
     line = driver.process.stderr.readline()
-    assert line.endswith(b"ended with exit code 7; the next request starts it anew\n")
+    assert line.endswith(b"ended with exit code 7; the next request restarts it\n")
     driver.send("notifications/initialized")
     assert failed(driver, "blocks") == refusal(2, "ended with exit code 7")["error"]
     assert works(driver)
 
 
-def test_what_a_server_asked_before_it_ended_is_taken_back(proxy):
+def test_requests_of_a_server_that_ended_are_cancelled(proxy):
     driver = proxy().start("wayward")
     key = driver.ask("tools/call", name="find", arguments={"way": "asks and dies"})
     assert driver.read()["method"] == "elicitation/create"
@@ -171,7 +171,7 @@ def test_each_request_of_a_batch_is_answered_when_the_server_has_ended(proxy):
     ]
 
 
-def test_the_end_of_the_host_lets_what_is_under_way_be_answered(proxy):
+def test_open_requests_are_answered_when_the_host_closes(proxy):
     driver = proxy().start("wayward")
     for _ in range(3):
         driver.ask("tools/call", name="find", arguments={"way": "blocks", "query": QUERY})
@@ -181,28 +181,28 @@ def test_the_end_of_the_host_lets_what_is_under_way_be_answered(proxy):
     assert (code, err) == (0, "")
 
 
-def test_a_server_that_does_not_start_is_told_of(proxy):
+def test_a_server_that_does_not_start_is_an_error(proxy):
     driver = proxy(command=(sys.executable, WAYWARD, "lacks something"))
     for _ in range(2):
         ended = {"code": -32603, "message": "the wrapped server ended with exit code 1"}
         assert driver.answer(driver.ask("initialize", protocolVersion="x"))["error"] == ended
     assert driver.end()[2].count("no key is set") == 2
     driver = proxy(command=("no-such-program-here",))
-    said = "rearank-agent: there is no program 'no-such-program-here' to start as a server\n"
-    assert driver.end() == (1, b"", said)
+    message = "rearank-agent: there is no program 'no-such-program-here' to start as a server\n"
+    assert driver.end() == (1, b"", message)
     driver = proxy("--policy", "nobody")
     code, _, err = driver.end()
     assert (code, err.count("\n")) == (2, 1)
 
 
-def test_a_host_that_says_too_much_at_once_is_told_so(proxy):
+def test_a_message_of_the_host_that_is_too_long_is_an_error(proxy):
     driver = proxy().start("wayward")
     with suppress(BrokenPipeError):  # it does not listen to the end
         driver.process.stdin.write(b"x" * 40_000_000)
     code = driver.process.wait(20)
-    said = driver.process.stderr.read().decode()
-    assert (code, said) == (
+    err = driver.process.stderr.read().decode()
+    assert (code, err) == (
         0,
-        "ERROR rearank_mcp.proxy.relay: the host is heard no more: "
+        "ERROR rearank_mcp.proxy.relay: cannot read from the host any more: "
         "a message has more than 33,554,432 bytes\n",
     )

@@ -1,4 +1,4 @@
-"""What the proxy makes of a result, with a judge that notes what it is asked."""
+"""Results as the proxy reranks them, with a policy that records its tasks."""
 
 import json
 
@@ -15,8 +15,8 @@ RESULT = {"structuredContent": {"results": ROWS}, "content": None}
 BEST = {"results": ROWS[::-1]}
 
 
-class Noting(Judge):
-    """Scores by length, and keeps the tasks."""
+class Recording(Judge):
+    """Scores by length, and records the tasks."""
 
     scores, scale, blend, window = True, None, 0.25, None
 
@@ -30,15 +30,15 @@ class Noting(Judge):
 
 
 @pytest.fixture
-def judge():
-    return Noting()
+def policy():
+    return Recording()
 
 
 @pytest.fixture
-def sorter(judge, tmp_path):
+def new_reranker(policy, tmp_path):
     def make(**more):
-        desk = Service(Reranker(judge), (), Store(tmp_path / "runs.sqlite"), 2_000)
-        return ResultReranker(desk, **more)
+        service = Service(Reranker(policy), (), Store(tmp_path / "runs.sqlite"), 2_000)
+        return ResultReranker(service, **more)
 
     return make
 
@@ -47,16 +47,16 @@ def block(text):
     return {"type": "text", "text": text}
 
 
-async def test_the_judge_is_asked_as_the_call_and_the_options_say(sorter, judge):
-    making = sorter(query_arg="topic", instruction="Prefer the long.")
+async def test_the_policy_gets_what_the_call_and_the_options_say(new_reranker, policy):
+    reranker = new_reranker(query_arg="topic", instruction="Prefer the long.")
     arguments = {"query": "not this", "topic": "this"}
-    result = await making.sorted("find", arguments, RESULT, spent=20.0)
-    (task,) = judge.tasks
+    result = await reranker.rerank("find", arguments, RESULT, spent=20.0)
+    (task,) = policy.tasks
     assert (task.query, task.instruction) == ("this", "Prefer the long.")
     assert task.deadline == pytest.approx(DEADLINE - 20, abs=1)
     assert result["structuredContent"] == BEST
-    kept = Ranking.from_json(making.desk.kept.get(result["_meta"][META]["run"]))
-    assert kept.blend == 0.25
+    stored = Ranking.from_json(reranker.service.runs.get(result["_meta"][META]["run"]))
+    assert stored.blend == 0.25
 
 
 @pytest.mark.parametrize(
@@ -67,16 +67,16 @@ async def test_the_judge_is_asked_as_the_call_and_the_options_say(sorter, judge)
         ({"keywords": "not", "question": "this"}, "this"),
     ],
 )
-async def test_the_query_is_found(sorter, judge, arguments, query):
-    await sorter().sorted("find", arguments, RESULT)
-    assert judge.tasks[0].query == query
+async def test_the_query_is_found(new_reranker, policy, arguments, query):
+    await new_reranker().rerank("find", arguments, RESULT)
+    assert policy.tasks[0].query == query
 
 
-async def test_a_query_that_is_not_where_it_should_be_is_told(sorter, judge):
-    result = await sorter(query_arg="topic").sorted("find", {"query": "q"}, RESULT)
-    note = "note: find's result as it came, not reranked: the call has no text as 'topic'"
+async def test_a_missing_query_argument_gives_a_note(new_reranker, policy):
+    result = await new_reranker(query_arg="topic").rerank("find", {"query": "q"}, RESULT)
+    note = "note: find's result as it came, not reranked: the call has no text argument 'topic'"
     assert result == {**RESULT, "content": [block(note)]}
-    assert judge.tasks == []
+    assert policy.tasks == []
 
 
 SAME = {
@@ -87,9 +87,9 @@ SAME = {
 
 
 @pytest.mark.parametrize("form", SAME)
-async def test_the_same_list_in_the_text_is_put_in_the_same_order(sorter, form):
+async def test_the_same_list_in_the_text_is_put_in_the_same_order(new_reranker, form):
     asked = {**RESULT, "content": SAME[form]}
-    result = await sorter(top_k=1).sorted("find", {"query": "q"}, asked)
+    result = await new_reranker(top_k=1).rerank("find", {"query": "q"}, asked)
     assert result["structuredContent"] == {"results": [ROWS[1]]}
     *head, reasons = result["content"]
     expected = {
@@ -114,34 +114,34 @@ async def test_the_same_list_in_the_text_is_put_in_the_same_order(sorter, form):
         [block("Two were found.")],
     ],
 )
-async def test_another_text_stays_as_it_came(sorter, content):
-    result = await sorter().sorted("find", {"query": "q"}, {**RESULT, "content": content})
+async def test_another_text_stays_as_it_came(new_reranker, content):
+    result = await new_reranker().rerank("find", {"query": "q"}, {**RESULT, "content": content})
     assert result["structuredContent"] == BEST
     assert result["content"][:-1] == content
-    said = "the text above is as it came, and not reranked\nreranked for “q”"
-    assert result["content"][-1]["text"].startswith(said)
+    note = "the text above is as it came, and not reranked\nreranked for “q”"
+    assert result["content"][-1]["text"].startswith(note)
 
 
-async def test_another_structured_content_stays_as_it_came(sorter):
+async def test_another_structured_content_stays_as_it_came(new_reranker):
     asked = {"structuredContent": {"total": 2}, "content": SAME["JSON below a heading"]}
-    result = await sorter().sorted("find", {"query": "q"}, asked)
+    result = await new_reranker().rerank("find", {"query": "q"}, asked)
     assert result["structuredContent"] == {"total": 2}
-    said = "the structured content is as it came, and not reranked\nreranked for “q”"
-    assert result["content"][-1]["text"].startswith(said)
+    note = "the structured content is as it came, and not reranked\nreranked for “q”"
+    assert result["content"][-1]["text"].startswith(note)
 
 
-async def test_paths_are_put_in_order_in_both(sorter):
+async def test_paths_are_put_in_order_in_both(new_reranker):
     text = "/notes/a.md\n/notes/longer.md"
     asked = {"structuredContent": {"content": text}, "content": [block(text)]}
-    result = await sorter(top_k=1).sorted("find", {"query": "q"}, asked)
+    result = await new_reranker(top_k=1).rerank("find", {"query": "q"}, asked)
     assert result["structuredContent"] == {"content": "/notes/longer.md"}
     assert result["content"][0] == block("/notes/longer.md")
     assert len(result["content"]) == 2
 
 
-async def test_the_text_is_put_in_order_where_there_is_no_structured_content(sorter):
+async def test_the_text_is_put_in_order_where_there_is_no_structured_content(new_reranker):
     asked = {"content": SAME["JSON below a heading"]}
-    result = await sorter().sorted("find", {"query": "q"}, asked)
+    result = await new_reranker().rerank("find", {"query": "q"}, asked)
     assert result["content"][0] == block("Two were found:")
     assert json.loads(result["content"][1]["text"]) == ROWS[::-1]
 
@@ -154,9 +154,9 @@ async def test_the_text_is_put_in_order_where_there_is_no_structured_content(sor
         {"results": [], "suggestions": ROWS[:1]},
     ],
 )
-async def test_nothing_to_sort_is_untouched(sorter, structured):
+async def test_a_result_with_nothing_to_rank_is_unchanged(new_reranker, structured):
     asked = {"structuredContent": structured}
-    assert await sorter().sorted("find", {"query": "q"}, asked) is asked
+    assert await new_reranker().rerank("find", {"query": "q"}, asked) is asked
 
 
 @pytest.mark.parametrize(
@@ -167,17 +167,17 @@ async def test_nothing_to_sort_is_untouched(sorter, structured):
         {"left": ROWS, "right": ROWS},
     ],
 )
-async def test_what_cannot_be_sorted_is_told(sorter, structured):
-    result = await sorter().sorted("find", {"query": "q"}, {"structuredContent": structured})
+async def test_a_result_that_cannot_be_reranked_gets_a_note(new_reranker, structured):
+    result = await new_reranker().rerank("find", {"query": "q"}, {"structuredContent": structured})
     assert result["structuredContent"] == structured
     assert "not reranked: it holds no list, or not just one" in result["content"][0]["text"]
 
 
-async def test_the_reasons_keep_their_budget(sorter):
+async def test_the_reasons_keep_their_budget(new_reranker):
     rows = [{"title": "t" * 200, "text": f"{n} " + "word " * n} for n in range(200)]
     asked = {"structuredContent": {"results": rows}}
-    result = await sorter(top_k=200).sorted("find", {"query": "q"}, asked)
+    result = await new_reranker(top_k=200).rerank("find", {"query": "q"}, asked)
     assert len(result["structuredContent"]["results"]) == 200
-    said = result["content"][0]["text"]
-    assert "lines fit into" in said
-    assert len(said) < 3 * 2_000
+    reasons = result["content"][0]["text"]
+    assert "lines fit into" in reasons
+    assert len(reasons) < 3 * 2_000

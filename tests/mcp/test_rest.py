@@ -1,4 +1,4 @@
-"""The web service: as a process of its own on loopback, and in this process with odd policies."""
+"""The web service: as a process of its own on loopback, and in this process with test policies."""
 
 import asyncio
 import json
@@ -13,14 +13,14 @@ from jsonschema import Draft202012Validator
 from openapi_spec_validator import validate
 from starlette.testclient import TestClient
 
-from helpers.policies import Down, Judge, Mending
+from helpers.policies import Down, Faulty, Judge
 from helpers.stub import backwards
 from helpers.terminal import PROGRAM
 from rearank_agent import Reply, Reranker
 from rearank_agent.errors import BusyError, SetupError
 from rearank_agent.store import Store
 from rearank_mcp.http import Address, app
-from rearank_mcp.rest.openapi import document
+from rearank_mcp.rest.openapi import openapi_document
 from rearank_mcp.service import Service
 
 DOCUMENT = (Path(__file__).parents[2] / "docs" / "http.md").read_text()
@@ -63,8 +63,10 @@ def inside(tmp_path):
     """A client of the service in this process, with a policy of the test's."""
 
     def go(policy):
-        desk = Service(Reranker(policy), [], Store(tmp_path / "runs.sqlite", most=1_000_000))
-        served = app(desk, Address("127.0.0.1", 0))
+        service = Service(
+            Reranker(policy), [], Store(tmp_path / "runs.sqlite", max_bytes=1_000_000)
+        )
+        served = app(service, Address("127.0.0.1", 0))
         return TestClient(served, "http://localhost", raise_server_exceptions=False)
 
     return go
@@ -72,17 +74,20 @@ def inside(tmp_path):
 
 def fits(answer, model):
     """Whether an answer is as the description says."""
-    schema = {"$ref": f"#/components/schemas/{model}", "components": document()["components"]}
+    schema = {
+        "$ref": f"#/components/schemas/{model}",
+        "components": openapi_document()["components"],
+    }
     Draft202012Validator(schema).validate(answer)
     return True
 
 
 def refused(response, status, message):
     """Whether it is an error of this kind, with its message wherever clients look for it."""
-    told = response.json()
-    assert fits(told, "ErrorResponse")
-    assert (response.status_code, told["detail"]) == (status, told["error"]["message"])
-    assert message in told["detail"]
+    error = response.json()
+    assert fits(error, "ErrorResponse")
+    assert (response.status_code, error["detail"]) == (status, error["error"]["message"])
+    assert message in error["detail"]
     return True
 
 
@@ -111,7 +116,7 @@ def test_the_whole_answer(client):
     }  # fmt: skip
 
 
-def test_what_the_document_sends(client):
+def test_the_request_in_the_docs(client):
     (body,) = re.findall(r"curl .*?/v1/rerank -d '(.*?)'", DOCUMENT, re.DOTALL)
     answer = client.post("/v1/rerank", content=body).json()
     (best,) = answer["results"]
@@ -121,7 +126,7 @@ def test_what_the_document_sends(client):
 
 
 @pytest.mark.parametrize("path", ["/v1/rerank", "/v2/rerank", "/rerank"])
-def test_clients_find_it_where_they_look(client, path):
+def test_it_is_served_at_every_path_that_clients_use(client, path):
     answer = client.post(path, json=FLEAS).json()
     assert [sorted(result) for result in answer["results"]] == [["index", "relevance_score"]] * 2
     assert answer["meta"]["api_version"] == {"version": "2" if "v2" in path else "1"}
@@ -138,7 +143,7 @@ def test_models_it_answers_to(client, model):
     assert client.post("/v1/rerank", json=FLEAS | {"model": model}).json()["model"] == "embedded"
 
 
-def test_what_is_not_used_is_told(client):
+def test_unused_fields_are_named_in_the_warnings(client):
     more = {"max_chunks_per_doc": 3, "rank_fields": ["text"], "priority": None}
     answer = client.post("/v1/rerank", json=FLEAS | more | {"instruction": "Prefer dogs."}).json()
     assert answer["meta"]["warnings"] == [
@@ -147,7 +152,7 @@ def test_what_is_not_used_is_told(client):
     ]
 
 
-def test_a_score_is_the_same_whatever_stands_beside(client):
+def test_a_score_does_not_depend_on_the_other_documents(client):
     other = FLEAS | {"documents": [*FLEAS["documents"], "Fleas leap far.", "Cats sleep."]}
     alone, beside = (
         {r["index"]: r["relevance_score"] for r in client.post("/v1/rerank", json=sent).json()["results"]}
@@ -202,7 +207,7 @@ BAD = {
 
 
 @pytest.mark.parametrize("case", BAD)
-def test_bad_input_is_refused_without_being_said_again(client, case):
+def test_bad_input_is_refused_and_not_repeated(client, case):
     status, body, message = BAD[case]
     response = client.post("/v1/rerank", content=body)
     assert refused(response, status, message)
@@ -219,7 +224,7 @@ def test_other_methods_and_paths(client):
     )
 
 
-def test_the_door_is_the_same(start):
+def test_access_control_is_the_same(start):
     client = start(REARANK_TOKEN="open-sesame")
     right = {"Authorization": "Bearer open-sesame"}
     assert client.post("/v1/rerank", json=FLEAS, headers=right).status_code == 200
@@ -235,7 +240,7 @@ def test_the_door_is_the_same(start):
 
 def test_the_description_is_openapi(client):
     described = client.get("/openapi.json").json()
-    assert described == document()
+    assert described == openapi_document()
     validate(described)
     operation = described["paths"]["/v1/rerank"]["post"]
     example = operation["requestBody"]["content"]["application/json"]["example"]
@@ -274,7 +279,7 @@ async def test_a_body_that_does_not_come_is_not_waited_for(inside, monkeypatch):
     scope = {"type": "http", "method": "POST", "path": "/v1/rerank", "query_string": b""}
     await inside("lexical").app(scope | {"headers": [(b"host", b"localhost")]}, never, send)
     assert sent[0]["status"] == 408
-    assert json.loads(sent[1]["body"])["detail"] == "the body did not come in time"
+    assert json.loads(sent[1]["body"])["detail"] == "the body did not arrive in time"
 
 
 async def _until(true):
@@ -283,16 +288,16 @@ async def _until(true):
 
 
 class Scored(Judge):
-    """Says the scores it was made with, by the documents' places."""
+    """Gives fixed scores, by the documents' positions."""
 
     scores, window = True, None
 
-    def __init__(self, scale, *said):
-        self.scale, self.said = scale, said
+    def __init__(self, scale, *fixed):
+        self.scale, self.fixed = scale, fixed
 
     async def judge(self, task, window):
-        said = tuple(self.said[position] for position in window)
-        return Reply(tuple(sorted(range(len(said)), key=lambda i: -said[i])), said)
+        scores = tuple(self.fixed[position] for position in window)
+        return Reply(tuple(sorted(range(len(scores)), key=lambda i: -scores[i])), scores)
 
 
 @pytest.mark.parametrize(
@@ -325,7 +330,7 @@ def test_faults_are_warnings(inside):
         "partial: the best order so far",
         "failed: ConnectionError: connection refused [0, 1]",
     ]
-    mended = inside(Mending()).post("/v1/rerank", json=asked).json()
+    mended = inside(Faulty()).post("/v1/rerank", json=asked).json()
     assert mended["meta"]["warnings"] == ["cut: passages were cut [0, 1]"]
 
 
@@ -334,10 +339,10 @@ def test_faults_are_warnings(inside):
     [
         (BusyError("ask again in a moment"), 503, "ask again in a moment"),
         (SetupError("install it"), 500, "install it"),
-        (KeyError("secret"), 500, "the server failed; its own log says how"),
+        (KeyError("secret"), 500, "the server failed: see its log"),
     ],
 )
-def test_what_fails_here_is_told_by_who_can_mend_it(inside, monkeypatch, error, status, message):
+def test_errors_of_the_server_say_how_to_fix_them(inside, monkeypatch, error, status, message):
     async def fail(*_):
         raise error
 

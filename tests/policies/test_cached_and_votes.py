@@ -32,7 +32,7 @@ ALL = (0, 1, 2, 3)
 
 
 class Judge:
-    """A judge with a window; what it says of the passages' ids is played by a function."""
+    """A policy with a window; a function of the passages' ids gives its replies."""
 
     name = "judge"
     fingerprint = "judge 1"
@@ -41,29 +41,29 @@ class Judge:
     blend = 0.0
     window = 20
 
-    def __init__(self, say):
-        self.say = say
+    def __init__(self, reply_of):
+        self.reply = reply_of
         self.seen = []
 
     async def judge(self, task, window):
         ids = task.ids(window)
         self.seen.append("".join(ids))
-        reply = self.say(ids, len(self.seen))
+        reply = self.reply(ids, len(self.seen))
         if isinstance(reply, Exception):
             raise reply
         return reply
 
 
 def ranked(best):
-    """A judge's words: this order of ids, wherever they stand in the window."""
+    """A reply: this order of ids, wherever they are in the window."""
 
-    def say(ids, call):
+    def reply_of(ids, call):
         order = tuple(ids.index(i) for i in best)
         rationales = tuple(Rationale(f"{i} is fine") for i in ids)
         fault = Fault("cut", (ids[0],), "short")
         return Reply(order, None, rationales, (), "thought", (fault,), Usage(calls=1))
 
-    return say
+    return reply_of
 
 
 @pytest.fixture
@@ -71,7 +71,7 @@ def store(tmp_path):
     return Store(tmp_path / "deep" / "replies.sqlite")
 
 
-async def test_a_kept_reply_is_given_again_at_no_cost(store):
+async def test_a_cached_reply_costs_nothing(store):
     judge = Judge(ranked("dcba"))
     first = await Cached(judge, store).judge(TASK, ALL)
     again = await Cached(judge, store).judge(TASK, ALL)
@@ -103,7 +103,7 @@ async def test_ids_do_not_count_but_are_the_request_s_own(store):
         (TASK, ALL, "judge 2"),
     ],
 )
-async def test_what_differs_is_asked(store, task, window, fingerprint):
+async def test_another_key_asks_the_policy(store, task, window, fingerprint):
     judge = Judge(ranked("dcba"))
     await Cached(judge, store).judge(TASK, ALL)
     judge.fingerprint = fingerprint
@@ -124,14 +124,16 @@ def test_the_same_question_again_makes_no_calls(store):
 
 async def test_replaying_fails_on_a_miss(store):
     judge = Judge(ranked("dcba"))
-    with pytest.raises(PolicyError, match=r"replaying, and no reply is kept in .*replies\.sqlite"):
+    with pytest.raises(
+        PolicyError, match=r"replaying, and no reply is cached in .*replies\.sqlite"
+    ):
         await Cached(judge, store, replay=True).judge(TASK, ALL)
     await Cached(judge, store).judge(TASK, ALL)
     reply = await Cached(judge, store, replay=True).judge(TASK, ALL)
     assert (reply.order, reply.usage) == ((3, 2, 1, 0), Usage(hits=1))
 
 
-async def test_an_error_is_not_kept(store):
+async def test_an_error_is_not_cached(store):
     judge = Judge(lambda ids, call: PolicyError("busy") if call == 1 else Reply((3, 2, 1, 0)))
     with pytest.raises(PolicyError, match="busy"):
         await Cached(judge, store).judge(TASK, ALL)
@@ -149,17 +151,17 @@ async def test_a_store_that_cannot_be_used_is_a_fault(store):
         await Cached(Judge(ranked("dcba")), store, replay=True).judge(TASK, ALL)
 
 
-async def test_a_reply_without_an_answer_is_not_kept(store):
-    def say(ids, call):
+async def test_a_reply_without_an_answer_is_not_cached(store):
+    def reply_of(ids, call):
         faults = (Fault("unreadable", ids, "no answer"),) if call == 1 else ()
         return Reply((0, 1, 2, 3) if call == 1 else (3, 2, 1, 0), faults=faults)
 
-    cached = Cached(Judge(say), store)
+    cached = Cached(Judge(reply_of), store)
     assert (await cached.judge(TASK, ALL)).order == (0, 1, 2, 3)
     assert (await cached.judge(TASK, ALL)).order == (3, 2, 1, 0)
 
 
-async def test_a_kept_reply_of_another_shape_is_asked_anew(store):
+async def test_a_cached_reply_of_another_shape_is_asked_anew(store):
     cached = Cached(Judge(ranked("dcba")), store)
     store.put(cached._key(TASK, ALL), '{"kind": "reply", "version": 99}')
     reply = await cached.judge(TASK, ALL)
@@ -174,10 +176,10 @@ def test_a_wrapper_has_the_scale_of_what_it_wraps(store, scale):
 
 
 @pytest.mark.parametrize("name", ["embedded", "lexical", "first-stage"])
-def test_judges_of_whole_requests_cannot_be_wrapped(name, store):
-    with pytest.raises(InputError, match="judges by the whole request"):
+def test_policies_of_whole_requests_cannot_be_wrapped(name, store):
+    with pytest.raises(InputError, match="ranks by the whole request"):
         Cached(policy(name), store)
-    with pytest.raises(InputError, match="judges by the whole request"):
+    with pytest.raises(InputError, match="ranks by the whole request"):
         Votes(policy(name), 3)
 
 
@@ -207,23 +209,23 @@ async def test_votes_that_differ_merge_by_mean_rank():
 
 
 async def test_votes_of_scores_are_averaged():
-    def say(ids, call):
+    def reply_of(ids, call):
         scores = tuple({"a": 1.0, "b": 9.0 - call, "c": 5.0, "d": 0.0}[i] for i in ids)
         order = sorted(range(4), key=lambda i: -scores[i])
         return Reply(tuple(order), scores)
 
-    reply = await Votes(Judge(say), 2).judge(TASK, ALL)
+    reply = await Votes(Judge(reply_of), 2).judge(TASK, ALL)
     assert (reply.order, reply.scores) == ((1, 2, 0, 3), (1.0, 7.5, 5.0, 0.0))
 
 
 async def test_a_reply_without_an_answer_is_no_vote():
-    def say(ids, call):
+    def reply_of(ids, call):
         if call == 2:
             fault = Fault("unreadable", ids, "no answer could be read; the window keeps its order")
             return Reply((0, 1, 2, 3), faults=(fault,))
         return PolicyError("busy") if call == 3 else ranked("dcba")(ids, call)
 
-    reply = await Votes(Judge(say), 4).judge(TASK, ALL)
+    reply = await Votes(Judge(reply_of), 4).judge(TASK, ALL)
     assert reply.order == (3, 2, 1, 0)
     assert [fault.kind for fault in reply.faults if fault.kind != "cut"] == ["votes"]
     assert reply.faults[-1] == Fault("votes", tuple("abcd"), "2 of 4 votes count; busy")
@@ -257,7 +259,7 @@ def test_the_store_keeps_replaces_and_is_private(store):
 
 
 def test_the_store_is_bounded_and_drops_the_oldest(tmp_path):
-    store = Store(tmp_path / "s.sqlite", most=200_000)
+    store = Store(tmp_path / "s.sqlite", max_bytes=200_000)
     for i in range(100):
         store.put(str(i), "x" * 10_000)
     kept = [i for i in range(100) if store.get(str(i))]
@@ -315,7 +317,7 @@ def test_a_store_that_was_deleted_is_made_again(store):
     assert Store(store.path).get("a") == "two"
 
 
-def test_a_killed_writer_leaves_whole_texts(store):
+def test_a_killed_writer_leaves_complete_texts(store):
     killed = writer(store, "a", 0)
     killed.stdout.readline()
     time.sleep(0.3)
@@ -335,7 +337,7 @@ def test_a_store_in_a_place_that_cannot_be_written():
         Store(__import__("pathlib").Path("/proc/nowhere/s.sqlite")).put("a", "b")
 
 
-def test_kept_replies_are_json(store):
+def test_cached_replies_are_json(store):
     asyncio.run(Cached(Judge(ranked("dcba")), store).judge(TASK, ALL))
     rows = sqlite3.connect(store.path)
     ((text,),) = rows.execute("SELECT text FROM kept").fetchall()

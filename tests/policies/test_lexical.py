@@ -94,7 +94,7 @@ def test_first_stage_keeps_the_order():
 
 
 @pytest.mark.parametrize(("name", "scale"), [("lexical", None), ("first-stage", 1.0)])
-def test_they_are_policies(name, scale):
+def test_both_are_policies(name, scale):
     assert isinstance(policy(name), Policy)
     assert (policy(name).name, policy(name).scale) == (name, scale)
 
@@ -107,7 +107,7 @@ def test_a_score_is_a_part_of_its_scale(score, scale, part):
     assert unit_score(score, scale) == part
 
 
-def test_without_onnxruntime_lexical_stands_in_and_says_so(monkeypatch):
+def test_without_onnxruntime_lexical_ranks_with_a_fault(monkeypatch):
     real = builtins.__import__
 
     def missing(name, *args, **kwargs):

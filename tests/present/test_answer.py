@@ -37,7 +37,7 @@ def test_a_list_comes_back_as_numbers_scores_and_reasons():
     assert answer.total == 2
 
 
-def test_a_judge_with_words_is_quoted_in_its_words():
+def test_a_rationale_with_text_is_given_as_reason():
     ranking = ranking_of("Dogs bark.", why=Rationale("It says\nnothing of fleas."))
     assert as_text(rerank_answer(ranking, 9, True, 4000)).endswith("It says nothing of fleas.")
 
@@ -72,7 +72,7 @@ def test_a_search_gives_places_and_snippets():
         ("x" * 999, Quote(990, 995), "x" * 320),
     ],
 )
-def test_a_snippet_begins_where_it_tells_most(text, quote, snippet):
+def test_a_snippet_begins_at_the_best_sentence(text, quote, snippet):
     why = Rationale(quotes=(quote,)) if quote else None
     (hit,) = search_answer(ranking_of(text, why=why), 1, True, 4000).ranking
     assert hit.snippet.startswith(snippet)
@@ -88,7 +88,7 @@ def test_nothing_found_says_so():
     )
 
 
-def test_what_is_odd_is_said():
+def test_faults_and_missing_scores_are_reported():
     faults = [Fault("failed", tuple("123456"), "no server")]
     ranking = ranking_of("a", "b", scored=False, faults=faults, partial=True)
     text = as_text(rerank_answer(ranking, 9, True, 4000))
@@ -111,7 +111,7 @@ def test_reasons_shorten_before_lines_go():
     few = rerank_answer(ranking, 50, True, 700)
     assert len(full.ranking) == len(less.ranking) == 50
     assert len(less.ranking[0].reason) < len(full.ranking[0].reason)
-    assert less.notes == ("reasons and snippets are shortened; explain has them whole",)
+    assert less.notes == ("reasons and snippets are shortened; explain has the full text",)
     assert len(few.ranking) < 50
     assert few.notes == (f"{len(few.ranking)} of 50 lines fit into 700 tokens",)
 
@@ -130,9 +130,9 @@ def test_no_line_more_would_have_fitted():
     st.integers(500, 6_000),
     st.integers(1, 60),
 )
-def test_an_answer_keeps_its_budget(texts, words, notes, budget, top):
+def test_an_answer_keeps_its_budget(texts, rationale, notes, budget, top):
     faults = [Fault("cut", tuple("1234"), note) for note in notes]
-    ranking = ranking_of(*texts, why=Rationale(words), faults=faults)
+    ranking = ranking_of(*texts, why=Rationale(rationale), faults=faults)
     for make, kind in ((rerank_answer, RerankAnswer), (search_answer, SearchAnswer)):
         answer = make(ranking, top, True, budget)
         assert isinstance(answer, kind)
@@ -153,7 +153,7 @@ def test_notes_and_places_do_not_break_the_budget():
 
 
 def test_a_budget_without_room_is_refused():
-    with pytest.raises(InputError, match="an answer needs 500 tokens at least, not 10"):
+    with pytest.raises(InputError, match="an answer needs at least 500 tokens, not 10"):
         check_budget(10)
 
 

@@ -1,4 +1,4 @@
-"""A ranking as a page: read as a browser reads it, with texts nobody would wish for."""
+"""A ranking as an HTML page, parsed like a browser does, also with hostile texts."""
 
 import json
 import random
@@ -35,7 +35,7 @@ EMPTY = {"meta", "link", "br", "img", "input", "rect", "path"}
 
 
 class Read(HTMLParser):
-    """A page as a tree of what matters: every element with its attributes and its text."""
+    """A parsed page: every element with its attributes and its text."""
 
     def __init__(self, html):
         super().__init__()
@@ -54,9 +54,9 @@ class Read(HTMLParser):
         self.found.append({"tag": tag, "text": "", **dict(attributes)})
 
     def handle_endtag(self, tag):
-        element, said = self._open.pop()
+        element, texts = self._open.pop()
         assert element["tag"] == tag
-        element["text"] = "".join(said)
+        element["text"] = "".join(texts)
         if self._open:
             self._open[-1][1].append(element["text"])
 
@@ -74,7 +74,7 @@ class Read(HTMLParser):
 
 
 class Noisy(Judge):
-    """Any order at all, the same for the same window."""
+    """A random order, the same for the same window."""
 
     def __init__(self, seed=0):
         self.seed = seed
@@ -90,7 +90,7 @@ def ranked(*texts, judge=None, how="auto", query="how far", **more):
 
 
 def watched(plan):
-    """A schedule that notes the orders it goes through."""
+    """A schedule that records the orders it goes through."""
     orders = []
 
     def start(n):
@@ -115,21 +115,21 @@ NAMES = ("whole", "sliding", "sliding:6:3", "tournament:6", "tournament", "topdo
 @settings(max_examples=60, deadline=None)
 def test_a_replay_goes_through_the_orders_of_the_request(name, n, seed):
     plan, orders = watched(schedule(name))
-    told = replay(ranked(*map(str, range(n)), judge=Noisy(seed), how=plan))
-    assert [stage.order for stage in told.stages] == orders
-    assert [stage.turn for stage in told.stages] == list(range(len(orders)))
-    assert (told.untold, told.mixed) == (0, False)
+    history = replay(ranked(*map(str, range(n)), judge=Noisy(seed), how=plan))
+    assert [stage.order for stage in history.stages] == orders
+    assert [stage.turn for stage in history.stages] == list(range(len(orders)))
+    assert (history.not_replayed, history.mixed) == (0, False)
 
 
 @pytest.mark.parametrize("name", ["groups:7", "batches:9"])
 def test_a_replay_of_scores(name):
     plan, orders = watched(schedule(name))
     texts = [f"flea {'flea ' * (i % 5)}" for i in range(30)]
-    told = replay(Reranker("lexical", schedule=plan).rerank_sync("flea", texts))
-    assert [stage.order for stage in told.stages] == orders
+    history = replay(Reranker("lexical", schedule=plan).rerank_sync("flea", texts))
+    assert [stage.order for stage in history.stages] == orders
 
 
-def test_a_mix_with_the_first_stage_is_a_stage_of_its_own():
+def test_a_blend_with_the_first_stage_is_a_stage_of_its_own():
     ranking = ranked("a", "bbb", "bb", how="whole", blend=9.0)
     assert replay(ranking) == Replay(
         (
@@ -137,32 +137,32 @@ def test_a_mix_with_the_first_stage_is_a_stage_of_its_own():
             Stage((1, 2, 0), frozenset({0, 1, 2}), 1),
             Stage((0, 1, 2)),
         ),
-        untold=0,
+        not_replayed=0,
     )
     assert replay(ranking).mixed
     assert "the ranks as given were mixed in" in Read(html_page(ranking)).texts(class_="note")[0]
 
 
-def test_a_narrowed_tournament_is_told_until_it_was_narrowed():
+def test_a_narrowed_tournament_is_replayed_until_it_was_narrowed():
     ranking = ranked(*map(str, range(100)), judge=Noisy(), how=tournament(20, lambda: 2))
-    told = replay(ranking)
-    assert [stage.turn for stage in told.stages] == [0, 1, None]
-    assert (told.untold, told.mixed) == (2, False)
-    assert "could be told for 1 of 3 turns" in Read(html_page(ranking)).texts(class_="note")[0]
+    history = replay(ranking)
+    assert [stage.turn for stage in history.stages] == [0, 1, None]
+    assert (history.not_replayed, history.mixed) == (2, False)
+    assert "could be replayed for 1 of 3 turns" in Read(html_page(ranking)).texts(class_="note")[0]
 
 
 @pytest.mark.parametrize("name", ["", "mine:3", "sliding:4:9"])
-def test_a_schedule_nobody_knows_is_not_replayed(name):
+def test_an_unknown_schedule_is_not_replayed(name):
     ranking = replace(ranked("a", "bb"), schedule=name)
     assert [s.order for s in replay(ranking).stages] == [(0, 1), (1, 0)]
-    assert replay(ranking).untold == 1
+    assert replay(ranking).not_replayed == 1
 
 
-def test_nothing_judged_is_two_equal_orders():
+def test_a_ranking_without_windows_is_two_equal_orders():
     ranking = replace(ranked("bb", "a"), steps=())
-    told = replay(ranking)
-    assert [stage.order for stage in told.stages] == [(0, 1), (0, 1)]
-    assert (told.untold, told.mixed) == (0, False)
+    history = replay(ranking)
+    assert [stage.order for stage in history.stages] == [(0, 1), (0, 1)]
+    assert (history.not_replayed, history.mixed) == (0, False)
 
 
 def test_quotes_are_marked_where_they_stand():
@@ -174,9 +174,9 @@ def test_quotes_are_marked_where_they_stand():
     assert excerpt("") == []
 
 
-def test_of_a_long_text_the_quote_stays_and_the_gaps_are_told():
+def test_of_a_long_text_the_quote_stays_and_the_gaps_are_counted():
     text = "a" * 500 + "QUOTE" + "b" * 500
-    pieces = excerpt(text, (Quote(500, 505),), most=300)
+    pieces = excerpt(text, (Quote(500, 505),), max_bytes=300)
     assert pieces == [
         Segment("a" * 55), Segment(left_out=325), Segment("a" * 120), Segment("QUOTE", True),
         Segment("b" * 120), Segment(left_out=380),
@@ -188,11 +188,11 @@ def test_of_a_long_text_the_quote_stays_and_the_gaps_are_told():
     st.lists(st.tuples(st.integers(0, 400), st.integers(0, 400)), max_size=5),
     st.integers(0, 500),
 )
-def test_an_excerpt_keeps_its_budget_and_loses_count_of_nothing(text, spans, most):
+def test_an_excerpt_keeps_its_budget_and_counts_every_character(text, spans, max_bytes):
     quotes = [Quote(*sorted(span)) for span in spans]
-    pieces = excerpt(text, quotes, most)
+    pieces = excerpt(text, quotes, max_bytes)
     assert sum(len(piece.text) + piece.left_out for piece in pieces) == len(text)
-    assert sum(html_bytes(piece.text) for piece in pieces) <= most
+    assert sum(html_bytes(piece.text) for piece in pieces) <= max_bytes
     at = 0
     for piece in pieces:
         assert text.startswith(piece.text, at)
@@ -203,8 +203,8 @@ def test_an_excerpt_keeps_its_budget_and_loses_count_of_nothing(text, spans, mos
 
 @given(st.lists(st.integers(0, 1000), max_size=20), st.integers(0, 5000))
 def test_a_share_fits_and_wastes_nothing(weights, budget):
-    most = fair_share(weights, budget)
-    got = sum(min(most, one) for one in weights)
+    share = fair_share(weights, budget)
+    got = sum(min(share, one) for one in weights)
     assert got <= budget
     assert got == sum(weights) or budget - got < len(weights)
 
@@ -222,7 +222,7 @@ def test_the_chart_of_two():
     ]  # fmt: skip
 
 
-def test_the_chart_shades_what_was_judged():
+def test_the_chart_shades_the_windows():
     chart = bump_chart(replay(ranked(*map(str, range(30)), judge=Noisy(), how="sliding:20:10")))
     assert [(b.x, b.width) for b in chart.bands] == [(0.0, 500.0), (500.0, 500.0)]
     step = 260 / 20
@@ -231,7 +231,7 @@ def test_the_chart_shades_what_was_judged():
     assert (head.y, head.y + head.height) == (0.0, 228 + 10.5 * step)
 
 
-def test_turns_that_leave_the_top_alone_are_narrower():
+def test_turns_that_do_not_change_the_top_are_narrower():
     texts = ["a" * (100 - i) for i in (1, 0, *range(2, 40))]
     chart = bump_chart(replay(ranked(*texts, how="sliding:20:10")))
     assert chart.columns == (0.0, 166.7, 333.3, 1000.0)
@@ -242,7 +242,7 @@ def test_turns_that_leave_the_top_alone_are_narrower():
     assert not bump_chart(replay(ranked("a", "b", how="sliding:2:1"))).uneven
 
 
-def test_of_many_turns_those_are_numbered_for_which_there_is_room():
+def test_turns_are_numbered_where_there_is_room():
     chart = bump_chart(replay(ranked(*map(str, range(1000)), judge=Noisy(), how="sliding")))
     marks = [label.at for label in chart.turns]
     assert len(chart.columns) == 100
@@ -310,10 +310,10 @@ def test_foreign_text_stays_text():
     assert read.texts(class_="place") == [
         f"javascript:alert(1) · {seen[:100]}… {len(HOSTILE) - 100} characters left out … · confidence 0.25"
     ]
-    assert read.texts(class_="thought") == [f"{seen} [1] [2] [1]"]
+    assert read.texts(class_="reasoning") == [f"{seen} [1] [2] [1]"]
     links = [e for e in read.all(tag="a") if e["text"] == "[1]"]
     assert [e["href"] for e in links] == ["#p1", "#p1"], (
-        "in the words and in the thought, once each"
+        "in the rationale and in the reasoning, once each"
     )
     assert read.texts(class_="partial")[0].startswith("Partial.")
 
@@ -339,7 +339,7 @@ def test_only_a_web_address_is_a_link(place, link):
     assert [(e["href"], e["rel"]) for e in links] == [(place, "noreferrer noopener")] * link
 
 
-def test_a_page_says_what_the_ranking_says():
+def test_a_page_shows_the_ranking():
     given = [Passage(**json.loads(line)) for line in Path(FLEAS).read_text().splitlines()]
     ranking = Reranker("embedded").rerank_sync("why do fleas come back", given, instruction="Why?")
     read = check(html_page(ranking))
@@ -354,10 +354,10 @@ def test_a_page_says_what_the_ranking_says():
         f"{moved[(m > 0) - (m < 0)]}{f' {abs(m)}' if m else ''} was {one.was}"
         for one, m in zip(ranking.passages, by, strict=True)
     ]
-    said = dict(zip(read.texts(tag="dt"), read.texts(tag="dd"), strict=True))
-    assert said == {
-        "Judged by": ranking.policy,
-        "Shown together": "whole – all passages in one window",
+    facts = dict(zip(read.texts(tag="dt"), read.texts(tag="dd"), strict=True))
+    assert facts == {
+        "Policy": ranking.policy,
+        "Schedule": "whole – all passages in one window",
         "Work": f"12 passages in 1 window, 1 turn, {ranking.usage.seconds:.2f} s",
     }
     (fault,) = ranking.faults
@@ -373,15 +373,15 @@ def test_terms_are_a_dozen_at_most():
     ranking = Reranker("lexical").rerank_sync(query, ["word1 word3", "word5"])
     read = check(html_page(ranking))
     assert read.texts(class_="has") == ["has word1, word3", "has word5"]
-    assert [said[-20:] for said in read.texts(class_="lacks")] == [
+    assert [text[-20:] for text in read.texts(class_="lacks")] == [
         "word12, word13 and 6 more"[-20:], "word11, word12 and 7 more"[-20:]
     ]  # fmt: skip
 
 
-def test_an_order_without_scores_is_said_to_be_one():
+def test_a_page_says_when_there_is_only_an_order():
     read = check(html_page(ranked("a", "bbb", "bb")))
     assert read.texts(class_="score bare") == ["1.000", "0.667", "0.333"]
-    assert read.texts(class_="note")[1].startswith("The judge gave an order only")
+    assert read.texts(class_="note")[1].startswith("The policy gave an order only")
 
 
 def test_a_ranking_of_nothing_and_of_one():
@@ -392,8 +392,8 @@ def test_a_ranking_of_nothing_and_of_one():
     assert check(html_page(ranked("a"))).all(tag="svg") == []
 
 
-def many(n, size, thought=0):
-    """A sliding ranking of long passages with evidence, and long thoughts."""
+def many(n, size, mentions=0):
+    """A sliding ranking of long passages with evidence, and long reasoning."""
 
     class Wordy(Noisy):
         async def judge(self, task, window):
@@ -402,30 +402,30 @@ def many(n, size, thought=0):
                 Rationale(f"[{i}] is fine. " * 60, (Quote(size - 90, size - 60),))
                 for i in range(20)
             ]
-            said = "".join(f"[{i % 20 + 1}] & <so> on. " for i in range(thought))
-            return replace(reply, rationales=tuple(why[: len(window)]), reasoning=said)
+            reasoning = "".join(f"[{i % 20 + 1}] & <so> on. " for i in range(mentions))
+            return replace(reply, rationales=tuple(why[: len(window)]), reasoning=reasoning)
 
     texts = [Passage(f"{i:04}", f"<{i:09}>" * (size // 11), f"Title {i}") for i in range(n)]
     return ranked(*texts, judge=Wordy(), how="sliding")
 
 
 def test_a_hundred_long_passages_are_under_500_kb_and_keep_their_evidence():
-    ranking = many(100, 11_000, thought=3_000)
+    ranking = many(100, 11_000, mentions=3_000)
     html = html_page(ranking)
     assert len(html.encode()) < 500_000
     read = check(html)
     quoted = [one.evidence for one in ranking.passages]
     assert [element["text"] for element in read.all(tag="mark")] == quoted
     size = sum(len(one.text) for one in ranking.passages)
-    told = [int(n.replace(",", "")) for n in re.findall(r"… ([\d,]+) characters left out …", html)]
+    gaps = [int(n.replace(",", "")) for n in re.findall(r"… ([\d,]+) characters left out …", html)]
     cuts = read.texts(tag="li")[-3:]
-    assert len(told) > 200
+    assert len(gaps) > 200
     assert [re.sub(r"^[\d,]+", "N", cut) for cut in cuts] == [
         "N characters in 100 of the passages' texts",
-        "N characters in 100 of the words about passages",
-        "N characters in 9 of the thoughts",
+        "N characters in 100 of the rationales",
+        "N characters in 9 of the reasoning texts",
     ]
-    assert sum(told) == sum(int(cut.split()[0].replace(",", "")) for cut in cuts)
+    assert sum(gaps) == sum(int(cut.split()[0].replace(",", "")) for cut in cuts)
     kept = sum(
         len(re.sub(r"… [\d,]+ characters left out …", "", e["text"]))
         for e in read.all(class_="text")
@@ -434,7 +434,7 @@ def test_a_hundred_long_passages_are_under_500_kb_and_keep_their_evidence():
 
 
 def test_a_thousand_passages_of_usual_length_are_under_2_mb():
-    ranking = many(1000, 440, thought=20)
+    ranking = many(1000, 440, mentions=20)
     html = html_page(ranking)
     assert len(html.encode()) < 2_000_000
     assert len(check(html).all(class_="way")) == 1000
@@ -499,8 +499,8 @@ def test_a_partial_ranking_has_a_page_and_exits_with_3(run, tmp_path):
 
 
 @pytest.fixture
-def kept(run, tmp_path):
-    """A ranking in a file, and kept under its run."""
+def stored(run, tmp_path):
+    """A ranking in a file, and stored under its run."""
     _, out, _ = run(*ASK, "--json")
     (tmp_path / "ranking.json").write_text(out)
     ranking = Ranking.from_json(out)
@@ -508,20 +508,20 @@ def kept(run, tmp_path):
     return ranking
 
 
-def test_explain_tells_all_of_a_run_or_of_a_passage(run, tmp_path, kept):
-    code, out, err = run("explain", kept.run)
-    assert (code, out, err) == (0, explain_text(kept, "") + "\n", "")
+def test_explain_prints_all_of_a_run_or_of_a_passage(run, tmp_path, stored):
+    code, out, err = run("explain", stored.run)
+    assert (code, out, err) == (0, explain_text(stored, "") + "\n", "")
     assert run("explain", str(tmp_path / "ranking.json")) == (code, out, err)
-    assert run("explain", kept.run, "ticks")[1] == explain_text(kept, "ticks") + "\n"
+    assert run("explain", stored.run, "ticks")[1] == explain_text(stored, "ticks") + "\n"
 
 
-def test_explain_writes_the_page(run, tmp_path, kept):
+def test_explain_writes_the_page(run, tmp_path, stored):
     path = tmp_path / "why.html"
-    assert run("explain", kept.run, "--html", str(path)) == (0, "", f"the page is in {path}\n")
-    assert path.read_text() == html_page(kept)
+    assert run("explain", stored.run, "--html", str(path)) == (0, "", f"the page is in {path}\n")
+    assert path.read_text() == html_page(stored)
 
 
-def test_explain_steers_no_terminal(run, tmp_path):
+def test_explain_prints_no_control_characters(run, tmp_path):
     (tmp_path / "r.json").write_text(hostile().to_json())
     _, out, _ = run("explain", str(tmp_path / "r.json"))
     assert re.search(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u202e\u2066]", out) is None
@@ -533,38 +533,41 @@ def changed(ranking, **more):
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("{}", 'not the JSON of a ranking: it must hold "kind": "ranking"'),
         ("\udcff", "not the JSON of a ranking: 'utf-8' codec can't decode byte 0xff"),
         ('{"kind": "ranking", "version": 1}', "not the JSON of a ranking: 6 validation errors"),
         ("[" * 100_000, "maximum recursion depth exceeded"),
-        (changed(hostile(), passages=[]), "not a whole ranking: its ranks or windows do not fit"),
+        (
+            changed(hostile(), passages=[]),
+            "not a complete ranking: its ranks or windows do not fit",
+        ),
     ],
 )
-def test_explain_names_a_file_that_is_no_ranking(run, tmp_path, text, said):
+def test_explain_names_a_file_that_is_no_ranking(run, tmp_path, text, message):
     path = tmp_path / "x.json"
     path.write_text(text, errors="surrogateescape")
     code, out, err = run("explain", str(path))
     assert (code, out) == (2, "")
-    assert err.startswith(f"rearank-agent: {path}: {said}")
+    assert err.startswith(f"rearank-agent: {path}: {message}")
     assert err.count("\n") == 1
 
 
-def test_what_explain_cannot_do(run, tmp_path, kept):
+def test_what_explain_cannot_do(run, tmp_path, stored):
     assert run("explain", "nobody") == (
-        2, "", "rearank-agent: no run 'nobody' is kept (any more), and no file is called so; "
-        "of your own, keep what --json gives\n"
+        2, "", "rearank-agent: no run 'nobody' is stored (any more), and there is no such file; "
+        "keep your own runs with --json\n"
     )  # fmt: skip
-    assert run("explain", kept.run, "ticks", "--html", str(tmp_path / "x")) == (
+    assert run("explain", stored.run, "ticks", "--html", str(tmp_path / "x")) == (
         2, "", "rearank-agent: the page shows the whole run: leave out PASSAGE, or --html\n"
     )  # fmt: skip
-    code, _, err = run("explain", kept.run, "nobody")
+    code, _, err = run("explain", stored.run, "nobody")
     assert (code, err.split(":")[1][:50]) == (
         2,
         " no passage 'nobody' in this run; there are host, ",
     )
-    code, _, err = run("explain", kept.run, "--html", str(tmp_path))
+    code, _, err = run("explain", stored.run, "--html", str(tmp_path))
     assert (code, err.startswith(f"rearank-agent: {tmp_path} cannot be written: ")) == (1, True)
 
 
@@ -576,7 +579,7 @@ def thinking(body):
     return completion(f"<think>\n{thought}\n</think>\n<answer>{order}</answer>")
 
 
-def test_a_models_thought_stands_beside_who_was_meant(run, stub, monkeypatch, tmp_path):
+def test_reasoning_links_to_the_passages_it_mentions(run, stub, monkeypatch, tmp_path):
     monkeypatch.setenv("VLLM_BASE_URL", stub.url)
     stub.script = thinking
     path = tmp_path / "why.html"
@@ -584,8 +587,8 @@ def test_a_models_thought_stands_beside_who_was_meant(run, stub, monkeypatch, tm
     ids = [json.loads(line)["id"] for line in out.splitlines()]
     read = check(path.read_text())
     assert code == 0
-    thoughts = "[1] is about </think-not> circuses. [8] tells how long they live."
-    assert read.texts(class_="thought") == [thoughts] * 2
+    reasoning = "[1] is about </think-not> circuses. [8] tells how long they live."
+    assert read.texts(class_="reasoning") == [reasoning] * 2
     # Given 1 to 12: the tail 5..12 is reversed, then the head 1..4 with 12..9.
     given = [json.loads(line) for line in Path(FLEAS).read_text().splitlines()]
     order = [9, 10, 11, 12, 4, 3, 2, 1, 8, 7, 6, 5]
@@ -597,7 +600,7 @@ def test_a_models_thought_stands_beside_who_was_meant(run, stub, monkeypatch, tm
     assert links[-4:] == ["#p12", "#p4", "#p8", "#p1"]
 
 
-def test_numbers_of_votes_are_nobodys(run, stub, monkeypatch, tmp_path):
+def test_numbers_in_votes_are_not_linked(run, stub, monkeypatch, tmp_path):
     monkeypatch.setenv("VLLM_BASE_URL", stub.url)
     stub.script = thinking
     path = tmp_path / "why.html"
@@ -607,23 +610,25 @@ def test_numbers_of_votes_are_nobodys(run, stub, monkeypatch, tmp_path):
     assert [e["href"] for e in read.all(tag="a") if e["text"] in ("[1]", "[12]")] == []
     assert len([line for line in read.texts(class_="place") if "confidence" in line]) == 12
     (tmp_path / "run.json").write_text(ranking)
-    _, told, _ = run("explain", str(tmp_path / "run.json"))
-    assert "in the words below, each vote has an order, and so numbers, of its own" in told
+    _, explained, _ = run("explain", str(tmp_path / "run.json"))
+    assert (
+        "in the reasoning below, each vote has its own order, and so its own numbers" in explained
+    )
 
 
-def test_a_blend_is_told(run, tmp_path):
+def test_a_blend_is_explained(run, tmp_path):
     path = tmp_path / "r.json"
     _, out, _ = run("rerank", "how long do fleas live", FLEAS, "--blend", "0.5", "--json")
     path.write_text(out)
-    _, told, _ = run("explain", str(path), "host")
+    _, explained, _ = run("explain", str(path), "host")
     own = Ranking.from_json(out).steps[0].reply.scores[4]
     score = rf"score -?\d\.\d{{4}}, of the policy's score {own:.4f} and, with weight 0\.5, the rank"
-    assert re.search(score, told)
+    assert re.search(score, explained)
     read = check(html_page(Ranking.from_json(out)))
     assert "with weight 0.500 the ranks as given" in " ".join(read.texts(class_="note"))
 
 
-def test_a_passage_says_what_was_mended_of_it(run, tmp_path):
+def test_a_passage_shows_its_faults(run, tmp_path):
     path = tmp_path / "why.html"
     texts = tmp_path / "texts.txt"
     texts.write_text("A flea jumps.\n" + "and so on " * 400 + "\n")

@@ -14,7 +14,7 @@ from rearank_agent.search.chunk import (
     count_words,
     headings,
 )
-from rearank_agent.search.extract import MAX_BYTES, Extraction, Note, extract
+from rearank_agent.search.extract import MAX_BYTES, Extraction, FileFault, extract
 
 SENTENCE = "The pump in the cellar failed after nine hours of rain. "  # 11 words
 
@@ -29,14 +29,14 @@ def file(tmp_path):
     return write
 
 
-def rows(reading):
-    assert reading.notes == ()
+def rows(extraction):
+    assert extraction.faults == ()
     return [
-        (piece.start, piece.end, piece.part, piece.title, piece.text) for piece in reading.pieces
+        (chunk.start, chunk.end, chunk.part, chunk.title, chunk.text) for chunk in extraction.chunks
     ]
 
 
-def page(text, prose=True):
+def document(text, prose=True):
     return Document(text, range(1, text.count("\n") + 2), headings(text) if prose else {}, prose)
 
 
@@ -48,76 +48,76 @@ LONG = [
     "longword" * 300,
     "。中文" * 200,
 ]
-ODD = ["Dr. A. Wrapped line\nof one sentence. Another\nstarts.", " " * 90 + "far", "\t\tend  "]
-blocks = st.lists(st.sampled_from([*BLOCKS, *LONG, *ODD]), max_size=12)
+UNUSUAL = ["Dr. A. Wrapped line\nof one sentence. Another\nstarts.", " " * 90 + "far", "\t\tend  "]
+blocks = st.lists(st.sampled_from([*BLOCKS, *LONG, *UNUSUAL]), max_size=12)
 
 
 @given(blocks, st.sampled_from(["\n", "\n\n", "\n\n\n\n"]), st.booleans())
-def test_pieces_are_the_text_in_order_and_nothing_twice(parts, gap, prose):
+def test_chunks_are_the_text_in_order_without_overlap(parts, gap, prose):
     text = gap.join(parts)
     lines = text.split("\n")
     at = 0
-    for piece in chunk_document(page(text, prose)):
-        start = text.index(piece.text, at)
+    for chunk in chunk_document(document(text, prose)):
+        start = text.index(chunk.text, at)
         assert not text[at:start].strip(), "only blank space is left out"
-        at = start + len(piece.text)
-        assert piece.start == text.count("\n", 0, start) + 1
-        assert piece.end == text.count("\n", 0, at) + 1
-        assert lines[piece.start - 1].strip()
-        assert lines[piece.end - 1].strip()
-        assert count_words(" ".join(piece.text.split())) <= MAX_WORDS
+        at = start + len(chunk.text)
+        assert chunk.start == text.count("\n", 0, start) + 1
+        assert chunk.end == text.count("\n", 0, at) + 1
+        assert lines[chunk.start - 1].strip()
+        assert lines[chunk.end - 1].strip()
+        assert count_words(" ".join(chunk.text.split())) <= MAX_WORDS
     assert not text[at:].strip()
 
 
 @given(blocks, st.booleans())
 def test_ids_made_of_lines_and_part_are_unique(parts, prose):
-    pieces = chunk_document(page("\n".join(parts), prose))
-    assert len({(piece.start, piece.end, piece.part) for piece in pieces}) == len(pieces)
+    chunks = chunk_document(document("\n".join(parts), prose))
+    assert len({(chunk.start, chunk.end, chunk.part) for chunk in chunks}) == len(chunks)
 
 
 @given(st.lists(st.integers(1, 60), min_size=1, max_size=30))
 def test_paragraphs_are_merged_until_they_are_long_enough(lengths):
     text = "\n\n".join(SENTENCE * length for length in lengths)
-    sizes = [count_words(piece.text) for piece in chunk_document(page(text))]
+    sizes = [count_words(chunk.text) for chunk in chunk_document(document(text))]
     assert all(MIN_WORDS <= words <= MAX_WORDS for words in sizes[:-1])
     assert sum(sizes) == 11 * sum(lengths)
 
 
-def test_a_page_cut_at_paragraphs(file):
+def test_a_document_split_at_paragraphs(file):
     paragraphs = [SENTENCE.strip() + " " + SENTENCE * 4 for _ in range(4)]  # 55 words each
     text = "\n\n".join(paragraph.strip() for paragraph in paragraphs)
     first = "\n\n".join(paragraph.strip() for paragraph in paragraphs[:2])
     assert rows(file("a.txt", text)) == [(1, 3, 1, "", first), (5, 7, 1, "", first)]
 
 
-def test_a_wrapped_paragraph_is_cut_between_sentences_not_lines(file):
+def test_a_wrapped_paragraph_is_split_between_sentences_not_lines(file):
     words = (SENTENCE * 30).split()
     text = "\n".join(" ".join(words[i : i + 7]) for i in range(0, len(words), 7))
-    pieces = file("a.md", text).pieces
-    assert len(pieces) == 2
-    assert all(piece.text.startswith("The pump") for piece in pieces)
-    assert all(piece.text.endswith("rain.") for piece in pieces)
+    chunks = file("a.md", text).chunks
+    assert len(chunks) == 2
+    assert all(chunk.text.startswith("The pump") for chunk in chunks)
+    assert all(chunk.text.endswith("rain.") for chunk in chunks)
 
 
-def test_code_is_cut_between_lines_and_keeps_its_indentation(file):
+def test_code_is_split_between_lines_and_keeps_its_indentation(file):
     body = "".join(f"    total = total + first[{i}] * second[{i}]\n" for i in range(60))
-    pieces = file("a.py", f"def add(first, second):\n{body}    return total\n").pieces
-    assert len(pieces) > 1
-    assert [piece.start for piece in pieces[1:]] == [piece.end + 1 for piece in pieces[:-1]]
-    assert all(piece.text.startswith("    total") for piece in pieces[1:])
-    assert [piece.title for piece in pieces] == [""] * len(pieces), "a comment is no heading"
+    chunks = file("a.py", f"def add(first, second):\n{body}    return total\n").chunks
+    assert len(chunks) > 1
+    assert [chunk.start for chunk in chunks[1:]] == [chunk.end + 1 for chunk in chunks[:-1]]
+    assert all(chunk.text.startswith("    total") for chunk in chunks[1:])
+    assert [chunk.title for chunk in chunks] == [""] * len(chunks), "a comment is no heading"
 
 
 def test_a_heading_stays_with_what_follows_and_titles_what_comes_later(file):
     text = f"# Cellar\n\n{SENTENCE * 8}\n\n## Pumps\n\n{SENTENCE * 30}"
-    pieces = file("a.md", text).pieces
-    assert [(piece.start, piece.end, piece.part, piece.title) for piece in pieces] == [
+    chunks = file("a.md", text).chunks
+    assert [(chunk.start, chunk.end, chunk.part, chunk.title) for chunk in chunks] == [
         (1, 3, 1, ""), (5, 7, 1, "Cellar"), (7, 7, 1, "Cellar > Pumps"),
     ]  # fmt: skip
-    assert pieces[1].text.startswith("## Pumps\n\nThe pump")
+    assert chunks[1].text.startswith("## Pumps\n\nThe pump")
 
 
-def test_headings_of_markdown_and_its_kin():
+def test_headings_of_markdown_and_restructuredtext():
     text = "# C# #\ntext\n\nUnder\n=====\n\n```sh\n# no\n```\n\n## Two ##\n#tag\n\nnot\nthis\n---\n\n| a |\n---"
     assert headings(text) == {
         0: Heading(1, "C#"), 3: Heading(1, "Under", 2), 10: Heading(2, "Two"),
@@ -127,11 +127,11 @@ def test_headings_of_markdown_and_its_kin():
 
 def test_scripts_without_spaces_are_measured_too(file):
     text = "水泵在下雨九个小时之后坏了。" * 60
-    pieces = file("a.txt", text).pieces
-    assert "".join(piece.text for piece in pieces) == text
-    assert all(piece.text.endswith("。") for piece in pieces)
-    assert all(MIN_WORDS <= count_words(piece.text) <= MAX_WORDS for piece in pieces)
-    assert [piece.part for piece in pieces] == list(range(1, len(pieces) + 1))
+    chunks = file("a.txt", text).chunks
+    assert "".join(chunk.text for chunk in chunks) == text
+    assert all(chunk.text.endswith("。") for chunk in chunks)
+    assert all(MIN_WORDS <= count_words(chunk.text) <= MAX_WORDS for chunk in chunks)
+    assert [chunk.part for chunk in chunks] == list(range(1, len(chunks) + 1))
 
 
 @pytest.mark.parametrize(
@@ -143,9 +143,9 @@ def test_scripts_without_spaces_are_measured_too(file):
 )  # fmt: skip
 def test_one_line_without_end_takes_seconds_and_stays_in_bounds(file, name, content):
     start = perf_counter()
-    reading = file(name, content)
+    extraction = file(name, content)
     assert perf_counter() - start < 20
-    assert all(len(piece.text) <= MAX_WORDS * 20 for piece in reading.pieces)
+    assert all(len(chunk.text) <= MAX_WORDS * 20 for chunk in extraction.chunks)
 
 
 def test_line_ends_and_byte_order_mark(file):
@@ -156,20 +156,20 @@ def test_line_ends_and_byte_order_mark(file):
 
 
 @pytest.mark.parametrize(
-    ("name", "content", "note"),
+    ("name", "content", "fault"),
     [
-        ("a.txt", b"pump\0", Note("binary", "is not text")),
-        ("a.md", b"x" * 9000 + b"\0", Note("binary", "is not text")),
-        ("a.txt", b"one\ntw\xff", Note("encoding", "is not UTF-8 (first seen in line 2)")),
+        ("a.txt", b"pump\0", FileFault("binary", "is not text")),
+        ("a.md", b"x" * 9000 + b"\0", FileFault("binary", "is not text")),
+        ("a.txt", b"one\ntw\xff", FileFault("encoding", "is not UTF-8 (first seen in line 2)")),
         (
             "a.txt",
             "pump".encode("utf-16"),
-            Note("encoding", "is UTF-16; saved as UTF-8 it can be read"),
+            FileFault("encoding", "is UTF-16; saved as UTF-8 it can be read"),
         ),
     ],
 )
-def test_what_is_not_text_by_its_content(file, name, content, note):
-    assert file(name, content) == Extraction(notes=(note,))
+def test_what_is_not_text_by_its_content(file, name, content, fault):
+    assert file(name, content) == Extraction(faults=(fault,))
 
 
 def test_too_large(tmp_path):
@@ -179,15 +179,17 @@ def test_too_large(tmp_path):
         file.truncate(MAX_BYTES + 1)
         file.seek(0)
         file.write(b"x" * 9000)
-    assert extract(path) == Extraction(notes=(Note("large", "is larger than 64 MiB"),))
+    assert extract(path) == Extraction(faults=(FileFault("large", "is larger than 64 MiB"),))
 
 
-def test_what_may_be_better_next_time_does_not_last(tmp_path, monkeypatch):
+def test_what_may_change_without_the_file_is_not_cacheable(tmp_path, monkeypatch):
     gone = extract(tmp_path / "gone.txt")
-    assert gone == Extraction((), (Note("vanished", "was gone before it was read"),), lasting=False)
+    assert gone == Extraction(
+        (), (FileFault("vanished", "was gone before it was read"),), cacheable=False
+    )
     (tmp_path / "link.txt").symlink_to("gone.txt")
-    (note,) = extract(tmp_path / "link.txt").notes
-    assert note.kind == "unreadable", "a link that took a file's place is not followed"
+    (fault,) = extract(tmp_path / "link.txt").faults
+    assert fault.kind == "unreadable", "a link that took a file's place is not followed"
 
 
 def test_json_lines(file):
@@ -196,22 +198,22 @@ def test_json_lines(file):
         '{"_id": "b", "text": "No title"}\nnot json\n[1]\n{"text": " "}\n{"text": "\\ud800"}\n'
         '{"text": "plain", "title": 3}\n' + "[" * 100_000
     )
-    reading = file("a.jsonl", content)
-    assert [(p.start, p.end, p.part, p.title, p.text, p.meta) for p in reading.pieces] == [
+    extraction = file("a.jsonl", content)
+    assert [(p.start, p.end, p.part, p.title, p.text, p.meta) for p in extraction.chunks] == [
         (1, 1, 1, "Pumps", "They fail.", {"id": 7}),
         (3, 3, 1, "", "No title", {"id": "b"}),
         (8, 8, 1, "", "plain", {}),
     ]
-    assert reading.notes == (
-        Note("line", "is not JSON", 4),
-        Note("line", "has no text", 5),
-        Note("line", "has no text", 6),
-        Note("line", "holds half a character (a lone surrogate)", 7),
-        Note("line", "is not JSON", 9),
+    assert extraction.faults == (
+        FileFault("line", "is not JSON", 4),
+        FileFault("line", "has no text", 5),
+        FileFault("line", "has no text", 6),
+        FileFault("line", "holds half a character (a lone surrogate)", 7),
+        FileFault("line", "is not JSON", 9),
     )
 
 
-def test_html_as_it_is_seen(file):
+def test_html_is_its_visible_text(file):
     content = """<!DOCTYPE html><html><head><title>Cellar
 guide</title><style>p { color: red }</style></head>
 <body><h1>The <em>pump</em></h1><script>var hidden = 1 < 2;</script>
@@ -226,7 +228,7 @@ tail 3 > 2"""
 
 def test_html_headings_are_titles(file):
     content = f"<title>Guide</title><h1>Cellar</h1><h2>Pumps</h2>\n<p>{SENTENCE * 30}</p>"
-    assert [(p.start, p.end, p.title) for p in file("a.htm", content).pieces] == [
+    assert [(p.start, p.end, p.title) for p in file("a.htm", content).chunks] == [
         (1, 2, ""), (2, 2, "Guide > Cellar > Pumps"),
     ]  # fmt: skip
 
@@ -236,8 +238,8 @@ def test_without_the_extra_the_pip_line_is_named(file, monkeypatch, name):
     monkeypatch.setitem(sys.modules, "markitdown", None)
     assert file(name, b"%PDF") == Extraction(
         (),
-        (Note("extra", f"needs: {sys.executable} -m pip install 'rearank-agent[docs]'"),),
-        lasting=False,
+        (FileFault("extra", f"needs: {sys.executable} -m pip install 'rearank-agent[docs]'"),),
+        cacheable=False,
     )
 
 
@@ -257,4 +259,6 @@ def test_with_the_extra(file, monkeypatch):
     fake.converters = SimpleNamespace(PdfConverter=Converter)
     monkeypatch.setitem(sys.modules, "markitdown", fake)
     assert rows(file("a.pdf", b"pumps")) == [(1, 3, 1, "", "# Paper\n\npumps .pdf")]
-    assert file("b.PDF", b"broken").notes == (Note("unreadable", "cannot be converted (no pages)"),)
+    assert file("b.PDF", b"broken").faults == (
+        FileFault("unreadable", "cannot be converted (no pages)"),
+    )

@@ -69,7 +69,7 @@ def test_gitignore_hidden_and_generated_files_stay_out(search, folder):
     assert places(search("zebra", "docs/a.log")) == ["docs/a.log:1"], "a file named is read"
 
 
-def test_what_cannot_be_read_is_said(search, folder, monkeypatch):
+def test_what_cannot_be_read_is_reported(search, folder, monkeypatch):
     (folder / "binary.txt").write_bytes(b"flea \x00 flea")
     (folder / "latin.txt").write_bytes(b"one\ntw\xff flea")
     (folder / "rows.jsonl").write_text(
@@ -85,7 +85,7 @@ def test_what_cannot_be_read_is_said(search, folder, monkeypatch):
         ("line", "docs/rows.jsonl:2 is not JSON"),
         ("line", "docs/rows.jsonl:3 has no text"),
     ]
-    assert search("flea").faults == found.faults, "said again from the kept index"
+    assert search("flea").faults == found.faults, "reported again from the cached index"
 
 
 def test_pdf_and_office_files_name_the_extra(search, folder, monkeypatch):
@@ -166,7 +166,7 @@ def test_a_kept_index_gives_the_same_answer(search):
     assert len(fresh.passages) == 2
 
 
-def test_a_file_that_vanishes_is_said_and_loses_nothing(search, folder, monkeypatch):
+def test_a_file_that_vanishes_is_reported_and_loses_nothing(search, folder, monkeypatch):
     from rearank_agent.search import library
 
     read = library.extract
@@ -184,7 +184,7 @@ def test_a_file_that_vanishes_is_said_and_loses_nothing(search, folder, monkeypa
     ]
 
 
-def test_an_unreadable_folder_is_said(search, folder, monkeypatch):
+def test_an_unreadable_folder_is_reported(search, folder, monkeypatch):
     scandir = os.scandir
 
     def refuse(path):
@@ -200,7 +200,7 @@ def test_an_unreadable_folder_is_said(search, folder, monkeypatch):
     ]
 
 
-def kept(tmp_path):
+def index_file(tmp_path):
     (file,) = (tmp_path / "cache").rglob("*.npz")
     return file
 
@@ -215,9 +215,9 @@ def kept(tmp_path):
         lambda whole: whole.replace(b"flea", b"fled", 1),
     ],
 )
-def test_a_damaged_index_is_made_anew_and_said(search, tmp_path, damage):
+def test_a_damaged_index_is_rebuilt_and_reported(search, tmp_path, damage):
     before = search("flea")
-    file = kept(tmp_path)
+    file = index_file(tmp_path)
     file.write_bytes(damage(file.read_bytes()))
     after = search("flea")
     assert after.passages == before.passages
@@ -225,9 +225,9 @@ def test_a_damaged_index_is_made_anew_and_said(search, tmp_path, damage):
     assert search("flea").faults == ()
 
 
-def test_what_a_killed_program_left_is_swept_away(search, folder, tmp_path):
+def test_temporary_files_of_a_killed_program_are_removed(search, folder, tmp_path):
     search("flea")
-    old, new = (kept(tmp_path).with_name(name) for name in ("old.tmp", "new.tmp"))
+    old, new = (index_file(tmp_path).with_name(name) for name in ("old.tmp", "new.tmp"))
     for left in (old, new):
         left.write_bytes(b"half")
     os.utime(old, (0, 0))
@@ -236,7 +236,7 @@ def test_what_a_killed_program_left_is_swept_away(search, folder, tmp_path):
     assert (old.exists(), new.exists()) == (False, True), "a new one may still be written"
 
 
-def test_an_index_of_another_version_is_made_anew_without_a_word(search, tmp_path, monkeypatch):
+def test_an_index_of_another_version_is_rebuilt_silently(search, tmp_path, monkeypatch):
     monkeypatch.setattr("rearank_agent.search.index.VERSION", 1)
     search("flea")
     monkeypatch.undo()
@@ -250,7 +250,7 @@ def test_stopping_while_the_index_is_written_leaves_the_old_one(
     search, folder, tmp_path, monkeypatch
 ):
     search("flea")
-    before = kept(tmp_path).read_bytes()
+    before = index_file(tmp_path).read_bytes()
     (folder / "new.txt").write_text("a flea more")
 
     def stop(file, **_):
@@ -261,8 +261,8 @@ def test_stopping_while_the_index_is_written_leaves_the_old_one(
         patch.setattr("rearank_agent.search.index.np.savez", stop)
         with pytest.raises(KeyboardInterrupt):
             search("flea")
-    assert kept(tmp_path).read_bytes() == before
-    assert list(kept(tmp_path).parent.iterdir()) == [kept(tmp_path)]
+    assert index_file(tmp_path).read_bytes() == before
+    assert list(index_file(tmp_path).parent.iterdir()) == [index_file(tmp_path)]
     assert len(search("flea").passages) == 2
 
 
@@ -275,7 +275,7 @@ def test_a_cache_that_cannot_be_written_is_a_fault(folder, tmp_path):
 
 def test_the_cache_is_for_its_owner_alone(search, tmp_path):
     search("flea")
-    file = kept(tmp_path)
+    file = index_file(tmp_path)
     assert (file.parent.stat().st_mode & 0o077, file.stat().st_mode & 0o077) == (0, 0)
 
 
@@ -307,7 +307,7 @@ def test_processes_at_the_same_time_see_no_damage(folder, tmp_path):
     assert {line for one in running for line in one.communicate()[0].split("\n")} == {"[]", ""}
 
 
-def test_what_is_odd_in_a_folder_is_said_and_searched_around(search, folder):
+def test_unusual_entries_of_a_folder_are_reported_and_skipped(search, folder):
     (folder / ".hidden").mkdir()
     (folder / "to-hidden").symlink_to(folder / ".hidden")
     (folder / "self").symlink_to("self")
@@ -351,7 +351,7 @@ def test_roots_that_overlap_give_a_file_once(search, folder):
     assert places(search("flea", "linked.md")) == ["linked.md:1-5"], "a link that was named"
 
 
-def test_the_repository_around_a_folder_is_heard(search, folder, tmp_path):
+def test_the_gitignore_of_the_repository_around_a_folder_counts(search, folder, tmp_path):
     (tmp_path / ".git").mkdir()
     (tmp_path / ".gitignore").write_text("out/\n")
     (folder / "out").mkdir()

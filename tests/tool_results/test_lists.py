@@ -183,13 +183,13 @@ FORMS = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize(("result", "passages", "arranged"), FORMS.values(), ids=FORMS)
-def test_forms(result, passages, arranged):
+@pytest.mark.parametrize(("result", "passages", "reordered"), FORMS.values(), ids=FORMS)
+def test_forms(result, passages, reordered):
     before = deepcopy(result)
     found = find_list(result)
     assert found.passages == passages
-    assert found.arranged([2, 0]) == arranged
-    assert type(found.arranged([2, 0])) is type(result)
+    assert found.reordered([2, 0]) == reordered
+    assert type(found.reordered([2, 0])) is type(result)
     assert result == before
 
 
@@ -295,10 +295,10 @@ ITEMS = [
 
 
 @pytest.mark.parametrize(("item", "passage"), ITEMS)
-def test_what_an_item_says(item, passage):
+def test_the_passage_of_an_item(item, passage):
     found = find_list([item, A])
     assert found.passages == (passage, Passage("2", A["text"], A["title"], place=A["url"]))
-    assert [one is item for one in found.arranged([1, 0])] == [False, True]
+    assert [one is item for one in found.reordered([1, 0])] == [False, True]
 
 
 ANY_TEXT = st.text(max_size=5)
@@ -334,32 +334,32 @@ def test_the_same_order_gives_the_same_result(items, data):
     ]  # fmt: skip
     path, result = data.draw(st.sampled_from(forms))
     found = find_list(result)
-    assert found.arranged(range(len(items))) == result
+    assert found.reordered(range(len(items))) == result
     order = data.draw(st.permutations(range(len(items))))
-    arranged = items_of(found.arranged(order), path)
-    assert [id(one) for one in arranged] == [id(items[i]) for i in order]
+    reordered = items_of(found.reordered(order), path)
+    assert [id(one) for one in reordered] == [id(items[i]) for i in order]
 
 
 @given(RECORDS, st.sampled_from([None, 1, 2, "\t"]), st.booleans())
 def test_the_same_order_gives_the_same_json(items, indent, ascii_only):
     result = json.dumps({"results": items, "n": 1}, indent=indent, ensure_ascii=ascii_only)
-    arranged = find_list(result).arranged(range(len(items)))
-    assert json.loads(arranged) == json.loads(result)
+    reordered = find_list(result).reordered(range(len(items)))
+    assert json.loads(reordered) == json.loads(result)
     if not ascii_only:
-        assert arranged == result
+        assert reordered == result
     lines = "".join(json.dumps(item, ensure_ascii=ascii_only) + "\n" for item in items)
-    assert find_list(lines).arranged(range(len(items))) == lines
+    assert find_list(lines).reordered(range(len(items))) == lines
 
 
 @given(VALUES)
-def test_any_value_is_read_or_not_and_stays_as_it_was(value):
+def test_any_value_is_handled_and_stays_unchanged(value):
     before = repr(value)  # nan is not equal to nan, but looks the same
     for result in (value, json.dumps(value), [block(json.dumps(value))]):
         found = find_list(result)
         if found:
-            same = found.arranged(range(len(found.items)))
+            same = found.reordered(range(len(found.items)))
             assert type(same) is type(result)
             assert [p.id for p in found.passages] == [str(n + 1) for n in range(len(found.items))]
     found = find_list(value)
-    assert found is None or repr(found.arranged(range(len(found.items)))) == before
+    assert found is None or repr(found.reordered(range(len(found.items)))) == before
     assert repr(value) == before

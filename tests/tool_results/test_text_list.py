@@ -1,4 +1,4 @@
-"""Lists that were written as text, as search tools write them, and prose that is none."""
+"""Lists in plain text, as search tools write them, and prose, which is none."""
 
 import pytest
 from hypothesis import given
@@ -40,9 +40,9 @@ def test_a_list_is_found(name):
     assert find_text_list(text) == TextList(head, tuple(entries), between, end)
     found = find_list([{"type": "text", "text": text}])
     assert [one.text for one in found.passages] == entries
-    turned = f"{head}{between.join(entries[::-1])}{end}"
-    assert found.arranged([1, 0]) == [{"type": "text", "text": turned}]
-    assert found.arranged([1])[0]["text"] == f"{head}{entries[1]}{end}"
+    reversed_text = f"{head}{between.join(entries[::-1])}{end}"
+    assert found.reordered([1, 0]) == [{"type": "text", "text": reversed_text}]
+    assert found.reordered([1])[0]["text"] == f"{head}{entries[1]}{end}"
 
 
 PROSE = {
@@ -64,10 +64,10 @@ def test_prose_is_no_list(name):
 
 
 def test_a_text_in_a_field_that_is_called_a_result_is_read():
-    assert find_list({"result": "1. a\n2. b"}).arranged([1, 0]) == {"result": "2. b\n1. a"}
+    assert find_list({"result": "1. a\n2. b"}).reordered([1, 0]) == {"result": "2. b\n1. a"}
     assert find_list({"advice": "1. a\n2. b"}) is None
     rows = {"result": '[{"text": "a"}, {"text": "b"}]'}
-    assert find_list(rows).arranged([1]) == {"result": '[{"text": "b"}]'}
+    assert find_list(rows).reordered([1]) == {"result": '[{"text": "b"}]'}
 
 
 @given(st.text(st.sampled_from("12.[]#-*:\r\n\t ab/\u2028"), max_size=60))
@@ -78,4 +78,4 @@ def test_any_text_keeps_its_words(text):
     if found := find_text_list(text):
         assert len(found.entries) > 1
         assert all(entry.strip() for entry in found.entries)
-        assert words(found.written(found.entries)) == words(text)
+        assert words(found.with_entries(found.entries)) == words(text)

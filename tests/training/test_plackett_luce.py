@@ -53,7 +53,7 @@ def test_advantages():
     assert advantages(torch.tensor([0.4, 0.4])).tolist() == [0.0, 0.0]
 
 
-def test_drift_is_nothing_where_nothing_changed_and_never_below():
+def test_the_kl_is_0_where_nothing_changed_and_never_below():
     now = torch.tensor([-3.0, -2.0])
     assert kl_estimate(now, now).item() == 0
     assert kl_estimate(now, torch.tensor([-1.0, -4.0])).item() == pytest.approx(
@@ -72,7 +72,7 @@ def test_losses_by_hand():
     assert list_mle(LOGITS, torch.tensor([0.0, 0.0, 1.0])).item() == pytest.approx(one)
 
 
-def test_the_gradient_raises_what_was_worth_more():
+def test_the_gradient_raises_the_order_with_the_higher_reward():
     logits = LOGITS.clone().requires_grad_()
     orders = torch.tensor([[2, 1, 0], [0, 1, 2]])
     worth = torch.tensor([1.0, 0.0])

@@ -14,7 +14,7 @@ from helpers.small import CORPUS, beir, lines
 from rearank_agent import Passage
 from rearank_agent.data.beir import read_folder
 from rearank_agent.errors import InputError, SetupError
-from rearank_training.rows.augment import Augmentation, augment, left_out
+from rearank_training.rows.augment import Augmentation, augment, dropped_lines
 from rearank_training.rows.rows import Query, Row, read_rows, write_rows
 
 HARBOUR = str(Path(__file__).parents[2] / "examples/harbour")
@@ -41,7 +41,7 @@ def listed(grades, **parts):
 
 
 def one_query(tmp_path, grades, how=HOW, names=None):
-    """The rows of one query whose whole list has these grades, and what became of the sets."""
+    """The rows of one query whose whole list has these grades, and the counts of the sets."""
     names = names or list(MANY)[: len(grades)]
     folder = tides(
         tmp_path / "one",
@@ -50,10 +50,10 @@ def one_query(tmp_path, grades, how=HOW, names=None):
         lists={"q1": names},
     )
     made = augment([read_folder(folder)], how)
-    return made.rows, made.made["collections"]["one"]
+    return made.rows, made.provenance["collections"]["one"]
 
 
-def test_a_row_says_all_a_trainer_needs(collection):
+def test_a_row_has_all_a_trainer_needs(collection):
     made = augment([collection], HOW)
     first = made.rows[0]
     assert first.query == Query(
@@ -80,9 +80,9 @@ def test_initial_is_of_the_set_alone():
     assert without_the_best.initial == pytest.approx(0.6309297535714575)
 
 
-def test_what_becomes_of_every_set_is_counted(collection):
+def test_every_set_is_counted_as_kept_or_dropped(collection):
     made = augment([collection], HOW)
-    about = made.made["collections"]["tides"]
+    about = made.provenance["collections"]["tides"]
     assert about["sets"] == 8 + 8 + 8 == len(made.rows) + sum(about["dropped"].values())
     assert about["rows"] == len(made.rows)
     assert about["dropped"]["irrelevant"] > 0
@@ -119,7 +119,7 @@ def test_a_list_of_one_more_gives_no_set_twice(tmp_path):
     ],
 )
 def test_why_a_set_is_dropped(tmp_path, grades, why):
-    with pytest.raises(InputError, match=f"^no set is worth learning from: {why}$"):
+    with pytest.raises(InputError, match=f"^no set has a training signal: {why}$"):
         one_query(tmp_path, grades, Augmentation())
 
 
@@ -151,7 +151,9 @@ def test_a_small_sample_is_part_of_a_larger_one(tmp_path):
 
     def sampled(limit, collections=found, seed=0):
         made = augment(collections, Augmentation(sets=30, limit=limit, seed=seed))
-        assert sum(one["chosen"] for one in made.made["collections"].values()) == min(limit, 9)
+        assert sum(one["chosen"] for one in made.provenance["collections"].values()) == min(
+            limit, 9
+        )
         return {(row.query.collection, row.query.id) for row in made.rows}
 
     samples = [sampled(limit) for limit in range(1, 11)]
@@ -170,10 +172,12 @@ def test_queries_of_dev_are_left_out(tmp_path):
     dev = beir(tmp_path / "b/fleas", queries={"q1": other, "q2": "bees"}, qrels={"q1": {"jump": 1}})
     made = augment([read_folder(train)], Augmentation(), [read_folder(dev)])
     assert {row.query.id for row in made.rows} == asked.keys() - {"q7"}
-    about = made.made["collections"]["tides"]
+    about = made.provenance["collections"]["tides"]
     assert (about["queries"], about["held_out"], about["chosen"]) == (20, 1, 19)
-    assert made.made["dev"] == {"fleas": read_folder(dev).hash}
-    assert left_out(made.made["collections"]) == ["1 queries are in a dev collection too"]
+    assert made.provenance["dev"] == {"fleas": read_folder(dev).hash}
+    assert dropped_lines(made.provenance["collections"]) == [
+        "1 queries are in a dev collection too"
+    ]
 
 
 def test_too_much_of_dev_is_refused(tmp_path, collection):
@@ -183,7 +187,7 @@ def test_too_much_of_dev_is_refused(tmp_path, collection):
     with pytest.raises(
         InputError,
         match=r"^more than 5% of the queries are in dev collections too: "
-        r"tides, 1 of 3 \(1 in held\); train and choose on different collections$",
+        r"tides, 1 of 3 \(1 in held\); use different collections for training and dev$",
     ):
         augment([collection], HOW, [read_folder(dev)])
     with pytest.raises(InputError, match=r"tides, 3 of 3 \(3 in tides\)"):
@@ -194,20 +198,20 @@ def test_queries_without_words_are_equal_only_as_they_stand(tmp_path):
     train = tides(tmp_path / "train", queries={"q1": "???", "q2": "!!"})
     dev = tides(tmp_path / "dev", queries={"q1": "..."})
     made = augment([read_folder(train)], HOW, [read_folder(dev)])
-    assert made.made["collections"]["train"]["held_out"] == 0
+    assert made.provenance["collections"]["train"]["held_out"] == 0
 
 
 def test_candidates_that_are_not_in_the_corpus_are_counted(tmp_path):
     lists = FIRST | {"q3": ["gone", *FIRST["q3"], "lost"]}
     made = augment([read_folder(tides(tmp_path / "tides", lists=lists))], HOW)
     assert made.rows[-1].query.passages == tuple(FIRST["q3"])
-    assert "2 candidates are not in the corpus" in left_out(made.made["collections"])
+    assert "2 candidates are not in the corpus" in dropped_lines(made.provenance["collections"])
 
 
 def test_what_cannot_be_augmented(tmp_path, collection):
     with pytest.raises(InputError, match="tides has no first-stage lists: put candidates"):
         augment([replace(collection, lists=None)], HOW)
-    with pytest.raises(InputError, match="two of the collections have one name"):
+    with pytest.raises(InputError, match="two of the collections have the same name"):
         augment([collection, collection], HOW)
     half = replace(collection, queries=dict(collection.queries) | {"q1": "half \ud800"})
     with pytest.raises(InputError, match="query 'q1' of tides holds half a character"):
@@ -218,7 +222,7 @@ def test_what_cannot_be_augmented(tmp_path, collection):
 
 
 @given(st.lists(st.integers(-1, 3), min_size=5, max_size=40), st.integers(5, 20), st.integers(0, 9))
-def test_every_kept_set_teaches_something(tmp_path_factory, grades, size, seed):
+def test_every_kept_set_has_a_signal(tmp_path_factory, grades, size, seed):
     how = Augmentation(sets=10, size=size, depth=30, seed=seed)
     try:
         rows, _ = one_query(tmp_path_factory.mktemp("any"), grades, how)
@@ -264,8 +268,8 @@ def test_the_files(tmp_path, collection):
         "number": made.rows[0].number,
         "ranks": list(made.rows[0].ranks),
     }
-    told = [json.loads(line)["id"] for line in files["passages.jsonl"].splitlines()]
-    assert len(told) == len(set(told)) == len(made.passages)
+    ids = [json.loads(line)["id"] for line in files["passages.jsonl"].splitlines()]
+    assert len(ids) == len(set(ids)) == len(made.passages)
 
 
 def test_the_same_rows_are_the_same_bytes(tmp_path, collection):
@@ -289,25 +293,31 @@ def test_a_damaged_file_is_named(tmp_path, collection, name):
 
 
 @pytest.mark.parametrize(
-    ("manifest", "said"),
+    ("manifest", "message"),
     [
         ("", "manifest.json is damaged"),
         ("[]", "manifest.json is damaged"),
         ('{"kind": "rows"}', "manifest.json is damaged: KeyError"),
         ('{"kind": "rows", "version": 1, "files": 3}', "manifest.json is damaged"),
-        ('{"kind": "rows", "version": 2, "files": {}}', "not of rows that this program reads"),
-        ('{"kind": "eval", "version": 1, "files": {}}', "not of rows that this program reads"),
+        (
+            '{"kind": "rows", "version": 2, "files": {}}',
+            "not a manifest of rows this version reads",
+        ),
+        (
+            '{"kind": "eval", "version": 1, "files": {}}',
+            "not a manifest of rows this version reads",
+        ),
         ('{"kind": "rows", "version": 1, "files": {}}', "queries.jsonl is damaged"),
     ],
 )
-def test_a_damaged_manifest(tmp_path, collection, manifest, said):
+def test_a_damaged_manifest(tmp_path, collection, manifest, message):
     written(tmp_path, collection)
     (tmp_path / "manifest.json").write_text(manifest)
-    with pytest.raises(InputError, match=said):
+    with pytest.raises(InputError, match=message):
         read_rows(tmp_path)
 
 
-def test_half_a_build_is_no_build(tmp_path, collection, monkeypatch):
+def test_an_incomplete_build_is_refused(tmp_path, collection, monkeypatch):
     folder = tmp_path / "rows"
     made, _ = written(folder, collection)
     before = (folder / "rows.jsonl").read_bytes()
@@ -323,7 +333,7 @@ def test_half_a_build_is_no_build(tmp_path, collection, monkeypatch):
         "passages.jsonl", "queries.jsonl", "rows.jsonl",
     ]  # fmt: skip
     assert (folder / "rows.jsonl").read_bytes() == before
-    with pytest.raises(InputError, match="holds no rows, or half a build: make them with"):
+    with pytest.raises(InputError, match="has no rows, or an incomplete build: make them with"):
         read_rows(folder)
     with pytest.raises(SetupError, match="cannot be written: "):
         write_rows(folder / "rows.jsonl", made)
@@ -343,7 +353,7 @@ def test_the_command(run, tmp_path):
     manifest = json.loads((out / "manifest.json").read_text())
     assert manifest["collections"]["harbour"]["first_stage"] == "BM25, english"
     assert "note: no --dev was given, so nothing is held out" in err
-    assert err.endswith(f"all is in {out}\n")
+    assert err.endswith(f"rows written to {out}\n")
 
 
 def test_the_command_for_programs(run, tmp_path):
@@ -351,7 +361,7 @@ def test_the_command_for_programs(run, tmp_path):
     dev = beir(tmp_path / "fleas", queries={"q1": "what are bees"})
     args = ("--dev", str(dev), "--limit", "2", "--seed", "5", "--size", "6", "--json")
     code, said, err = run("train", "rows", tide, HARBOUR, "--out", out, *args)
-    assert (code, err) == (0, f"all is in {out}\n")
+    assert (code, err) == (0, f"rows written to {out}\n")
     manifest = json.loads(said)
     assert manifest == json.loads((tmp_path / "rows/manifest.json").read_text())
     assert manifest["augmentation"]["limit"] == 2

@@ -9,17 +9,17 @@ from typing import Any
 
 from rearank_agent.files import write_error, write_text
 
-__all__ = ["LOG", "append", "cut"]
+__all__ = ["LOG", "append", "truncate"]
 
 LOG = "log.jsonl"
-"""The file's name in the folder of a run."""
+"""The log's file name in a run's folder."""
 
 
 def append(log: Path, line: Mapping[str, Any]) -> None:
     """Add a line to a log.
 
     Raises:
-        SetupError: it cannot be written.
+        SetupError: the log cannot be written.
     """
     try:
         with log.open("a", encoding="utf-8") as file:
@@ -28,6 +28,6 @@ def append(log: Path, line: Mapping[str, Any]) -> None:
         raise write_error(log, error) from None
 
 
-def cut(log: Path, count: int) -> None:
-    """Leave the first lines alone: what came after the checkpoint is done again."""
+def truncate(log: Path, count: int) -> None:
+    """Keep the first `count` lines: the steps after the checkpoint are run again."""
     write_text(log, log.read_text(encoding="utf-8").splitlines(keepends=True)[:count])

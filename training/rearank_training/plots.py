@@ -1,4 +1,4 @@
-"""The curves of a run of training, as PNG files beside its log."""
+"""The curves of a training run, as PNG files beside its log."""
 
 from __future__ import annotations
 
@@ -17,49 +17,46 @@ __all__ = ["plot", "plot_lm"]
 
 _MEAN = 25
 """Steps of a running mean."""
-_LEARNED = (("warm", "loss"), ("reward", "reward"), ("reward", "kl"))
-
-
-_LEARNED_LM = (
+_CURVES = (("warm", "loss"), ("reward", "reward"), ("reward", "kl"))
+"""Phase and log field of each panel of the embedded policy."""
+_CURVES_LM = (
     "loss", "accuracy", "held_out", "reward", "kl", "tokens", "equal",
 )  # fmt: skip
-"""Of a language model: what its phase has of these is drawn."""
+"""Log fields of a language model; those that its phase logs are drawn."""
 
 
 def plot_lm(run: Path) -> list[Path]:
-    """The same as `plot` of a language model: with faults, length of replies and parts of rewards.
+    """Draw a language model's run: as `plot`, with faults, reply length and parts of rewards.
 
     Raises:
-        SetupError: they cannot be written.
+        SetupError: the files cannot be written.
     """
     lines = _read(run)
     names = {name for line in lines for name in line}
     parts = sorted(name for name in names if name.startswith(("part/", "fault/")))
-    there = [name for name in _LEARNED_LM if name in names]
+    curves = [name for name in _CURVES_LM if name in names]
     phase = lines[0]["phase"]
-    return _write(run, lines, [(phase, name) for name in (*there, *parts)])
+    return _write(run, lines, [(phase, name) for name in (*curves, *parts)])
 
 
 def plot(run: Path) -> list[Path]:
-    """Draw dev nDCG@10 and what was learned from, over the steps; gives the files.
+    """Draw dev nDCG@10, loss, reward and KL over the steps; gives the files.
 
     Raises:
-        SetupError: they cannot be written.
+        SetupError: the files cannot be written.
     """
-    return _write(run, _read(run), _LEARNED)
+    return _write(run, _read(run), _CURVES)
 
 
 def _read(run: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (run / LOG).read_text(encoding="utf-8").splitlines()]
 
 
-def _write(
-    run: Path, lines: list[dict[str, Any]], learned: Sequence[tuple[str, str]]
-) -> list[Path]:
+def _write(run: Path, lines: list[dict[str, Any]], curves: Sequence[tuple[str, str]]) -> list[Path]:
     warm = max((line["step"] for line in lines if line["phase"] == "warm"), default=0)
     for line in lines:
         line["at"] = line["step"] + (warm if line["phase"] == "reward" else 0)
-    figures = {"dev.png": _dev(lines, warm), "learning.png": _learning(lines, learned)}
+    figures = {"dev.png": _dev(lines, warm), "learning.png": _learning(lines, curves)}
     try:
         for name, figure in figures.items():
             figure.savefig(run / name, dpi=120, metadata={"Software": None})
@@ -69,25 +66,27 @@ def _write(
 
 
 def _dev(lines: Sequence[dict[str, Any]], warm: int) -> Figure:
-    looks = [line for line in lines if "macro" in line]
+    evaluations = [line for line in lines if "macro" in line]
+    start = evaluations[0]
+    steps = [line["at"] for line in evaluations]
     figure = Figure(figsize=(7, 4), layout="constrained")
     axes = figure.add_subplot()
-    for name in looks[0]["dev"]:
-        gained = [100 * (look["dev"][name] - looks[0]["dev"][name]) for look in looks]
-        axes.plot([look["at"] for look in looks], gained, lw=0.9, alpha=0.7, label=name)
-    mean = [100 * (look["macro"] - looks[0]["macro"]) for look in looks]
-    axes.plot([look["at"] for look in looks], mean, "k-o", lw=2, ms=4, label="mean of collections")
+    for name in start["dev"]:
+        gain = [100 * (line["dev"][name] - start["dev"][name]) for line in evaluations]
+        axes.plot(steps, gain, lw=0.9, alpha=0.7, label=name)
+    mean = [100 * (line["macro"] - start["macro"]) for line in evaluations]
+    axes.plot(steps, mean, "k-o", lw=2, ms=4, label="mean of collections")
     axes.axhline(0, color="#888888", lw=0.8)
     _phases(axes, warm)
-    axes.set(xlabel="step", ylabel="dev nDCG@10 x100, gained since the start")
+    axes.set(xlabel="step", ylabel="dev nDCG@10 x100, gain over the start")
     axes.legend(fontsize=7, ncols=2, frameon=False)
     return figure
 
 
-def _learning(lines: Sequence[dict[str, Any]], learned: Sequence[tuple[str, str]]) -> Figure:
-    figure = Figure(figsize=(7, 1.7 * len(learned)), layout="constrained")
-    panels = figure.subplots(len(learned), 1, squeeze=False)[:, 0]
-    for axes, (phase, name) in zip(panels, learned, strict=True):
+def _learning(lines: Sequence[dict[str, Any]], curves: Sequence[tuple[str, str]]) -> Figure:
+    figure = Figure(figsize=(7, 1.7 * len(curves)), layout="constrained")
+    panels = figure.subplots(len(curves), 1, squeeze=False)[:, 0]
+    for axes, (phase, name) in zip(panels, curves, strict=True):
         points = [
             (line["at"], line[name]) for line in lines if line["phase"] == phase and name in line
         ]

@@ -1,4 +1,4 @@
-"""`eval`: any policy on any collection, with figures that can be checked."""
+"""The command `eval`: any policy on any collection, with values that can be verified."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _AT_ONCE = 16
 
 
 class _CollectionFirst(TyperGroup):
-    """A group whose first word is a collection, unless it is one of its commands."""
+    """A command group: a first argument that is none of its commands goes to `run`."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         if not args or args[0] not in self.commands:
@@ -53,7 +53,7 @@ Measures = Annotated[
     ),
 ]
 Baseline = Annotated[str, typer.Option(help="The system the others are compared with.")]
-Json = Annotated[bool, typer.Option("--json", help="Give report.json on stdout.")]
+Json = Annotated[bool, typer.Option("--json", help="Print report.json on stdout.")]
 
 
 @app.command("run", no_args_is_help=True)
@@ -68,35 +68,37 @@ def run(
         ),
     ],
     *,
-    judging: SystemOptions,
+    system_options: SystemOptions,
     blend: Annotated[
         float | None,
-        typer.Option(min=0, help="How much the first stage counts.  \\[as the policy recommends]"),
+        typer.Option(
+            min=0, help="The weight of the first stage's rank.  \\[as the policy recommends]"
+        ),
     ] = None,
-    choosing: CollectionOptions,
+    collection_options: CollectionOptions,
     shuffle: Annotated[
-        int, typer.Option(min=0, max=100, help="Repeat so often with shuffled candidates.")
+        int, typer.Option(min=0, max=100, help="Repetitions with shuffled candidates.")
     ] = 0,
     measure: Measures = None,
     baseline: Baseline = FIRST,
     out: Annotated[
         Path | None,
-        typer.Option(help="Where all is kept.  \\[runs/NAME-HASH]", show_default=False),
+        typer.Option(help="The folder of runs and report.  \\[runs/NAME-HASH]", show_default=False),
     ] = None,
     at_once: Annotated[
         int | None,
         typer.Option(
             min=1,
-            help=f"Queries on their way at the same time.  \\[{_AT_ONCE} for models, else 1]",
+            help=f"Queries in flight at the same time.  \\[{_AT_ONCE} for models, else 1]",
             show_default=False,
         ),
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Measure policies on collections, with statistics, costs and reasons.
+    """Measure policies on collections, with statistics, costs and rationales.
 
-    Every query is a record as soon as it is done: the same command goes on
-    where a killed one stood. The report is for reading in a browser.
+    Every query is recorded as soon as it is done: after an interruption the
+    same command resumes. The report is a page for the browser.
 
         rearank-agent eval examples/harbour --policy lexical --policy embedded
 
@@ -104,24 +106,24 @@ def run(
 
         rearank-agent eval verify runs/a
     """
-    _ready()
+    _require_packages()
     from rearank_evals.measures.official import DEFAULT, measures
 
     wanted = measures(measure or DEFAULT)
-    told = f"{collection} {judging} {blend} {choosing} {shuffle}"
-    folder = out or _folder(collection[0], told)
-    entries, partial = _run(
-        _planned(folder, collection, choosing, judging.systems(blend, baseline), shuffle), at_once
-    )
+    options = f"{collection} {system_options} {blend} {collection_options} {shuffle}"
+    folder = out or _default_folder(collection[0], options)
+    systems = system_options.systems(blend, baseline)
+    planned = _trials(folder, collection, collection_options, systems, shuffle)
+    entries, partial = _run(planned, at_once)
     _report(folder, entries, wanted, baseline, as_json)
     if partial:
         raise typer.Exit(3)
 
 
-def _planned(
+def _trials(
     folder: Path,
     names: list[str],
-    choosing: CollectionOptions,
+    collection_options: CollectionOptions,
     systems: list[System],
     shuffles: int,
 ) -> list[Trial]:
@@ -129,29 +131,29 @@ def _planned(
 
     return [
         trial
-        for collection, first in choosing.collections(names)
-        for trial in trials(folder, collection, first, systems, shuffles)
+        for collection, first_stage in collection_options.collections(names)
+        for trial in trials(folder, collection, first_stage, systems, shuffles)
     ]
 
 
 def _run(planned: Sequence[Trial], at_once: int | None) -> tuple[list[ReportEntry], bool]:
-    """Run all trials; what is left for the report, and whether a query ended before its time."""
+    """Run all trials; the entries of the report, and whether a ranking is partial."""
     from rearank_agent.reranker import run_sync
-    from rearank_evals.cli.output import ProgressWatch, progress_bars
+    from rearank_evals.cli.output import RunProgress, progress_bars
     from rearank_evals.runs.run import run
 
     partial = False
     with progress_bars() as bars:
         for trial in planned:
-            watch = ProgressWatch(trial, bars)
-            usual = _AT_ONCE if trial.system.reranker.policy.window else 1
+            progress = RunProgress(trial, bars)
+            default = _AT_ONCE if trial.system.reranker.policy.window else 1
             try:
-                mended = run_sync(run(trial, at_once or usual, watch))
+                notes = run_sync(run(trial, at_once or default, progress))
             except KeyboardInterrupt:
-                watch.stop()
+                progress.interrupted()
                 raise
-            watch.end(mended)
-            partial |= watch.partial > 0
+            progress.finish(notes)
+            partial |= progress.partial > 0
     return [trial.entry for trial in planned if not trial.shuffle], partial
 
 
@@ -180,61 +182,62 @@ def _report(
 @app.command()
 def compare(
     folders: Annotated[
-        list[Path], typer.Argument(metavar="DIR...", help="What eval left.", show_default=False)
+        list[Path],
+        typer.Argument(metavar="DIR...", help="Folders that eval made.", show_default=False),
     ],
     baseline: Baseline = FIRST,
     measure: Measures = None,
     out: Annotated[
         Path | None,
         typer.Option(
-            help="Where the report of all goes.  \\[runs/compared-HASH]", show_default=False
+            help="The folder of the new report.  \\[runs/compared-HASH]", show_default=False
         ),
     ] = None,
     as_json: Json = False,
 ) -> None:
     """Put the systems of several evaluations side by side.
 
-    A system that several of them have is told apart by its folder.
+    A system that is in several of them gets its folder after its name.
 
         rearank-agent eval compare runs/a runs/b --baseline embedded
     """
-    _ready()
+    _require_packages()
     from rearank_evals.measures.official import DEFAULT, measures
-    from rearank_evals.runs.trials import entries
+    from rearank_evals.runs.trials import merge_entries
 
-    out = out or _folder("compared", str(folders))
+    out = out or _default_folder("compared", str(folders))
     if any(out.resolve() == folder.resolve() for folder in folders):
-        raise InputError(f"{out} holds one of those that are compared; give another --out")
-    _report(out, entries(folders), measures(measure or DEFAULT), baseline, as_json)
+        raise InputError(f"{out} is one of the compared folders; give another --out")
+    _report(out, merge_entries(folders), measures(measure or DEFAULT), baseline, as_json)
 
 
 @app.command()
 def verify(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="What eval left.")],
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A folder that eval made.")],
 ) -> None:
-    """Compute all values again from the saved runs, and check every file's hash."""
-    _ready()
-    from rearank_evals.verify import verify as checks
+    """Recompute all values from the saved runs, and check every file's hash."""
+    _require_packages()
+    from rearank_evals.verify import verify as verify_report
 
-    bad = 0
-    for check in checks(folder):
-        print(f"{'ok ' if check.ok else 'BAD'}  {check.said}", flush=True)
-        bad += not check.ok
-    if bad:
+    failures = 0
+    for check in verify_report(folder):
+        print(f"{'ok ' if check.ok else 'BAD'}  {check.message}", flush=True)
+        failures += not check.ok
+    if failures:
         raise typer.Exit(1)
 
 
-def _ready() -> None:
-    """Raise SetupError if a package is missing that measuring needs."""
+def _require_packages() -> None:
+    """Raise SetupError if a package of the extra `eval` is missing."""
     require("eval", "eval", "ir_measures", "scipy", "matplotlib")
 
 
 def _command() -> str:
-    """What was typed, without secrets."""
+    """The command line, with secrets redacted."""
     return redact(shlex.join(["rearank-agent", *sys.argv[1:]]))
 
 
-def _folder(name: str, told: str) -> Path:
-    """A folder of its own for everything that is run, so that the same goes on in it."""
+def _default_folder(name: str, options: str) -> Path:
+    """A folder named after what is run, so that the same command resumes in it."""
     short = Path(name).resolve().name or "eval"
-    return Path("runs") / f"{short}-{sha256(told.encode()).hexdigest()[:8]}"
+    return Path("runs") / f"{short}-{sha256(options.encode()).hexdigest()[:8]}"

@@ -1,4 +1,4 @@
-"""The options of `eval`: which systems are measured, on which queries and candidates."""
+"""The options of `eval`: systems, queries and candidates."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ FIRST = "first-stage"
 
 @dataclass(frozen=True)
 class SystemOptions(PolicyOptions):
-    """Which policies are measured, and how they are asked."""
+    """The options of the policies that are measured."""
 
     policy: Annotated[
         list[str] | None,
         typer.Option(
-            help="Who judges; may be given several times: embedded, embedded:FOLDER, "
+            help="A policy; repeatable: embedded, embedded:FOLDER, "
             "lexical, vllm:NAME, openai:NAME, ...  [REARANK_POLICY, else embedded]; "
             "first-stage is always measured.",
             autocompletion=policies,
@@ -42,37 +42,37 @@ class SystemOptions(PolicyOptions):
     schedule: Annotated[
         str,
         typer.Option(
-            help="Who is shown together.  \\[sliding:20:10 for models that order, in proportion "
-            "for those with another window, else as auto]",
+            help="How passages are grouped into windows.  \\[sliding:20:10 for models that "
+            "order, in proportion for those with another window, else as auto]",
             autocompletion=schedules,
             show_default=False,
         ),
     ] = ""
     deadline: Annotated[
         float | None,
-        typer.Option(help="Seconds a query may take.  \\[no limit]", show_default=False),
+        typer.Option(help="Time limit of a query in seconds.  \\[none]", show_default=False),
     ] = None
     cache: Annotated[
         bool,
         typer.Option(
             "--cache/--no-cache",
-            help="Use kept replies: they cost nothing, so costs are no longer comparable.",
+            help="Use cached replies: they cost nothing, so costs are no longer comparable.",
             rich_help_panel=MODELS,
         ),
     ] = False
 
-    def judge(self, name: str) -> Policy:
-        """The policy of a name; what concerns models is not told the others beside them."""
+    def make_policy(self, name: str) -> Policy:
+        """The policy of a name; beside models, other policies do not get the models' options."""
         from rearank_agent.policies.registry import policy
 
-        beside = any(":" in other for other in self.policy or ())
-        return policy(name) if beside and ":" not in name else super().judge(name)
+        has_models = any(":" in other for other in self.policy or ())
+        return policy(name) if has_models and ":" not in name else super().make_policy(name)
 
     def systems(self, blend: float | None, baseline: str) -> list[System]:
-        """The systems that are measured, the first stage before all.
+        """The systems that are measured; the first is the first stage itself.
 
         Raises:
-            InputError: a policy is named twice, or the baseline is none of them.
+            InputError: a policy is named twice, or the baseline is none of the systems.
         """
         from rearank_agent.policies.registry import policy
         from rearank_agent.reranker import Reranker
@@ -88,35 +88,36 @@ class SystemOptions(PolicyOptions):
             raise InputError(f"the baseline must be one of the systems: {', '.join(known)}")
         systems = [System(FIRST, Reranker(policy(FIRST)), 0.0)]
         for name in [name for name in names if name != FIRST]:
-            judge = self.judge(name)
-            schedule = self.schedule or _usual(judge)
-            reranker = Reranker(judge, schedule=schedule, deadline=self.deadline)
-            systems.append(System(name, reranker, judge.blend if blend is None else blend))
+            one = self.make_policy(name)
+            schedule = self.schedule or _default_schedule(one)
+            reranker = Reranker(one, schedule=schedule, deadline=self.deadline)
+            systems.append(System(name, reranker, one.blend if blend is None else blend))
         return systems
 
 
-def _usual(judge: Policy) -> str:
-    """The paper's schedule for a policy that orders: its windows, a half of one further each."""
-    if judge.scores or judge.window is None:
+def _default_schedule(policy: Policy) -> str:
+    """For a policy that orders the paper's: windows of its size, a stride of half of it."""
+    if policy.scores or policy.window is None:
         return "auto"
     from rearank_agent.schedules import half_sliding
 
-    return half_sliding(judge.window).name
+    return half_sliding(policy.window).name
 
 
 @dataclass(frozen=True)
 class CollectionOptions:
-    """Which queries are ranked, and which candidates they have."""
+    """The options of queries and candidates."""
 
-    depth: Annotated[int, typer.Option(min=1, help="Candidates of a query.")] = 100
+    depth: Annotated[int, typer.Option(min=1, help="Candidates per query.")] = 100
     limit: Annotated[
-        int | None, typer.Option(min=1, help="Only the first so many queries.", show_default=False)
+        int | None,
+        typer.Option(min=1, metavar="N", help="Only the first N queries.", show_default=False),
     ] = None
     queries: Annotated[
         Path | None,
         typer.Option(
             metavar="FILE",
-            help="Only the queries whose ids stand here, one a line.",
+            help="Only the queries with these ids, one a line.",
             show_default=False,
         ),
     ] = None
@@ -132,23 +133,23 @@ class CollectionOptions:
         str | None,
         typer.Option(
             metavar="LANGUAGE",
-            help="Make the first stage by BM25 in this language: english, german, ..., none.",
+            help="Use BM25 as the first stage, in a language: english, german, ..., none.",
             show_default=False,
         ),
     ] = None
 
     def collections(self, names: list[str]) -> Iterator[tuple[Collection, FirstStage]]:
-        """The collections of these names with the queries that are wanted, and their candidates."""
+        """The named collections with the selected queries, and their first-stage lists."""
         from rearank_agent.cli.output import progress_bar
         from rearank_agent.data.first_stage import first_stage
         from rearank_agent.data.load import load_collections, select_queries
 
         if self.first_stage and self.bm25:
-            raise InputError("the first stage is a TREC run or BM25's, not both")
+            raise InputError("give --first-stage or --bm25, not both")
         with progress_bar("reading the collections"):
             found = load_collections(names)
         if self.first_stage and len(found) > 1:
-            raise InputError("a TREC run is of one collection; name one")
+            raise InputError("--first-stage is for one collection; name one")
         wanted = self._wanted() if self.queries else None
         for one in [select_queries(one, self.limit, wanted) for one in found]:
             with progress_bar(f"the first stage of {one.name}"):

@@ -1,4 +1,4 @@
-"""What a person sees of an evaluation: how far it is, and what it came to."""
+"""The terminal output of an evaluation: its progress, and a table of its results."""
 
 from __future__ import annotations
 
@@ -20,16 +20,21 @@ if TYPE_CHECKING:
     from rearank_agent.types import Ranking
     from rearank_evals.runs.run import Trial
 
-_DEPTH = 10  # of the running nDCG
+_CUTOFF = 10  # of the running nDCG
 _NAME = 14  # characters of a name beside a bar
-_EVERY = 10.0  # seconds between lines where there is no terminal
+_INTERVAL = 10.0  # seconds between lines where there is no terminal
 
 
-class ProgressWatch:
-    """The queries done so far: their number, running nDCG@10 and faults."""
+class RunProgress:
+    """The progress of one trial: queries done, running nDCG@10 and faults, on stderr.
 
-    def __init__(self, trial: Trial, show: Progress | None) -> None:
-        self.trial, self.show = trial, show
+    Args:
+        trial: that is run.
+        bars: where its bar is drawn; None prints lines instead.
+    """
+
+    def __init__(self, trial: Trial, bars: Progress | None) -> None:
+        self.trial, self.bars = trial, bars
         from rearank_evals.report.numbers import shorten_name
 
         shuffled = f", shuffle {trial.shuffle}" if trial.shuffle else ""
@@ -38,65 +43,65 @@ class ProgressWatch:
         short = ", ".join(shorten_name(name, _NAME) for name in names) + shuffled
         self.values: list[float] = []
         self.faults = self.partial = self.new = 0
-        self.started = self.told = time.monotonic()
+        self.started = self.printed = time.monotonic()
         self.total = len(trial.collection.queries)
-        self.bar = show.add_task(short, total=self.total, said="") if show else None
+        self.task = bars.add_task(short, total=self.total, status="") if bars else None
 
-    def __call__(self, ranking: Ranking, kept: bool) -> None:
-        """Take a record in, and tell of it."""
+    def __call__(self, ranking: Ranking, resumed: bool) -> None:
+        """Count a record, and show it; `resumed` if it was there before this run."""
         grades = self.trial.collection.qrels[ranking.run]
         gains = [grades.get(name, 0) for name in ranking.ids]
-        self.values.append(ndcg(gains, list(grades.values()), _DEPTH))
+        self.values.append(ndcg(gains, list(grades.values()), _CUTOFF))
         self.faults += sum(fault.kind != "instruction" for fault in ranking.faults)
         self.partial += ranking.partial
-        self.new += not kept
-        if self.show and self.bar is not None:
-            self.show.update(self.bar, completed=len(self.values), said=self.said)
-        elif time.monotonic() - self.told > _EVERY:
-            self.told = time.monotonic()
-            self.line()
+        self.new += not resumed
+        if self.bars and self.task is not None:
+            self.bars.update(self.task, completed=len(self.values), status=self.status)
+        elif time.monotonic() - self.printed > _INTERVAL:
+            self.printed = time.monotonic()
+            self._print_line()
 
     @property
-    def said(self) -> str:
-        """Speed, running nDCG and faults."""
+    def status(self) -> str:
+        """Running nDCG, speed and faults."""
         mean = f"nDCG@10 {100 * fmean(self.values):.2f}" if self.values else ""
         speed = self.new / max(time.monotonic() - self.started, 1e-3)
         faults = f"faults: {self.faults}" if self.faults else ""
         return ", ".join(filter(None, (mean, f"{speed:.1f}/s" if self.new else "", faults)))
 
-    def line(self) -> None:
-        """Tell how far it is in one line, where there is no terminal to draw a bar in."""
-        if not self.show:
+    def _print_line(self) -> None:
+        """Print the progress in one line, where there is no terminal for a bar."""
+        if not self.bars:
             done = f"{len(self.values)} of {self.total} queries"
-            print(f"{self.title}: {done}, {self.said}", file=sys.stderr, flush=True)
+            print(f"{self.title}: {done}, {self.status}", file=sys.stderr, flush=True)
 
-    def end(self, notes: Sequence[str]) -> None:
-        """Tell that it is done, and what had to be mended."""
-        self.line()
+    def finish(self, notes: Sequence[str]) -> None:
+        """Print that it is done, with notes on what was repaired."""
+        self._print_line()
         for note in notes:
             self._print(f"note: {self.title}: {note}")
 
-    def stop(self) -> None:
-        """Tell what is kept of a run that was interrupted."""
-        done = f"{len(self.values)} of {self.total} queries are kept"
-        self._print(f"{self.title}: {done}; the same command goes on from there")
+    def interrupted(self) -> None:
+        """Print how many records an interrupted run has."""
+        done = f"{len(self.values)} of {self.total} queries are done"
+        self._print(f"{self.title}: {done}; the same command resumes from there")
 
     def _print(self, text: str) -> None:
-        if self.show:
-            self.show.console.print(Text(text))
+        if self.bars:
+            self.bars.console.print(Text(text))
         else:
             print(text, file=sys.stderr, flush=True)
 
 
 @contextmanager
 def progress_bars() -> Iterator[Progress | None]:
-    """Bars on stderr if it is a terminal, else None."""
+    """Progress bars on stderr if it is a terminal, else None."""
     if not sys.stderr.isatty():
         yield None
         return
     columns = (
         TextColumn("{task.description}", markup=False), BarColumn(bar_width=None),
-        MofNCompleteColumn(), TextColumn("{task.fields[said]}", style="dim"),
+        MofNCompleteColumn(), TextColumn("{task.fields[status]}", style="dim"),
         TimeRemainingColumn(compact=True),
     )  # fmt: skip
     with Progress(*columns, console=Console(stderr=True, emoji=False)) as bars:
@@ -109,20 +114,20 @@ def print_report(report: dict[str, Any], details: dict[str, Any]) -> None:
 
     console = Console(highlight=False, markup=False, emoji=False)
     for name, systems in report.items():
-        about = details["collections"][name]
-        head = f"{name}: {about['queries']} queries, {about['first_stage']}"
-        console.print(Text(f"{head}, the first {about['depth']}", "bold"))
-        console.print(_table(systems, about, details))
-        for note in _notes(about, details["baseline"]):
+        collection = details["collections"][name]
+        head = f"{name}: {collection['queries']} queries, {collection['first_stage']}"
+        console.print(Text(f"{head}, the first {collection['depth']}", "bold"))
+        console.print(_table(systems, collection, details))
+        for note in _notes(collection, details["baseline"]):
             console.print(Text(note, "dim"))
         console.print()
     for system, one in details["macro"].items():
-        low, high = one["interval"]
-        told = f"{format_measure(one['value'])} ({format_measure(low)} to {format_measure(high)})"
-        console.print(f"mean of {len(report)} collections, {system}: {told}")
+        low, high = map(format_measure, one["interval"])
+        mean = f"{format_measure(one['value'])} ({low} to {high})"
+        console.print(f"mean of {len(report)} collections, {system}: {mean}")
 
 
-def _table(systems: dict[str, Any], about: dict[str, Any], details: dict[str, Any]) -> Table:
+def _table(systems: dict[str, Any], collection: dict[str, Any], details: dict[str, Any]) -> Table:
     from rearank_evals.report.numbers import (
         MISSING,
         format_amount,
@@ -138,7 +143,7 @@ def _table(systems: dict[str, Any], about: dict[str, Any], details: dict[str, An
     for column in (measure, "95% interval", "change", "p (Holm)", "+/=/-", "s/query"):
         table.add_column(column, justify="right")
     for system, values in systems.items():
-        one = about["systems"][system]
+        one = collection["systems"][system]
         test = (one["against"] or {}).get(measure)
         blend = f" b={one['blend']:g}" if one["blend"] else ""
         table.add_row(
@@ -152,26 +157,28 @@ def _table(systems: dict[str, Any], about: dict[str, Any], details: dict[str, An
         )
         if one["alone"]:
             table.add_row(Text(f"{system} b=0", "dim"), format_measure(one["alone"][measure]))
-    table.add_row(Text("perfect order", "dim"), format_measure(about["perfect"][measure]))
+    table.add_row(Text("perfect order", "dim"), format_measure(collection["perfect"][measure]))
     return table
 
 
-def _notes(about: dict[str, Any], baseline: str) -> Iterator[str]:
-    """What a reader of the table should know."""
-    yield f"change, p, better/equal/worse queries: against {baseline}"
+def _notes(collection: dict[str, Any], baseline: str) -> Iterator[str]:
+    """Notes under the table: what columns mean, small samples, faults."""
+    yield f"change, p, queries better/equal/worse: against {baseline}"
     if any(
-        t["small"] for one in about["systems"].values() for t in (one["against"] or {}).values()
+        t["small"]
+        for one in collection["systems"].values()
+        for t in (one["against"] or {}).values()
     ):
-        yield f"{about['queries']} queries are few: a difference must be large to mean something"
-    yield from about["notes"]
-    deaf = [s for s, one in about["systems"].items() if _has(one, "instruction")]
-    if deaf:
-        yield f"cannot follow the collection's instruction: {', '.join(deaf)}"
-    for system, one in about["systems"].items():
+        yield f"{collection['queries']} queries are few: only large differences mean something"
+    yield from collection["notes"]
+    unable = [s for s, one in collection["systems"].items() if _has_fault(one, "instruction")]
+    if unable:
+        yield f"cannot follow the collection's instruction: {', '.join(unable)}"
+    for system, one in collection["systems"].items():
         if faults := [fault for fault in one["faults"] if fault["kind"] != "instruction"]:
-            counts = ", ".join(f"{fault['kind']} in {fault['queries']}" for fault in faults)
-            yield f"{system}: faults, in queries: {counts}"
+            counts = ", ".join(f"{fault['kind']} {fault['queries']}" for fault in faults)
+            yield f"{system}: queries with faults: {counts}"
 
 
-def _has(one: dict[str, Any], kind: str) -> bool:
+def _has_fault(one: dict[str, Any], kind: str) -> bool:
     return any(fault["kind"] == kind for fault in one["faults"])

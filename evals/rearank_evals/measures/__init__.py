@@ -1,1 +1,1 @@
-"""Official measures, statistics, costs and what rationales are worth."""
+"""Official measures, statistics, costs and measures of rationales."""

@@ -1,4 +1,4 @@
-"""Official values, query by query: what ir_measures says, and nothing of our own."""
+"""Official measures per query, computed by ir_measures alone."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ __all__ = ["DEFAULT", "means", "measures", "per_query"]
 DEFAULT = ("nDCG@10", "RR@10", "R@100", "Judged@10")
 
 Values = Mapping[str, Mapping[str, float]]
-"""Measure to query to value."""
+"""{measure: {query: value}}."""
 
 
 def measures(names: Iterable[str]) -> list[Any]:
     """The measures of these names, as ir_measures writes them: `nDCG@10`, `RR(rel=2)@10`.
 
-    Each is tried, since some need programs that are not there (perl), and some nothing has.
+    Each is tried, since some need programs that may be missing (perl), and some have no provider.
 
     Raises:
-        InputError: a name is not one of a measure, or it cannot be computed here.
+        InputError: there is no measure of a name, or it cannot be computed here.
     """
     return [_measure(name) for name in names]
 
@@ -34,33 +34,33 @@ def _measure(name: str) -> Any:
     try:
         measure = ir_measures.parse_measure(name)
         if measure.params.get("cutoff", 1) < 1:
-            raise ValueError("it looks at no passage")
+            raise ValueError("its cutoff is below 1")
         list(ir_measures.iter_calc([measure], {"1": {"a": 1}}, {"1": {"a": 1.0}}))
     except Exception as error:  # whatever a provider raises
         raise InputError(
-            f"no measure is called {name!r}, or it cannot be computed here ({error}); there are: "
+            f"no measure is called {name!r}, or it cannot be computed here ({error}); examples: "
             f"{', '.join(DEFAULT)}, P@5, AP, RR(rel=2)@10, ... (ir-measur.es)"
         ) from None
     return measure
 
 
 def per_query(wanted: Sequence[Any], qrels: Qrels, run: Run) -> dict[str, dict[str, float]]:
-    """The value of every measure for every judged query; one that is not in the run has 0.
+    """The value of every measure for every judged query; 0 for a query that is not in the run.
 
     Args:
-        wanted: measures, as `measures` gives them.
-        qrels: of the queries that count.
-        run: passages of every query, best first.
+        wanted: measures, as `measures` returns them.
+        qrels: of the queries that are measured.
+        run: passage ids of every query, best first.
     """
-    falling = {
+    scores = {
         query: {passage: -float(rank) for rank, passage in enumerate(ids)}
         for query, ids in run.items()
         if query in qrels and ids
     }
     values = {str(measure): dict.fromkeys(qrels, 0.0) for measure in wanted}
-    if not falling:
+    if not scores:
         return values
-    for metric in ir_measures.iter_calc(wanted, _plain(qrels), falling):
+    for metric in ir_measures.iter_calc(wanted, _clamped(qrels), scores):
         values[str(metric.measure)][metric.query_id] = metric.value
     return values
 
@@ -70,6 +70,6 @@ def means(values: Values) -> dict[str, float]:
     return {measure: fmean(by_query.values()) for measure, by_query in values.items()}
 
 
-def _plain(qrels: Qrels) -> dict[str, dict[str, int]]:
-    """As ir_measures wants them; grades below -1, which mean the same, corrupt pytrec_eval."""
+def _clamped(qrels: Qrels) -> dict[str, dict[str, int]]:
+    """Grades of -1 or more: lower ones, which mean the same, corrupt memory in pytrec_eval."""
     return {query: {p: max(grade, -1) for p, grade in of.items()} for query, of in qrels.items()}

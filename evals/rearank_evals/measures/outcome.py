@@ -1,4 +1,4 @@
-"""What the records of one system on one collection come to: costs, faults, reasons, cases."""
+"""Costs, faults, rationale measures and cases of one system on one collection."""
 
 from __future__ import annotations
 
@@ -24,37 +24,39 @@ class Outcome:
     """Everything but the quality.
 
     Attributes:
-        policy: who judged: its fingerprint.
-        orders: the ranked passages of every query.
-        alone: the orders by the policy's scores alone; where it gave none, as they are.
-        scored: whether it gave scores for any query.
-        rationale: coverage, groundedness and agreement.
+        policy: its fingerprint.
+        orders: passage ids of every query, best first.
+        unblended_orders: the same by the policy's scores without the blend; equal to `orders`
+            where it gave no scores.
+        has_scores: whether it gave scores for any query.
+        rationale: coverage, groundedness and agreement, each 0..1 or None.
+        usages, faults, partial: of every query.
     """
 
     policy: str = ""
     orders: dict[str, tuple[str, ...]] = field(default_factory=dict)
-    alone: dict[str, tuple[str, ...]] = field(default_factory=dict)
-    scored: bool = False
+    unblended_orders: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    has_scores: bool = False
     rationale: dict[str, float | None] = field(default_factory=dict)
     usages: dict[str, Usage] = field(default_factory=dict)
     faults: dict[str, tuple[Fault, ...]] = field(default_factory=dict)
     partial: dict[str, bool] = field(default_factory=dict)
 
-    def note(self, ranking: Ranking) -> None:
-        """Take a record in."""
+    def add(self, ranking: Ranking) -> None:
+        """Add a record."""
         query = ranking.run
         self.policy = ranking.policy
         self.orders[query] = ranking.ids
-        alone = _alone(ranking)
-        self.alone[query] = alone or ranking.ids
-        self.scored |= alone is not None
+        unblended = _unblended(ranking)
+        self.unblended_orders[query] = unblended or ranking.ids
+        self.has_scores |= unblended is not None
         self.usages[query] = ranking.usage
         self.faults[query] = ranking.faults
         self.partial[query] = ranking.partial
 
     @property
     def cost(self) -> dict[str, float]:
-        """Means a query; `seconds` is the median, `hits` the sum."""
+        """Means per query; `seconds` is the median, `hits` (cached replies) the sum."""
         usages = list(self.usages.values())
         per_query = ("calls", "turns", "prompt_tokens", "thought_tokens", "answer_tokens")
         return {name: fmean(getattr(usage, name) for usage in usages) for name in per_query} | {
@@ -64,52 +66,52 @@ class Outcome:
 
     @property
     def fault_counts(self) -> list[dict[str, Any]]:
-        """Each kind of fault with its number, the queries it touched, and an example."""
+        """Each kind of fault with its count, the number of queries with it, and an example."""
         found: dict[str, dict[str, Any]] = {}
         for faults in self.faults.values():
             for kind in dict.fromkeys(fault.kind for fault in faults):
-                alike = [fault for fault in faults if fault.kind == kind]
+                of_kind = [fault for fault in faults if fault.kind == kind]
                 entry = found.setdefault(
-                    kind, {"kind": kind, "queries": 0, "times": 0, "detail": alike[0].detail}
+                    kind, {"kind": kind, "queries": 0, "times": 0, "detail": of_kind[0].detail}
                 )
                 entry["queries"] += 1
-                entry["times"] += len(alike)
-        return sorted(found.values(), key=_gravity)
+                entry["times"] += len(of_kind)
+        return sorted(found.values(), key=_fault_order)
 
 
-def _gravity(entry: dict[str, Any]) -> tuple[bool, int, str]:
-    """Most queries first; last what a policy without words says of every query."""
+def _fault_order(entry: dict[str, Any]) -> tuple[bool, int, str]:
+    """Most queries first; `instruction` last: policies that take no instruction always have it."""
     return entry["kind"] == "instruction", -entry["queries"], entry["kind"]
 
 
 def outcome(records: Iterable[Ranking]) -> Outcome:
-    """What the records come to."""
+    """The outcome of all records, which are read once."""
     found = Outcome()
 
-    def noted() -> Iterator[Ranking]:
+    def added() -> Iterator[Ranking]:
         for ranking in records:
-            found.note(ranking)
+            found.add(ranking)
             yield ranking
 
-    found.rationale = asdict(rationale_measures(noted()))
+    found.rationale = asdict(rationale_measures(added()))
     return found
 
 
-def _alone(ranking: Ranking) -> tuple[str, ...] | None:
-    """The passages by the policy's own scores, without the blend; None without scores."""
+def _unblended(ranking: Ranking) -> tuple[str, ...] | None:
+    """Passage ids by the policy's scores, without the blend; None without scores."""
     ids = {ranked.was - 1: ranked.id for ranked in ranking.passages}
     scores = policy_scores(ranking.steps, len(ids))
     return tuple(ids[position] for position in best_first(scores)) if scores else None
 
 
-def case(ranking: Ranking, grades: Qrels, value: float, baseline: float) -> dict[str, Any]:
-    """One query as a person reads it: the first passages, their grades, and why."""
-    judged = grades[ranking.run]
+def case(ranking: Ranking, qrels: Qrels, value: float, baseline: float) -> dict[str, Any]:
+    """One query for a reader: its first passages with their grades and rationales."""
+    grades = qrels[ranking.run]
     shown = [
         {
             "rank": ranked.rank,
             "was": ranked.was,
-            "grade": judged.get(ranked.id),
+            "grade": grades.get(ranked.id),
             "id": ranked.id,
             "text": " ".join(ranked.passage.content.split())[:_TEXT],
             "why": ranked.rationale.text or ranked.evidence if ranked.rationale else "",
@@ -127,6 +129,6 @@ def case(ranking: Ranking, grades: Qrels, value: float, baseline: float) -> dict
 
 
 def _reasoning(ranking: Ranking) -> str:
-    """The thought about the window that the head of the ranking was last judged in."""
-    thoughts: Sequence[str] = [step.reply.reasoning for step in ranking.steps]
-    return next((thought for thought in reversed(thoughts) if thought), "")
+    """The reasoning of the last window that has one: the head of the ranking was judged there."""
+    texts: Sequence[str] = [step.reply.reasoning for step in ranking.steps]
+    return next((text for text in reversed(texts) if text), "")

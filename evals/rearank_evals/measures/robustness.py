@@ -1,4 +1,4 @@
-"""How far a ranking depends on the order in which the candidates were given."""
+"""Robustness: how far a ranking depends on the order of the candidates."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ __all__ = ["robustness"]
 
 
 def robustness(shuffled: Sequence[RunFolder], qrels: Qrels, measure: Any) -> dict[str, Any] | None:
-    """What repetitions with shuffled candidates differ by; None without any.
+    """How far repetitions with shuffled candidates differ; None without any.
 
     Returns:
-        `k`: how many; `means`: the measure of each; `spread`: their standard deviation, 0 for a
-        policy that does not see the order; `correlation`: Kendall's tau-b between the orders of
+        `k`: their number; `means`: the measure of each; `spread`: their standard deviation, 0 for
+        a policy that does not see the order; `correlation`: Kendall's tau-b between the orders of
         two repetitions, the mean over pairs and queries, 1 where all are the same.
     """
     runs = [one.read_run() for one in shuffled]
@@ -38,10 +38,10 @@ def robustness(shuffled: Sequence[RunFolder], qrels: Qrels, measure: Any) -> dic
 
 
 def _common(one: Run, two: Run) -> list[str]:
-    """The queries with an order to compare."""
+    """The queries whose orders can be compared."""
     return [query for query, ids in one.items() if len(ids) > 1 and query in two]
 
 
 def _tau(one: Sequence[str], two: Sequence[str]) -> float:
-    place = {passage: rank for rank, passage in enumerate(two)}
-    return float(kendalltau(range(len(one)), [place[passage] for passage in one]).statistic)
+    ranks = {passage: rank for rank, passage in enumerate(two)}
+    return float(kendalltau(range(len(one)), [ranks[passage] for passage in one]).statistic)

@@ -1,11 +1,11 @@
-"""What a mean over queries is worth: intervals, paired tests, and the price of many tests.
+"""Statistics of means over queries: intervals, paired tests, correction for several tests.
 
-A collection's queries are a sample of those that could be asked; everything here says how far a
-figure would move with another sample. Equal values give equal figures, in whatever order they come.
+A collection's queries are a sample of those that could be asked; everything here measures how far a
+value would move with another sample. Results do not depend on the order of the values.
 
     interval   of a mean, by bootstrap
-    against    every system with the baseline, query by query
-    macro      the same where each of several collections counts alike
+    compare    every system with the baseline, query by query
+    macro      means over several collections, each with equal weight
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from rearank_agent.errors import InputError
 __all__ = ["ENOUGH", "Comparison", "Macro", "compare", "holm", "interval", "macro"]
 
 ENOUGH = 25
-"""Queries below which a comparison is called small.
+"""Queries below which a comparison is marked small.
 
 Buckley and Voorhees (2000, "Evaluating Evaluation Measure Stability") confirm by experiment the
 rule that a comparison of systems needs at least 25 queries, and that 50 are better.
@@ -35,20 +35,20 @@ Array = NDArray[np.float64]
 
 _TIE = 1e-9  # far above the rounding of a mean, far below what one passage's move can change
 _SEED = 5
-_AT_ONCE = 2**18  # numbers drawn; more would only wait for memory
+_BATCH = 2**18  # numbers drawn at a time; more would only wait for memory
 
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """A system beside the baseline on the same queries, by one measure.
+    """A system compared with the baseline on the same queries, by one measure.
 
     Attributes:
-        n: the queries.
+        n: the number of queries.
         difference: the mean of system minus baseline.
         interval: of that mean, bootstrap 95%.
         p: two-sided, of the paired t-test.
         p_holm: p corrected for all the systems compared; never below p.
-        wins, ties, losses: queries where the system is better, less than 1e-9 away, worse.
+        wins, ties, losses: queries where the system is better, less than 1e-9 apart, worse.
         small: whether there are fewer than `ENOUGH` queries.
     """
 
@@ -65,13 +65,13 @@ class Comparison:
 
 @dataclass(frozen=True, slots=True)
 class Macro:
-    """A system over several collections, each counting alike.
+    """A system over several collections, each with equal weight.
 
     Attributes:
         value: the mean over collections of the mean over their queries.
         interval: of it, bootstrap 95%.
         difference: the same of system minus baseline; None for the baseline itself.
-        difference_interval: of the difference, bootstrap 95%; None likewise.
+        difference_interval: of the difference, bootstrap 95%; None for the baseline.
     """
 
     value: float
@@ -87,7 +87,7 @@ def interval(values: Sequence[float]) -> tuple[float, float]:
     14.3). Measures pile up at 0 and 1, so the mean of few of them is skewed; BCa corrects that,
     percentiles do not. Of 10 simulated reciprocal ranks it held the true mean in 95% of samples,
     percentiles in 92%; of 25 values of which 85% are 0 in 86%, percentiles in 79%: where nearly
-    all queries are alike, take the interval for wider than it looks.
+    all values are equal, the interval is too narrow.
 
     Raises:
         InputError: no values, or one that is not finite.
@@ -101,13 +101,13 @@ def compare(values: Mapping[str, Mapping[str, float]], baseline: str) -> dict[st
 
     By the paired t-test, which agrees with the randomisation test on retrieval measures
     (Smucker, Allan and Carterette 2007, "A Comparison of Statistical Significance Tests for
-    Information Retrieval Evaluation"). It has no answer where all n differences are the same
+    Information Retrieval Evaluation"). It is undefined where all n differences are the same
     number; there p is the randomisation test's: of the 2^n ways to change their signs 2 give a
-    mean as far from 0. Without any difference p is 1. The interval is not read off the test, so
-    that at the edge the two may disagree.
+    mean as far from 0. Without any difference p is 1. The interval is not that of the test, so
+    near the edge the two may disagree.
 
     Args:
-        values: system to query to value, all by one measure.
+        values: {system: {query: value}}, all by one measure.
         baseline: one of the systems.
 
     Raises:
@@ -125,17 +125,17 @@ def compare(values: Mapping[str, Mapping[str, float]], baseline: str) -> dict[st
 
 
 def holm(p: Sequence[float]) -> list[float]:
-    """p-values, in their order, corrected for there being several.
+    """p-values corrected for multiple tests, in the same order.
 
     The smallest of m is multiplied by m, the next by m - 1, and so on; none falls below a
     smaller one's, none rises above 1 (Holm 1979, "A Simple Sequentially Rejective Multiple Test
-    Procedure"). The chance of calling any true null false then stays below the level asked for,
-    however the tests depend on each other: here they share a baseline.
+    Procedure"). The chance of rejecting any true null then stays below the chosen level, however
+    the tests depend on each other: here they share a baseline.
     """
     corrected = [0.0] * len(p)
-    least = 0.0
+    lower = 0.0
     for rank, i in enumerate(sorted(range(len(p)), key=p.__getitem__)):
-        least = corrected[i] = max(least, min(1.0, (len(p) - rank) * p[i]))
+        lower = corrected[i] = max(lower, min(1.0, (len(p) - rank) * p[i]))
     return corrected
 
 
@@ -144,15 +144,16 @@ def macro(
 ) -> dict[str, Macro]:
     """Every system's mean of collection means; {} with fewer than two collections.
 
-    Queries are resampled within their collection (a stratified bootstrap): the intervals speak
-    of other queries to these collections, not of other collections, of which there are too few.
+    Queries are resampled within their collection (a stratified bootstrap): the intervals are
+    about other queries of these collections, not about other collections, of which there are
+    too few.
 
     Args:
-        values: system to collection to query to value, all by one measure.
+        values: {system: {collection: {query: value}}}, all by one measure.
         baseline: one of the systems.
 
     Raises:
-        InputError: as `compare`; or systems with other collections than the baseline.
+        InputError: as in `compare`; or systems with other collections than the baseline.
     """
     _check(values, baseline, "collections")
     tables = [
@@ -161,13 +162,13 @@ def macro(
     ]
     if len(tables) < 2:
         return {}
-    done = {}
+    found = {}
     for system in values:
-        figures = _estimate([table[system] for table in tables])
+        estimates = _estimate([table[system] for table in tables])
         if system != baseline:
-            figures += _estimate([table[system] - table[baseline] for table in tables])
-        done[system] = Macro(*figures)
-    return done
+            estimates += _estimate([table[system] - table[baseline] for table in tables])
+        found[system] = Macro(*estimates)
+    return found
 
 
 def _estimate(groups: Sequence[Array]) -> tuple[Any, ...]:
@@ -176,20 +177,20 @@ def _estimate(groups: Sequence[Array]) -> tuple[Any, ...]:
     varied = [np.sort(group) for group in groups if np.ptp(group) >= _TIE]
     if not varied:
         return mean, (mean, mean)
-    still = fsum(fmean(group) for group in groups if np.ptp(group) < _TIE)
+    constant = fsum(fmean(group) for group in groups if np.ptp(group) < _TIE)
 
     def mean_of_means(*samples: Array, axis: int) -> Any:
-        means = (still + sum(sample.mean(axis=axis) for sample in samples)) / len(groups)
-        # BCa counts the resamples below the mean and at it: noise must not tell them apart.
+        means = (constant + sum(sample.mean(axis=axis) for sample in samples)) / len(groups)
+        # BCa counts the resamples below the mean and at it: rounding must not separate them.
         return mean + np.round(means - mean, 12)
 
     n = sum(map(len, varied))
     result = bootstrap(
         varied,
         mean_of_means,
-        # Another seed moves an end by 2% of half the interval, 4% where it is narrow anyway.
+        # Another seed moves an end by 2% of half the interval, 4% where the interval is narrow.
         n_resamples=min(9_999, max(1_999, 2_500_000 // n)),
-        batch=max(1, _AT_ONCE // n),
+        batch=max(1, _BATCH // n),
         method="BCa",
         random_state=np.random.default_rng(_SEED),
     )
@@ -216,12 +217,12 @@ def _p(ours: Array, base: Array) -> float:
 def _aligned(
     values: Mapping[str, Mapping[str, float]], baseline: str, collection: str = ""
 ) -> dict[str, Array]:
-    """Each system's values, all in one order of the queries."""
-    place = f" in {collection}" if collection else ""
-    _check(values, baseline, f"queries{place}")
+    """Each system's values, all in the same order of queries."""
+    where = f" in {collection}" if collection else ""
+    _check(values, baseline, f"queries{where}")
     queries = sorted(values[baseline])
     return {
-        system: _array({query: of[query] for query in queries}, f"{system}{place}")
+        system: _array({query: of[query] for query in queries}, f"{system}{where}")
         for system, of in values.items()
     }
 
@@ -240,7 +241,8 @@ def _check(values: Mapping[str, Mapping[str, object]], baseline: str, what: str)
     if baseline not in values:
         raise InputError(f"no system is called {baseline!r}; there are: {', '.join(values)}")
     for system, of in values.items():
-        if odd := sorted(of.keys() ^ values[baseline].keys()):
-            names = ", ".join(odd[:5]) + (f" and {len(odd) - 5} more" if len(odd) > 5 else "")
-            said = f"{system} and {baseline} were not measured on the same {what}"
-            raise InputError(f"{said}: only one has {names}; evaluate both on the same")
+        if unshared := sorted(of.keys() ^ values[baseline].keys()):
+            more = f" and {len(unshared) - 5} more" if len(unshared) > 5 else ""
+            names = ", ".join(unshared[:5]) + more
+            problem = f"{system} and {baseline} were not measured on the same {what}"
+            raise InputError(f"{problem}: only one has {names}; evaluate both on the same")

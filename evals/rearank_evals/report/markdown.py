@@ -1,6 +1,6 @@
-"""A report as Markdown: what a reviewer reads first, and can paste elsewhere.
+"""A report as Markdown, for review and for pasting elsewhere.
 
-Whatever a collection or a model wrote is escaped and stands on one line.
+Text of collections and models is escaped and kept on one line.
 """
 
 from __future__ import annotations
@@ -13,19 +13,27 @@ from rearank_agent.text import printable, shorten
 from rearank_evals.report import quality_tables, run_tables
 from rearank_evals.report.numbers import format_difference
 from rearank_evals.report.published import NOTE
-from rearank_evals.report.table import Cell, Details, Report, Table, about, each, systems
+from rearank_evals.report.table import (
+    Cell,
+    Details,
+    Report,
+    Table,
+    details_of,
+    each_system,
+    systems,
+)
 
 __all__ = ["markdown_report"]
 
-_CASES = 3  # of each side; the page has ten, with their passages
+_CASES = 3  # of wins, and of losses; the page has ten, with their passages
 _QUERY = 60  # characters
 _HASH = 12  # characters of a checksum
-# What Markdown or HTML would obey; an underscore only where it could begin or end a word.
+# What has a meaning in Markdown or HTML; an underscore only where it could begin or end a word.
 _ACTIVE = re.compile(r"([\\`*\[\]|~#$]|<(?=[a-zA-Z/!?])|&(?=[#\w]+;)|(?<!\w)_|_(?!\w))")
 
 
 def markdown_report(report: Report, details: Details) -> str:
-    """The whole document, from report.json and details.json as they were read."""
+    """The Markdown document of report.json and details.json."""
     parts = [part for section in _SECTIONS for part in section(report, details)]
     return "\n\n".join(parts) + "\n"
 
@@ -34,29 +42,29 @@ def _quality(report: Report, details: Details) -> Iterator[str]:
     measure = details["measures"][0]
     yield f"# {measure} of {_count(systems(report), 'system')} on {_count(report, 'collection')}"
     yield (
-        f"{details['date']}. Measures are shown x100; in brackets the interval that holds 95% of "
-        "the bootstrap means over the queries. Bold is the highest in its column; “alone” is the "
-        "policy without the first stage's ranks blended in, “perfect order” the best that could be "
-        "made of the candidates. Queries that failed are in every mean."
+        f"{details['date']}. Measures are shown x100; in brackets the 95% bootstrap interval "
+        "of the mean over the queries. Bold is the highest in its column; “alone” is the policy "
+        "without the first stage's ranks blended in, “perfect order” the best possible order of "
+        "the candidates. Queries that failed are in every mean."
     )
-    yield _printed(quality_tables.quality(report, details))
+    yield _rendered(quality_tables.quality(report, details))
     if len(details["measures"]) > 1:
         for collection in report:
-            yield f"## All measures on {_safe(collection)}"
-            yield _printed(quality_tables.measures(report, details, collection))
+            yield f"## All measures on {_escaped(collection)}"
+            yield _rendered(quality_tables.measures(report, details, collection))
 
 
 def _differences(report: Report, details: Details) -> Iterator[str]:
     measure = details["measures"][0]
     table = quality_tables.differences(report, details, measure)
     if table.rows:
-        yield f"## Differences against {_safe(details['baseline'])}"
+        yield f"## Differences against {_escaped(details['baseline'])}"
         yield (
             f"{measure}, query by query: the mean difference with its interval, a paired t-test, "
-            "and its p after Holm's correction over the systems. Where it says “few”, there are "
-            "too few queries to lean on the test."
+            "and its p after Holm's correction over the systems. “few” marks too few queries to "
+            "rely on the test."
         )
-        yield _printed(table)
+        yield _rendered(table)
 
 
 def _published(report: Report, details: Details) -> Iterator[str]:
@@ -65,83 +73,83 @@ def _published(report: Report, details: Details) -> Iterator[str]:
         if table.rows:
             yield f"## {measure}, beside published figures"
             yield NOTE
-            yield _printed(table)
+            yield _rendered(table)
 
 
 def _costs(report: Report, details: Details) -> Iterator[str]:
     yield "## Costs"
-    yield "Means a query; seconds are the median query's."
-    yield _printed(run_tables.costs(report, details))
+    yield "Means per query; seconds are the median."
+    yield _rendered(run_tables.costs(report, details))
 
 
 def _faults(report: Report, details: Details) -> Iterator[str]:
     table = run_tables.faults(report, details)
     yield "## Faults, beside quality"
     if table.rows:
-        yield "What was mended, left out or failed. Nothing of it was dropped from the means."
-        yield _printed(table)
+        yield "What was repaired, left out or failed. No query was dropped from the means."
+        yield _rendered(table)
     else:
-        yield "None: every query was answered whole."
+        yield "None: every query was answered completely."
 
 
-def _reasons(report: Report, details: Details) -> Iterator[str]:
+def _rationales(report: Report, details: Details) -> Iterator[str]:
     table = run_tables.rationales(report, details)
     if table.rows:
         yield "## Rationales"
         yield (
-            "Coverage: the share of passages that the reasoning speaks of. Groundedness: the share "
-            "of quoted spans that stand in the passage. Agreement: how far the order follows the "
-            "judgements stated."
+            "Coverage: the share of passages that the reasoning mentions. Groundedness: the share "
+            "of quoted spans that are in the passage. Agreement: how far the order follows the "
+            "relevance levels stated."
         )
-        yield _printed(table)
+        yield _rendered(table)
     table = run_tables.shuffles(report, details)
     if table.rows:
         yield "## Order of candidates"
         yield (
             f"{details['measures'][0]} when the candidates are shuffled first; the spread is the "
-            "standard deviation of the repetitions, tau-b how alike their orders are."
+            "standard deviation of the repetitions, tau-b the correlation of their orders."
         )
-        yield _printed(table)
+        yield _rendered(table)
 
 
 def _cases(report: Report, details: Details) -> Iterator[str]:
     lines = []
-    for collection, system, said in each(report, details):
+    for collection, system, entry in each_system(report, details):
         for side in ("wins", "losses"):
-            cases = [_case(one) for one in (said.get(side) or [])[:_CASES]]
+            cases = [_case(one) for one in (entry.get(side) or [])[:_CASES]]
             if cases:
                 lines.append(
-                    f"- {_safe(system)} on {_safe(collection)}, {side}: {'; '.join(cases)}"
+                    f"- {_escaped(system)} on {_escaped(collection)}, {side}: {'; '.join(cases)}"
                 )
     if lines:
         yield "## Largest wins and losses"
-        yield "Passages and reasons of these and more queries are in `report.html`."
+        yield "Passages and rationales of these and more queries are in `report.html`."
         yield "\n".join(lines)
 
 
 def _case(one: Mapping[str, Any]) -> str:
     moved = format_difference(one["value"] - one["baseline"], 1)
-    return f"{moved} “{_safe(shorten(one['query'], _QUERY))}” ({_safe(one['query_id'])})"
+    return f"{moved} “{_escaped(shorten(one['query'], _QUERY))}” ({_escaped(one['query_id'])})"
 
 
 def _collections(report: Report, details: Details) -> Iterator[str]:
     yield "## Collections"
-    yield _printed(run_tables.collections(report, details))
+    yield _rendered(run_tables.collections(report, details))
     notes = []
     for collection in report:
-        said = about(details, collection)
-        told = said.get("instruction")
-        notes += [f"- {_safe(collection)}: the judges were told “{_safe(told)}”"] if told else []
-        notes += [f"- {_safe(collection)}: {_safe(note)}" for note in said.get("notes") or []]
+        entry = details_of(details, collection)
+        if instruction := entry.get("instruction"):
+            notes.append(f"- {_escaped(collection)}: instruction “{_escaped(instruction)}”")
+        notes += [f"- {_escaped(collection)}: {_escaped(one)}" for one in entry.get("notes") or []]
     if notes:
         yield "\n".join(notes)
 
 
-def _making(_: Report, details: Details) -> Iterator[str]:
+def _provenance(_: Report, details: Details) -> Iterator[str]:
     yield "## How it was made"
     yield f"    {printable(details['command'])}"
     lines = [
-        f"- {_safe(name)}: {_safe(hash_[:_HASH])}"
+        f"- {_escaped(name)}: {_escaped(hash_[:_HASH])}"
         for name, hash_ in (details.get("files") or {}).items()
     ]
     versions = {
@@ -151,39 +159,40 @@ def _making(_: Report, details: Details) -> Iterator[str]:
     }
     versions |= {f"{name} {one}" for name, one in (details.get("versions") or {}).items()}
     if versions:
-        lines.append(f"- versions: {', '.join(map(_safe, sorted(versions)))}")
+        lines.append(f"- versions: {', '.join(map(_escaped, sorted(versions)))}")
     if lines:
-        yield "Checksums (the first places of SHA-256) and versions; `details.json` has all."
+        yield "Checksums (first digits of SHA-256) and versions; `details.json` has them in full."
         yield "\n".join(lines)
 
 
 _SECTIONS = (
-    _quality, _differences, _published, _costs, _faults, _reasons, _cases, _collections, _making,
+    _quality, _differences, _published, _costs, _faults, _rationales, _cases, _collections,
+    _provenance,
 )  # fmt: skip
 
 
-def _printed(table: Table) -> str:
-    """A table whose columns also stand in line where Markdown is read as it is."""
+def _rendered(table: Table) -> str:
+    """A Markdown table whose columns are also aligned in its source."""
     rows = (table.head, *(row.cells for row in table.rows))
-    lines = [[_figure(cell) for cell in cells] for cells in rows]
-    wide = [max(3, *map(len, column)) for column in zip(*lines, strict=True)]
+    lines = [[_cell(cell) for cell in cells] for cells in rows]
+    widths = [max(3, *map(len, column)) for column in zip(*lines, strict=True)]
     rule = [
-        "-" * (w - 1) + (":" if a == "r" else "-") for w, a in zip(wide, table.align, strict=True)
+        "-" * (w - 1) + (":" if a == "r" else "-") for w, a in zip(widths, table.align, strict=True)
     ]
-    return "\n".join(_line(line, wide, table.align) for line in (lines[0], rule, *lines[1:]))
+    return "\n".join(_line(line, widths, table.align) for line in (lines[0], rule, *lines[1:]))
 
 
-def _line(texts: Sequence[str], wide: Sequence[int], align: str) -> str:
-    cells = zip(texts, wide, align, strict=True)
+def _line(texts: Sequence[str], widths: Sequence[int], align: str) -> str:
+    cells = zip(texts, widths, align, strict=True)
     return "| " + " | ".join(t.rjust(w) if a == "r" else t.ljust(w) for t, w, a in cells) + " |"
 
 
-def _figure(cell: Cell) -> str:
-    text = f"**{_safe(cell.text)}**" if cell.strong else _safe(cell.text)
+def _cell(cell: Cell) -> str:
+    text = f"**{_escaped(cell.text)}**" if cell.strong else _escaped(cell.text)
     return f"{text} ({cell.under})" if cell.under else text
 
 
-def _safe(text: str) -> str:
+def _escaped(text: str) -> str:
     return _ACTIVE.sub(r"\\\1", printable(text))
 
 

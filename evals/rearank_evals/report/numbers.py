@@ -1,7 +1,7 @@
-"""How figures and names are written, the same in a terminal, a report and a plot.
+"""Formats of numbers and names, the same in the terminal, a report and a plot.
 
-Measures are shown x100. What is not there is a dash, never a zero; a minus is U+2212, as wide
-as a plus, so that columns of differences stand in line.
+Measures are shown x100. A missing value is a dash, never a zero; a minus is U+2212, as wide as
+a plus, so that columns of differences are aligned.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ __all__ = [
 ]  # fmt: skip
 
 MISSING = "–"
-"""Where there is no figure."""
+"""In place of a missing value."""
 
-_LEAST_P = 0.001
+_MIN_P = 0.001
 _SMALL = 0.1
 
 
@@ -45,10 +45,10 @@ def format_interval(interval: Sequence[float] | None, sign: bool = False) -> str
 
 
 def format_p(p: float | None) -> str:
-    """A probability to three places, without the zero that says nothing: "<.001", ".032"."""
+    """A probability to three digits, without the leading zero: "<.001", ".032"."""
     if p is None:
         return MISSING
-    return "<.001" if p < _LEAST_P else f"{p:.3f}".removeprefix("0")
+    return "<.001" if p < _MIN_P else f"{p:.3f}".removeprefix("0")
 
 
 def format_amount(value: float | None, digits: int | None = None) -> str:
@@ -56,8 +56,8 @@ def format_amount(value: float | None, digits: int | None = None) -> str:
 
     Args:
         value: of any size.
-        digits: behind the point, for a column that shall stand in line; None to see about three
-            figures of each.
+        digits: after the point, for a column with aligned points; None for about three
+            significant digits of each.
     """
     if value is None:
         return MISSING
@@ -68,10 +68,10 @@ def format_amount(value: float | None, digits: int | None = None) -> str:
     return _minus(f"{value:,.{digits}f}")
 
 
-def shorten_name(name: str, most: int) -> str:
-    """A name in so many characters; those that begin alike are often told apart by their ends."""
-    half = most // 2
-    return name if len(name) <= most else f"{name[: half - 1]}…{name[-half:]}"
+def shorten_name(name: str, max_length: int) -> str:
+    """A name of at most `max_length` characters; its end is kept, where similar names differ."""
+    half = max_length // 2
+    return name if len(name) <= max_length else f"{name[: half - 1]}…{name[-half:]}"
 
 
 def _minus(text: str) -> str:

@@ -1,6 +1,6 @@
-"""A report as one page of HTML that needs nothing else: no script, no font, no network.
+"""A report as one self-contained HTML page: no script, no font, no network.
 
-Whatever a collection or a model wrote is escaped; our own pictures alone are let through.
+Text of collections and models is escaped; only our own SVG is inserted as it is.
 """
 
 from __future__ import annotations
@@ -13,28 +13,28 @@ from typing import Any
 from rearank_agent.present.markup import load_template
 from rearank_evals.report import numbers, plots, quality_tables, run_tables
 from rearank_evals.report.published import NOTE
-from rearank_evals.report.table import Details, Report, about, each, systems
+from rearank_evals.report.table import Details, Report, details_of, each_system, systems
 
 __all__ = ["html_report"]
 
-_OPEN = 4  # groups of wins and losses that stand open; more would bury what follows
+_MAX_UNFOLDED = 4  # groups of wins and losses that start unfolded; more would make it long
 
 
 def html_report(report: Report, details: Details) -> str:
-    """The whole document, from report.json and details.json as they were read."""
+    """The HTML document of report.json and details.json."""
     groups = _groups(report, details)
     pictures = {axis: plots.tradeoff(report, details, axis) for axis in plots.AXES}
     return _template()(
         quality_tables=quality_tables,
         run_tables=run_tables,
-        about=about,
+        details_of=details_of,
         report=report,
         details=details,
         measure=details["measures"][0],
         bars=[plots.bars(report, details, collection) for collection in report],
         tradeoffs=[picture for picture in pictures.values() if picture],
         groups=groups,
-        unfolded=len(groups) <= _OPEN,
+        unfolded=len(groups) <= _MAX_UNFOLDED,
         systems=systems(report),
         published_note=NOTE,
     )
@@ -62,9 +62,9 @@ def _groups(report: Report, details: Details) -> list[dict[str, Any]]:
         {
             "collection": collection,
             "system": system,
-            "test": (said.get("against") or {}).get(measure),
-            "sides": {side: said[side] for side in ("wins", "losses") if said.get(side)},
+            "test": (entry.get("against") or {}).get(measure),
+            "sides": {side: entry[side] for side in ("wins", "losses") if entry.get(side)},
         }
-        for collection, system, said in each(report, details)
-        if said.get("wins") or said.get("losses")
+        for collection, system, entry in each_system(report, details)
+        if entry.get("wins") or entry.get("losses")
     ]

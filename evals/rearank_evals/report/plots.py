@@ -1,6 +1,6 @@
-"""Pictures of a report as SVG, to stand inside a page: bars with intervals, quality against cost.
+"""Plots of a report as inline SVG: bars with intervals, quality against cost.
 
-Text stays text, in the page's own font and colour; the same report gives the same bytes.
+Text stays text, in the page's font and colour; the same report gives the same bytes.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from rearank_evals.report.numbers import (
     format_measure,
     shorten_name,
 )
-from rearank_evals.report.table import Details, Report, about, systems
+from rearank_evals.report.table import Details, Report, details_of, systems
 
 __all__ = ["AXES", "bars", "tradeoff"]
 
@@ -38,26 +38,26 @@ AXES: Mapping[str, tuple[str, ...]] = {
     "tokens": ("prompt_tokens", "thought_tokens", "answer_tokens"),
     "seconds": ("seconds",),
 }
-"""What quality is set against, and the costs that each sums."""
+"""The cost axes of the trade-off plots, and the costs that each sums."""
 
-# Okabe and Ito's colours, without the yellow and the black that a page swallows.
+# Okabe and Ito's colours, without yellow and black, which a light or a dark page hides.
 _COLOURS = ("#0072b2", "#e69f00", "#009e73", "#d55e00", "#cc79a7", "#56b4e9", "#8a7a1f")
-_MARKS = "sD^vPXp"
+_MARKERS = "sD^vPXp"
 _BASELINE = ("#8c8c8c", "o")
-# Colours that the page may turn, in the dark for example.
+# Colours that the page replaces by its own, for example in dark mode.
 _INK, _LINE, _PAPER = "#111111", "#dddddd", "#fefefe"
 _PAGE = {_INK: "currentColor", _LINE: "var(--line, #ddd)", _PAPER: "var(--paper, #fff)"}
 
-_WIDTH = 3.6  # inches: shown as wide as a telephone, its letters can still be read
+_WIDTH = 3.6  # inches: still legible at the width of a phone
 _NAME = 26  # characters of a name
-_ROW = 0.2  # inches of a line in the legend
-_SPREAD = 20  # the largest cost over the least, from which on the axis is logarithmic
+_ROW = 0.2  # inches per line of the legend
+_LOG_RATIO = 20  # of the largest to the smallest cost, from which the axis is logarithmic
 _STYLE: list[str | Path | dict[str, Any]] = [
     "default",  # whatever the machine's own matplotlibrc says
     {
         "svg.fonttype": "none",
         "svg.hashsalt": "rearank-agent",
-        "text.parse_math": False,  # a name may hold a dollar
+        "text.parse_math": False,  # a name may have a dollar sign
         "font.size": 9,
         "text.color": _INK,
         "axes.labelcolor": _INK,
@@ -87,64 +87,64 @@ class _Point:
 def bars(report: Report, details: Details, collection: str) -> str:
     """The headline measure of every system on a collection, with its 95% interval, as SVG.
 
-    A diamond is the policy alone, without the blend.
+    A diamond is the policy without the blend.
     """
     measure, values = details["measures"][0], report[collection]
     names = [name for name in values if measure in values[name]]
     with style.context(_STYLE):
-        figure, axes = _paper(0.44 * len(names), below=0.3)
-        colours = [_look(report, details, name)[0] for name in names]
-        most = [
+        figure, axes = _figure(0.44 * len(names), below=0.3)
+        colours = [_colour_and_marker(report, details, name)[0] for name in names]
+        ends = [
             _bar(axes, y, n, colours[y], report, details, collection) for y, n in enumerate(names)
         ]
-        axes.set(xlim=(0, 103 * max([0.01, *most])), ylim=(len(names) - 0.65, -0.65), yticks=[])
+        axes.set(xlim=(0, 103 * max([0.01, *ends])), ylim=(len(names) - 0.65, -0.65), yticks=[])
         axes.xaxis.set_major_locator(MaxNLocator(5))
-        said = ", ".join(f"{name} {format_measure(values[name][measure])}" for name in names)
-        return _svg(figure, f"{measure} x100 on {collection}: {said}")
+        texts = (f"{name} {format_measure(values[name][measure])}" for name in names)
+        return _svg(figure, f"{measure} x100 on {collection}: {', '.join(texts)}")
 
 
 def tradeoff(report: Report, details: Details, axis: str) -> str | None:
     """The headline measure against one of `AXES`, a point for each system, as SVG.
 
-    Means over the collections on which every system ran; None where nothing was spent.
+    Means over the collections on which every system ran; None where all costs are 0.
     """
     points = _points(report, details, AXES[axis])
     if not any(point.cost for point in points):
         return None
-    high, measure = 2.0, details["measures"][0]
+    height, measure = 2.0, details["measures"][0]
     with style.context(_STYLE):
-        figure, axes = _paper(high, below=0.6 + _ROW * len(points), left=0.3, above=0.3)
+        figure, axes = _figure(height, below=0.6 + _ROW * len(points), left=0.3, above=0.3)
         for row, point in enumerate(points):
-            colour, mark = _look(report, details, point.system)
-            look: dict[str, Any] = {
+            colour, marker = _colour_and_marker(report, details, point.system)
+            shape: dict[str, Any] = {
                 "color": colour,
-                "marker": mark,
+                "marker": marker,
                 "markersize": 7,
                 "markeredgecolor": _PAPER,
             }
             axes.plot([point.cost] * 2, [100 * end for end in point.ends], color=colour, alpha=0.5)
-            axes.plot(point.cost, 100 * point.value, **look)
-            y = -(0.6 + _ROW * row) / high
-            axes.plot(-0.04, y + 0.015, transform=axes.transAxes, clip_on=False, **look)
+            axes.plot(point.cost, 100 * point.value, **shape)
+            y = -(0.6 + _ROW * row) / height
+            axes.plot(-0.04, y + 0.015, transform=axes.transAxes, clip_on=False, **shape)
             axes.text(0, y, shorten_name(printable(point.system), _NAME), transform=axes.transAxes)
-            said = f"{format_measure(point.value)} at {format_amount(point.cost)}"
-            axes.text(1, y, said, transform=axes.transAxes, ha="right")
+            values = f"{format_measure(point.value)} at {format_amount(point.cost)}"
+            axes.text(1, y, values, transform=axes.transAxes, ha="right")
         _scale(axes, [point.cost for point in points])
-        axes.set_xlabel(f"{axis} a query", loc="right", labelpad=2)
+        axes.set_xlabel(f"{axis} per query", loc="right", labelpad=2)
         axes.set_title(f"{measure} x100", loc="left", fontsize=9)
-        return _svg(figure, f"{measure} x100 against {axis} a query")
+        return _svg(figure, f"{measure} x100 against {axis} per query")
 
 
 def _points(report: Report, details: Details, parts: Sequence[str]) -> list[_Point]:
-    """One for each system, the best first."""
+    """A point for each system, the best first."""
     measure, names = details["measures"][0], systems(report)
     shared = [c for c, values in report.items() if all(measure in values.get(n, {}) for n in names)]
     points = []
     for name in names if shared else []:
-        said = [about(details, collection, name) for collection in shared]
-        costs = [sum((one.get("cost") or {}).get(part) or 0 for part in parts) for one in said]
+        entries = [details_of(details, collection, name) for collection in shared]
+        costs = [sum((one.get("cost") or {}).get(part) or 0 for part in parts) for one in entries]
         value = fmean(report[collection][name][measure] for collection in shared)
-        ends = (said[0].get("intervals") or {}).get(measure)
+        ends = (entries[0].get("intervals") or {}).get(measure)
         if len(report) > 1:
             ends = (details.get("macro") or {}).get(name, {}).get("interval")
         points.append(_Point(name, fmean(costs), value, ends or (value, value)))
@@ -154,11 +154,11 @@ def _points(report: Report, details: Details, parts: Sequence[str]) -> list[_Poi
 def _bar(
     axes: Axes, y: int, name: str, colour: str, report: Report, details: Details, collection: str
 ) -> float:
-    """Draws a system's bar under its name; gives how far to the right it reaches."""
-    measure, said = details["measures"][0], about(details, collection, name)
+    """Draws a system's bar under its name; returns its right end, 0..1."""
+    measure, entry = details["measures"][0], details_of(details, collection, name)
     value = report[collection][name][measure]
-    ends = (said.get("intervals") or {}).get(measure)
-    alone = (said.get("alone") or {}).get(measure)
+    ends = (entry.get("intervals") or {}).get(measure)
+    alone = (entry.get("alone") or {}).get(measure)
     axes.barh(y, 100 * value, height=0.3, color=colour)
     if ends:
         axes.plot([100 * end for end in ends], [y, y], color=_INK, linewidth=1.2)
@@ -173,24 +173,24 @@ def _bar(
     return max(value, alone or 0, *(ends or ()))
 
 
-def _look(report: Report, details: Details, system: str) -> tuple[str, str]:
-    """A system's colour and mark, the same in every picture."""
+def _colour_and_marker(report: Report, details: Details, system: str) -> tuple[str, str]:
+    """A system's colour and marker, the same in every plot."""
     baseline = details.get("baseline")
     if system == baseline:
         return _BASELINE
     i = [name for name in systems(report) if name != baseline].index(system)
-    return _COLOURS[i % len(_COLOURS)], _MARKS[(i + i // len(_COLOURS)) % len(_MARKS)]
+    return _COLOURS[i % len(_COLOURS)], _MARKERS[(i + i // len(_COLOURS)) % len(_MARKERS)]
 
 
 def _scale(axes: Axes, costs: Sequence[float]) -> None:
-    """A logarithmic axis where costs lie far apart; nought has a place on it all the same."""
+    """Make the cost axis logarithmic where costs lie far apart; it still shows 0."""
     axes.margins(x=0.08, y=0.12)
     axes.yaxis.set_major_locator(MaxNLocator(4))
-    least, most = min(cost for cost in costs if cost > 0), max(costs)
-    if most < _SPREAD * least:
+    smallest, largest = min(cost for cost in costs if cost > 0), max(costs)
+    if largest < _LOG_RATIO * smallest:
         axes.xaxis.set_major_locator(MaxNLocator(5))
     else:
-        decades = range(floor(log10(least)), ceil(log10(most)) + 1)
+        decades = range(floor(log10(smallest)), ceil(log10(largest)) + 1)
         ticks = [*([0.0] if 0 in costs else []), *(10.0**decade for decade in decades)]
         axes.set_xscale("symlog", linthresh=10.0 ** decades[0])
         axes.xaxis.set_major_locator(FixedLocator(ticks))
@@ -198,42 +198,44 @@ def _scale(axes: Axes, costs: Sequence[float]) -> None:
     axes.xaxis.set_major_formatter(FuncFormatter(lambda cost, _: f"{cost:,.6g}"))
 
 
-def _paper(high: float, below: float, left: float = 0.0, above: float = 0.0) -> tuple[Figure, Axes]:
-    """A figure with axes of so many inches height, and so many around them."""
-    whole, edge = high + below + above, 0.08
-    figure = Figure(figsize=(_WIDTH, whole))
-    sides = (left + edge, below / whole, _WIDTH - left - 2 * edge, high / whole)
+def _figure(
+    height: float, below: float, left: float = 0.0, above: float = 0.0
+) -> tuple[Figure, Axes]:
+    """A figure with axes of this height and these margins, in inches."""
+    total, edge = height + below + above, 0.08
+    figure = Figure(figsize=(_WIDTH, total))
+    sides = (left + edge, below / total, _WIDTH - left - 2 * edge, height / total)
     axes = figure.add_axes((sides[0] / _WIDTH, sides[1], sides[2] / _WIDTH, sides[3]))
     return figure, axes
 
 
 def _svg(figure: Figure, label: str) -> str:
-    """The figure as an element for a page: no prologue, no id that another figure could have."""
+    """The figure as an element of a page: without prologue, with ids of its own."""
     written = io.StringIO()
     with warnings.catch_warnings():
-        # The page's own fonts draw the text, so that this one needs no glyphs for it.
+        # The page's fonts draw the text, so matplotlib needs no glyphs for it.
         warnings.filterwarnings("ignore", "Glyph", UserWarning)
         figure.savefig(written, format="svg", transparent=True, metadata={"Date": None})
     text = written.getvalue()
     root = ElementTree.fromstring(text)  # noqa: S314 (our own, a moment old)
-    # What would be said of the whole page: a title for the file, a style for every element.
+    # What would apply to the whole page: metadata of the file, a style for every element.
     root[:] = [part for part in root if part.find("{*}style") is None and "meta" not in part.tag]
     name = "p" + sha256(f"{label}{text}".encode()).hexdigest()[:8]
     linked = set(re.findall(r'(?:url\(|href=")#(\w+)', text))
     for element in root.iter():
         element.tag = element.tag.rpartition("}")[2]
-        said = {key.rpartition("}")[2]: value for key, value in element.attrib.items()}
+        attributes = {key.rpartition("}")[2]: value for key, value in element.attrib.items()}
         element.attrib.clear()
-        for key, value in said.items():
+        for key, value in attributes.items():
             if key != "id" or value in linked:
-                element.set(key, _own(key, value, name))
+                element.set(key, _rewritten(key, value, name))
     root.attrib.update(xmlns="http://www.w3.org/2000/svg", role="img")
     root.set("aria-label", printable(label))
     return ElementTree.tostring(root, encoding="unicode")
 
 
-def _own(key: str, value: str, name: str) -> str:
-    """An attribute's value with its figure's ids, the page's colours and the page's font."""
+def _rewritten(key: str, value: str, name: str) -> str:
+    """An attribute's value with ids of this figure, and the page's colours and font."""
     if key == "id":
         return f"{name}-{value}"
     for colour, page in _PAGE.items():

@@ -1,7 +1,7 @@
-"""The figures that the paper prints, as data: never measured here, and always shown as such.
+"""The paper's published figures: not measured here, and always shown as such.
 
-All are of REARANK (arXiv 2505.20046), whose systems rerank BM25's first 100 passages. `-` stands
-where the paper gives none.
+All are from REARANK (arXiv 2505.20046), whose systems rerank BM25's first 100 passages. `-` marks
+values the paper does not give.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from dataclasses import dataclass
 __all__ = ["NOTE", "Published", "published"]
 
 NOTE = (
-    "What is called published is of the official test set and BM25's first 100 passages, and was "
-    "not measured here. A folder is known by its name alone: where it holds other queries, "
-    "judgements or candidates, the figures do not compare."
+    "Published figures are of the official test set and BM25's first 100 passages, and were not "
+    "measured here. A folder is recognised by its name only: if it has other queries, judgements "
+    "or candidates, the figures are not comparable."
 )
-"""What a report must say beside these figures."""
+"""The caveat that is shown beside these figures."""
 
 _SOURCE = "arXiv 2505.20046"
 _MEASURE = "nDCG@10"
@@ -43,8 +43,8 @@ _TABLES = (
     """,
 )
 
-# A column, where ir_datasets keeps its set, the part that is official there, and the set's names.
-# Other parts (dev, train), like-named sets of other places (msmarco-document) and other forms
+# A column, the prefix of its set in ir_datasets, the official part there, and the set's names.
+# Other parts (dev, train), sets of the same name elsewhere (msmarco-document) and other forms
 # (nano-beir, biology-long) have other queries or passages, and no published figures.
 _NAMES = """
     dl19    msmarco-passage judged trec-dl-2019 trec-dl-19 trec-dl19 dl19
@@ -75,13 +75,13 @@ _NAMES = """
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """A figure that others measured.
+    """A published figure.
 
     Attributes:
-        system: as its authors call it; none of ours.
+        system: its name in the paper; none of ours.
         measure: as ir_measures writes it.
         value: 0 to 1.
-        source: where it is printed.
+        source: the paper.
     """
 
     system: str
@@ -91,27 +91,27 @@ class Published:
 
 
 def published(name: str) -> tuple[Published, ...]:
-    """The figures of a collection, in the paper's order; none if it is not one of the paper's.
+    """The published figures of a collection, in the paper's order; () if the paper has none.
 
     Args:
         name: a folder's name (`trec_dl19`, `nfcorpus`), an id of ir_datasets
             (`beir/nfcorpus/test`), a set of BRIGHT (`bright/biology`), or `beir-average` or
-            `bright-average`. Upper case is as lower case, and `_` as `-`. What it holds is not
-            looked at: see `NOTE`.
+            `bright-average`. Case is ignored, and `_` is `-`. Its content is not checked: see
+            `NOTE`.
     """
     return _FIGURES.get(_COLUMNS.get(name.lower().replace("_", "-"), ""), ())
 
 
 def _columns() -> Iterator[tuple[str, str]]:
-    """Every name that is understood, and the column of its figures."""
+    """Every recognised name, and the column of its figures."""
     for line in _NAMES.strip().splitlines():
-        column, place, part, *names = line.split()
+        column, prefix, part, *names = line.split()
         for name in names:
             yield name, column
-            if place != "-":
-                yield f"{place}/{name}", column
+            if prefix != "-":
+                yield f"{prefix}/{name}", column
             if part != "-":
-                yield f"{place}/{name}/{part}", column
+                yield f"{prefix}/{name}/{part}", column
 
 
 def _figures() -> dict[str, tuple[Published, ...]]:

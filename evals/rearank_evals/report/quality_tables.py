@@ -1,7 +1,7 @@
-"""The tables of a report about quality: measures, differences, published figures beside them.
+"""The tables of a report about quality: measures, differences, published figures.
 
-`report` is report.json and `details` is details.json, both as they were read. Each function gives
-one table; without rows there was nothing to say.
+`report` is the content of report.json and `details` that of details.json. Each function returns
+one table, without rows where there is nothing to show.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from rearank_evals.report.table import (
     Report,
     Row,
     Table,
-    about,
-    each,
+    details_of,
+    each_system,
     make_row,
     make_table,
     systems,
@@ -38,7 +38,7 @@ _MACRO = "macro average"
 def quality(report: Report, details: Details) -> Table:
     """Systems by collections in the headline measure, and their macro average."""
     measure, macro = details["measures"][0], details.get("macro") or {}
-    counts = [format_amount(about(details, collection).get("queries")) for collection in report]
+    counts = [format_amount(details_of(details, c).get("queries")) for c in report]
     head = [Cell("system"), *(Cell(c, f"{n} queries") for c, n in zip(report, counts, strict=True))]
     rows = _grid(report, details, systems(report), [(c, measure) for c in report])
     if macro:
@@ -58,10 +58,10 @@ def measures(report: Report, details: Details, collection: str) -> Table:
 
 
 def differences(report: Report, details: Details, measure: str) -> Table:
-    """Each system less the baseline: mean of the queries' differences, tests and counts."""
+    """Each system minus the baseline: the mean difference over queries, tests and counts."""
     rows = []
-    for collection, system, said in each(report, details):
-        test = (said.get("against") or {}).get(measure)
+    for collection, system, entry in each_system(report, details):
+        test = (entry.get("against") or {}).get(measure)
         if test:
             counts = "/".join(str(test[part]) for part in ("wins", "ties", "losses"))
             few = " (few)" if test.get("small") else ""
@@ -78,17 +78,17 @@ def differences(report: Report, details: Details, measure: str) -> Table:
 
 
 def published(report: Report, details: Details, measure: str) -> Table:
-    """The figures measured here, and under them those that others published, with source."""
-    listed = {c: about(details, c).get("published") or [] for c in report}
-    said = {c: [one for one in listed[c] if one["measure"] == measure] for c in report}
-    known = [collection for collection in report if said[collection]]
+    """The values measured here, and below them the published ones, with their source."""
+    listed = {c: details_of(details, c).get("published") or [] for c in report}
+    figures = {c: [one for one in listed[c] if one["measure"] == measure] for c in report}
+    known = [collection for collection in report if figures[collection]]
     rows = []
     for system in systems(report) if known else []:
-        figures = [report[c].get(system, {}).get(measure) for c in known]
-        rows.append(make_row([system, *map(format_measure, figures), "measured here"]))
+        ours = [report[c].get(system, {}).get(measure) for c in known]
+        rows.append(make_row([system, *map(format_measure, ours), "measured here"]))
     theirs: dict[tuple[str, str], dict[str, float]] = {}
     for collection in known:
-        for one in said[collection]:
+        for one in figures[collection]:
             theirs.setdefault((one["system"], one["source"]), {})[collection] = one["value"]
     for (system, source), values in theirs.items():
         texts = [system, *(format_measure(values.get(c)) for c in known), f"published: {source}"]
@@ -100,22 +100,22 @@ def published(report: Report, details: Details, measure: str) -> Table:
 def _grid(
     report: Report, details: Details, names: Sequence[str], pairs: Sequence[tuple[str, str]]
 ) -> list[Row]:
-    """A row a system, and for its policy alone; a column a collection and measure; the ceiling."""
+    """Rows of systems, of policies without the blend and of the perfect order; a column a pair."""
     values = {s: [report[c].get(s, {}).get(m) for c, m in pairs] for s in names}
     columns = [[v for v in c if v is not None] for c in zip(*values.values(), strict=True)]
     best = [max(column) if len(column) > 1 else None for column in columns]
 
-    def said(system: str, part: str) -> list[Any]:
-        return [(about(details, c, system).get(part) or {}).get(m) for c, m in pairs]
+    def detail(system: str, part: str) -> list[Any]:
+        return [(details_of(details, c, system).get(part) or {}).get(m) for c, m in pairs]
 
     rows = []
     for system in names:
-        cells = map(_cell, values[system], said(system, "intervals"), best)
+        cells = map(_cell, values[system], detail(system, "intervals"), best)
         rows.append(Row((Cell(system), *cells)))
-        alone = said(system, "alone")
+        alone = detail(system, "alone")
         if any(value is not None for value in alone):
             rows.append(make_row([f"{system}, alone", *map(format_measure, alone)], "alone"))
-    perfect = [about(details, c).get("perfect", {}).get(m) for c, m in pairs]
+    perfect = [details_of(details, c).get("perfect", {}).get(m) for c, m in pairs]
     if any(value is not None for value in perfect):
         rows.append(make_row(["perfect order", *map(format_measure, perfect)], "alone"))
     return rows

@@ -1,6 +1,6 @@
 """The tables of a report beside quality: costs, faults, rationales, shuffles, collections.
 
-Arguments and results as in `quality_tables.py`.
+Arguments and results are those of `quality_tables.py`.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from rearank_evals.report.table import (
     Details,
     Report,
     Table,
-    about,
-    each,
+    details_of,
+    each_system,
     make_row,
     make_table,
 )
@@ -23,35 +23,35 @@ _TOKENS = ("prompt", "thought", "answer")
 
 
 def costs(report: Report, details: Details) -> Table:
-    """How each system ranked and what a query cost: means, and the median of its seconds."""
+    """Schedule, blend and cost of each system: means per query, the median of its seconds."""
     rows = []
-    for collection, system, said in each(report, details):
-        cost = said.get("cost") or {}
-        texts = [collection, system, said.get("schedule", ""), str(said.get("blend", ""))]
+    for collection, system, entry in each_system(report, details):
+        cost = entry.get("cost") or {}
+        texts = [collection, system, entry.get("schedule", ""), str(entry.get("blend", ""))]
         texts += [format_amount(cost.get(part), 1) for part in ("calls", "turns", "hits")]
         texts += [format_amount(cost.get(f"{part}_tokens"), 0) for part in _TOKENS]
         rows.append(
             make_row([*texts, *(format_amount(cost.get(part)) for part in ("seconds", "at_once"))])
         )
     head = [*map(Cell, ("collection", "system", "schedule", "blend", "calls", "turns"))]
-    head += [Cell("kept", "replies"), *(Cell(part, "tokens") for part in _TOKENS)]
+    head += [Cell("cached", "replies"), *(Cell(part, "tokens") for part in _TOKENS)]
     return make_table([*head, Cell("seconds", "median"), Cell("queries", "at once")], 3, rows)
 
 
 def faults(report: Report, details: Details) -> Table:
-    """What went wrong, beside the quality reached in spite of it: all of it is in the mean."""
+    """The faults of each system beside its quality; queries with faults are in the mean."""
     measure, rows = details["measures"][0], []
-    for collection, system, said in each(report, details):
+    for collection, system, entry in each_system(report, details):
         value = format_measure(report[collection][system].get(measure))
-        listed = said.get("faults") or []
-        if not listed and said.get("partial"):
+        listed = entry.get("faults") or []
+        if not listed and entry.get("partial"):
             listed = [{}]
         for one in listed:
             texts = [
                 collection,
                 system,
                 value,
-                format_amount(said.get("partial")),
+                format_amount(entry.get("partial")),
                 one.get("kind", ""),
             ]
             texts += [
@@ -65,11 +65,11 @@ def faults(report: Report, details: Details) -> Table:
 
 
 def rationales(report: Report, details: Details) -> Table:
-    """How far the reasons cover the passages, quote them truly, and agree with the order."""
+    """Coverage, groundedness and agreement of each system's rationales."""
     parts = ("coverage", "groundedness", "agreement")
     rows = []
-    for collection, system, said in each(report, details):
-        shares = [(said.get("rationale") or {}).get(part) for part in parts]
+    for collection, system, entry in each_system(report, details):
+        shares = [(entry.get("rationale") or {}).get(part) for part in parts]
         if any(share is not None for share in shares):
             rows.append(
                 make_row([collection, system, *(format_measure(share, 1) for share in shares)])
@@ -78,10 +78,10 @@ def rationales(report: Report, details: Details) -> Table:
 
 
 def shuffles(report: Report, details: Details) -> Table:
-    """The headline measure when the candidates come in another order."""
+    """The headline measure with shuffled candidates."""
     measure, rows = details["measures"][0], []
-    for collection, system, said in each(report, details):
-        if one := said.get("shuffled"):
+    for collection, system, entry in each_system(report, details):
+        if one := entry.get("shuffled"):
             given = format_measure(report[collection][system].get(measure))
             means = ", ".join(map(format_measure, one["means"]))
             correlation = one.get("correlation")
@@ -93,10 +93,10 @@ def shuffles(report: Report, details: Details) -> Table:
 
 
 def collections(report: Report, details: Details) -> Table:
-    """What was measured on."""
+    """The collections: counts, first stage and source."""
     rows = []
     for collection in report:
-        one = about(details, collection)
+        one = details_of(details, collection)
         counts = [
             format_amount(one.get(part)) for part in ("queries", "passages", "judgements", "depth")
         ]

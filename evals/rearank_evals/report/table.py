@@ -1,4 +1,4 @@
-"""A table of a report, and what report.json and details.json say of a collection or a system."""
+"""The tables of a report, and access to report.json and details.json."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ from dataclasses import dataclass
 from typing import Any
 
 __all__ = [
-    "Cell", "Details", "Report", "Row", "Table", "about", "each", "make_row", "make_table",
-    "systems",
+    "Cell", "Details", "Report", "Row", "Table", "details_of", "each_system", "make_row",
+    "make_table", "systems",
 ]  # fmt: skip
 
 Report = Mapping[str, Mapping[str, Mapping[str, float]]]
 """{collection: {system: {measure: value}}}, values in 0..1."""
 
 Details = Mapping[str, Any]
-"""All else: intervals, tests, costs, faults, cases, manifests."""
+"""details.json: intervals, tests, costs, faults, cases, manifests."""
 
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """A figure or a word, with what belongs under it, such as its interval."""
+    """A text or a number, with a second line such as its interval; `strong` is bold."""
 
     text: str
     under: str = ""
@@ -29,11 +29,11 @@ class Cell:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """Cells from left to right.
+    """The cells of a row, from left to right.
 
     Attributes:
         kind: "" for a system, "alone" for its policy without the blend, "macro" for an average
-            over collections, "published" for what was not measured here.
+            over collections, "published" for values not measured here.
     """
 
     cells: tuple[Cell, ...]
@@ -42,11 +42,11 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """Rows under a head.
+    """A head and rows.
 
     Attributes:
         head: a cell for each column.
-        align: a letter for each column: "l" for words, "r" for figures.
+        align: a letter for each column: "l" for text, "r" for numbers.
     """
 
     head: tuple[Cell, ...]
@@ -55,21 +55,21 @@ class Table:
 
 
 def systems(report: Report) -> list[str]:
-    """Every system, in the order in which they were named."""
+    """Every system, in the order they were named."""
     return list(dict.fromkeys(system for values in report.values() for system in values))
 
 
-def about(details: Details, collection: str, system: str = "") -> Mapping[str, Any]:
-    """What details.json says of a collection, or of a system on it; {} if nothing."""
-    said: Mapping[str, Any] = details["collections"].get(collection, {})
-    return said.get("systems", {}).get(system, {}) if system else said
+def details_of(details: Details, collection: str, system: str = "") -> Mapping[str, Any]:
+    """The details of a collection, or of a system on it; {} if there are none."""
+    found: Mapping[str, Any] = details["collections"].get(collection, {})
+    return found.get("systems", {}).get(system, {}) if system else found
 
 
-def each(report: Report, details: Details) -> Iterator[tuple[str, str, Mapping[str, Any]]]:
-    """Collection, system, and what details.json says of the two."""
+def each_system(report: Report, details: Details) -> Iterator[tuple[str, str, Mapping[str, Any]]]:
+    """Collection, system, and the details of that system on it."""
     for collection, values in report.items():
         for system in values:
-            yield collection, system, about(details, collection, system)
+            yield collection, system, details_of(details, collection, system)
 
 
 def make_row(texts: Sequence[str], kind: str = "") -> Row:
@@ -77,7 +77,7 @@ def make_row(texts: Sequence[str], kind: str = "") -> Row:
     return Row(tuple(map(Cell, texts)), kind)
 
 
-def make_table(head: Iterable[Cell], words: int, rows: Sequence[Row]) -> Table:
-    """A table whose first columns are words and whose others are figures."""
+def make_table(head: Iterable[Cell], text_columns: int, rows: Sequence[Row]) -> Table:
+    """A table whose first columns are text and whose others are numbers."""
     cells = tuple(head)
-    return Table(cells, "l" * words + "r" * (len(cells) - words), tuple(rows))
+    return Table(cells, "l" * text_columns + "r" * (len(cells) - text_columns), tuple(rows))

@@ -1,4 +1,4 @@
-"""The report as files: two of data, and two that are made of them for people."""
+"""Writes a report: two JSON files, and Markdown and HTML made from them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""JSON files, and whether they say what they must."""
+"""Reading JSON files, and checking one against the values it should hold."""
 
 from __future__ import annotations
 
@@ -10,30 +10,30 @@ from typing import Any
 from rearank_agent.errors import InputError
 from rearank_agent.files import write_text
 
-__all__ = ["claim", "read_json"]
+__all__ = ["read_json", "write_or_check"]
 
 
-def claim(path: Path, values: Mapping[str, Any], free: Collection[str] = ()) -> None:
-    """Write these values, or find that they are what was written before.
+def write_or_check(path: Path, values: Mapping[str, Any], ignore: Collection[str] = ()) -> None:
+    """Write these values; if the file exists, check that it holds the same ones.
 
     Args:
         path: of the file.
-        values: may be nested.
-        free: the names of values that may differ.
+        values: to write, nested or not.
+        ignore: dotted names of values that may differ.
 
     Raises:
-        InputError: other values stand there; the message says which.
+        InputError: the file holds other values; the message says which.
         SetupError: the file cannot be written.
     """
     if not path.exists():
         write_text(path, json.dumps(values, indent=2, ensure_ascii=False) + "\n")
         return
-    begun, now = _flat(read_json(path)), _flat(values)
-    keys = [key for key in dict.fromkeys([*begun, *now]) if begun.get(key) != now.get(key)]
-    if keys := [key for key in keys if key not in free]:
-        odd = "; ".join(_differs(key, begun.get(key), now.get(key)) for key in keys)
+    old, new = _flat(read_json(path)), _flat(values)
+    keys = [key for key in dict.fromkeys([*old, *new]) if old.get(key) != new.get(key)]
+    if keys := [key for key in keys if key not in ignore]:
+        differences = "; ".join(_difference(key, old.get(key), new.get(key)) for key in keys)
         raise InputError(
-            f"{path.parent} holds a run of something else: {odd}. "
+            f"{path.parent} holds another run: {differences}. "
             "Give another --out, or delete that folder"
         )
 
@@ -55,8 +55,8 @@ def read_json(path: Path) -> dict[str, Any]:
     return found
 
 
-def _differs(key: str, was: object, now: object) -> str:
-    """What was and what is; of long strings only the words that are not in both."""
+def _difference(key: str, was: object, now: object) -> str:
+    """The old and the new value; of long strings only the words that are not in both."""
     if isinstance(was, str) and isinstance(now, str):
         old, new = was.split(" "), now.split(" ")
         was = " ".join(word for word in old if word not in new) or was
@@ -66,12 +66,12 @@ def _differs(key: str, was: object, now: object) -> str:
     return f"{key} was {was!r} and is {now!r}"
 
 
-def _flat(values: Mapping[str, Any], above: str = "") -> dict[str, Any]:
-    """Nested values by dotted names."""
+def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested values under dotted names."""
     flat: dict[str, Any] = {}
     for name, value in values.items():
         if isinstance(value, Mapping):
-            flat |= _flat(value, f"{above}{name}.")
+            flat |= _flat(value, f"{prefix}{name}.")
         else:
-            flat[f"{above}{name}"] = value
+            flat[f"{prefix}{name}"] = value
     return flat

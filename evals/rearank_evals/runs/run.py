@@ -1,4 +1,4 @@
-"""Every query of a collection through a reranker, a record each, and on again after a crash."""
+"""Rank every query of a collection, write one record per query, and resume after a crash."""
 
 from __future__ import annotations
 
@@ -24,8 +24,10 @@ from rearank_evals.runs.run_folder import ReportEntry, RunFolder
 
 __all__ = ["System", "Trial", "run"]
 
-Watch = Callable[[Ranking, bool], None]
-HOPELESS = 5  # queries in a row, or all, of which nothing came: the judge is gone
+OnRecord = Callable[[Ranking, bool], None]
+"""Called with every record, and whether it was there before this run."""
+
+_MAX_FAILURES = 5  # queries in a row, or all, whose windows all failed: the policy is unavailable
 _PACKAGES = (
     "rearank-agent", "onnxruntime", "tokenizers", "numpy", "bm25s", "PyStemmer", "pydantic-ai-slim",
 )  # fmt: skip
@@ -33,12 +35,12 @@ _PACKAGES = (
 
 @dataclass(frozen=True)
 class System:
-    """A policy with a schedule and a blend.
+    """A policy with its schedule and blend.
 
     Attributes:
-        name: the policy as it was asked for: "embedded", "vllm:NAME".
-        reranker: the policy and who it is shown.
-        blend: the weight of the first stage's rank.
+        name: the policy's name as given: "embedded", "vllm:NAME".
+        reranker: the policy with its schedule.
+        blend: the weight of the first stage's rank, 0 or more.
     """
 
     name: str
@@ -51,24 +53,24 @@ class Trial:
     """One system on one collection.
 
     Attributes:
-        entry: as the report names it, and where it is kept.
-        shuffle: 0 for candidates as the first stage has them, else the number of the shuffle.
+        entry: its names in the report, and its folder.
+        shuffle: 0 for candidates in the first stage's order, else the number of the shuffle.
     """
 
     system: System
     collection: Collection
-    first: FirstStage
+    first_stage: FirstStage
     entry: ReportEntry
     shuffle: int = 0
 
     @property
     def saved(self) -> RunFolder:
-        """Where its records are kept."""
+        """The folder of its records."""
         return self.entry.saved.shuffle(self.shuffle) if self.shuffle else self.entry.saved
 
     @property
     def manifest(self) -> dict[str, Any]:
-        """All that the records depend on. Words and sampling stand in the policy's fingerprint."""
+        """All that the records depend on; template and sampling are in the policy's fingerprint."""
         reranker, queries = self.system.reranker, "\n".join(self.collection.queries)
         packages = dict(_installed(_PACKAGES))
         return {
@@ -80,14 +82,14 @@ class Trial:
                 "instruction": self.collection.instruction,
             },
             "first stage": {
-                "name": self.first.name,
-                "hash": self.first.hash,
-                "depth": self.first.depth,
+                "name": self.first_stage.name,
+                "hash": self.first_stage.hash,
+                "depth": self.first_stage.depth,
                 "shuffle": self.shuffle,
             },
             "system": {
                 "policy": reranker.policy.fingerprint,
-                "schedule": reranker.plan(self.first.depth).name,
+                "schedule": reranker.plan(self.first_stage.depth).name,
                 "blend": self.system.blend,
                 "deadline": reranker.deadline,
                 "kept replies": isinstance(reranker.policy, Cached),
@@ -96,8 +98,8 @@ class Trial:
         }
 
     def candidates(self, query: str) -> list[Passage]:
-        """The passages of a query, in the order in which they are given."""
-        ids = list(self.first.lists.get(query, ()))
+        """The passages of a query, in the order in which they are reranked."""
+        ids = list(self.first_stage.lists.get(query, ()))
         if self.shuffle:
             random.Random(f"{self.shuffle} {query}").shuffle(ids)  # noqa: S311
         return [self.collection.corpus[name] for name in ids]
@@ -108,91 +110,91 @@ class Trial:
         instruction = self.collection.instruction
         candidates = self.candidates(query)
         if not candidates:
-            nothing = (Fault("nothing", (), "the first stage has no candidates"),)
+            faults = (Fault("nothing", (), "the first stage has no candidates"),)
             policy = reranker.policy.fingerprint
-            return Ranking(query, text, instruction, policy, "", (), faults=nothing)
+            return Ranking(query, text, instruction, policy, "", (), faults=faults)
         ranking = await reranker.rerank(
             text, candidates, instruction=instruction, blend=self.system.blend
         )
         return replace(ranking, run=query)
 
 
-async def run(trial: Trial, at_once: int, watch: Watch) -> list[str]:
-    """Rank every query that has no record yet, or whose record says that it failed.
+async def run(trial: Trial, at_once: int, on_record: OnRecord) -> list[str]:
+    """Rank every query that has no record yet, or whose record has a failed window.
 
     Args:
-        trial: what is run, and where its records are kept.
-        at_once: queries on their way at the same time.
-        watch: told of every record, and whether it was there before.
+        trial: what is run, and the folder of its records.
+        at_once: queries in flight at the same time.
+        on_record: called with every record, and whether it was there before.
 
     Returns:
-        What was mended, for a person.
+        Notes on what was repaired.
 
     Raises:
         InputError: the folder holds a run of something else, or a damaged record.
         SetupError: a record cannot be written.
-        PolicyError: the judge failed on five queries in a row. All records stay.
+        PolicyError: the policy failed on five queries in a row. All records stay.
     """
-    trial.saved.claim(trial.manifest | {"at once": at_once})
-    with trial.saved.alone():
-        cut = trial.saved.mend()
-        orders = _kept(trial, watch)
+    trial.saved.write_manifest(trial.manifest | {"at once": at_once})
+    with trial.saved.locked():
+        truncated = trial.saved.repair()
+        orders = _finished(trial, on_record)
         try:
-            await _ask(trial, orders, at_once, watch)
+            await _rank_remaining(trial, orders, at_once, on_record)
         finally:
             await _close(trial.system.reranker.policy)
         run_ = {query: orders[query] for query in trial.collection.queries}
         trial.saved.save_run(run_, trial.system.name)
-    return ["the last record was cut off; its query is asked again"] if cut else []
+    return ["the last record was incomplete; its query was ranked again"] if truncated else []
 
 
-def _kept(trial: Trial, watch: Watch) -> dict[str, tuple[str, ...]]:
-    """The orders of the records that need not be made again."""
+def _finished(trial: Trial, on_record: OnRecord) -> dict[str, tuple[str, ...]]:
+    """The orders of the records without a failed window."""
     orders = {}
     for ranking in trial.saved.rankings():
-        if not failed(ranking):
+        if not _has_failure(ranking):
             orders[ranking.run] = ranking.ids
-            watch(ranking, True)
+            on_record(ranking, True)
     return orders
 
 
-async def _ask(
-    trial: Trial, orders: dict[str, tuple[str, ...]], at_once: int, watch: Watch
+async def _rank_remaining(
+    trial: Trial, orders: dict[str, tuple[str, ...]], at_once: int, on_record: OnRecord
 ) -> None:
     """Rank the queries that have no order yet."""
     queries = [query for query in trial.collection.queries if query not in orders]
-    todo, barren = deque(enumerate(queries)), [False] * len(queries)
-    good, most = len(orders), min(HOPELESS, len(trial.collection.queries))
+    remaining, failures = deque(enumerate(queries)), [False] * len(queries)
+    done, limit = len(orders), min(_MAX_FAILURES, len(trial.collection.queries))
 
     async def work() -> None:
-        nonlocal good
-        while todo:
-            place, query = todo.popleft()
+        nonlocal done
+        while remaining:
+            position, query = remaining.popleft()
             ranking = await trial.ranking(query)
             trial.saved.append(ranking)
             orders[query] = ranking.ids
-            watch(ranking, False)
-            good += not failed(ranking)
-            barren[place] = _fruitless(ranking)
-            if _in_a_row(barren, place) >= most:
-                raise PolicyError(_gone(trial, ranking, most, good))
+            on_record(ranking, False)
+            done += not _has_failure(ranking)
+            failures[position] = _all_failed(ranking)
+            if _failures_in_a_row(failures, position) >= limit:
+                raise PolicyError(_unavailable(trial, ranking, limit, done))
 
     try:
         async with asyncio.TaskGroup() as group:
             for _ in range(at_once):
                 group.create_task(work())
     except* RearankError as errors:
-        raise _first(errors) from None
+        raise _first_error(errors) from None
 
 
-def _in_a_row(barren: Sequence[bool], place: int) -> int:
-    """How many neighbours are barren, this one among them.
+def _failures_in_a_row(failures: Sequence[bool], position: int) -> int:
+    """The length of the run of failures that includes this position, 0 for none.
 
-    Neighbours in the collection: a judge that fails at once would else seem to fail in a row
-    while others are still at work.
+    Positions in the collection, not in time: failures return faster than answers, so a few of
+    them would look like a row while other queries are still in flight.
     """
-    after = sum(1 for _ in takewhile(bool, barren[place:]))
-    before = sum(1 for _ in takewhile(bool, reversed(barren[:place])))
+    after = sum(1 for _ in takewhile(bool, failures[position:]))
+    before = sum(1 for _ in takewhile(bool, reversed(failures[:position])))
     return before + after if after else 0
 
 
@@ -204,32 +206,32 @@ def _installed(packages: Iterable[str]) -> Iterator[tuple[str, str]]:
 
 
 async def _close(policy: Any) -> None:
-    """Close the connections of a model, also of one that others wrap."""
+    """Close the connections of a model, also of one inside other policies."""
     while inner := getattr(policy, "policy", None):
         policy = inner
     if chat := getattr(policy, "chat", None):
         await chat.close()
 
 
-def failed(ranking: Ranking) -> bool:
+def _has_failure(ranking: Ranking) -> bool:
     """Whether a window of it failed."""
     return any(fault.kind == "failed" for fault in ranking.faults)
 
 
-def _fruitless(ranking: Ranking) -> bool:
+def _all_failed(ranking: Ranking) -> bool:
     """Whether every window of it failed."""
     steps = ranking.steps
     return bool(steps) and all(any(f.kind == "failed" for f in s.reply.faults) for s in steps)
 
 
-def _gone(trial: Trial, ranking: Ranking, row: int, good: int) -> str:
-    why = next(fault.detail for fault in ranking.faults if fault.kind == "failed")
+def _unavailable(trial: Trial, ranking: Ranking, failures: int, done: int) -> str:
+    reason = next(fault.detail for fault in ranking.faults if fault.kind == "failed")
     return (
-        f"{trial.system.name} failed on {row} queries in a row ({why}); {good} of "
-        f"{len(trial.collection.queries)} are done, and the same command goes on from there"
+        f"{trial.system.name} failed on {failures} queries in a row ({reason}); {done} of "
+        f"{len(trial.collection.queries)} are done; the same command resumes from there"
     )
 
 
-def _first(errors: BaseExceptionGroup[RearankError]) -> RearankError:
+def _first_error(errors: BaseExceptionGroup[RearankError]) -> RearankError:
     error = errors.exceptions[0]
-    return _first(error) if isinstance(error, BaseExceptionGroup) else error
+    return _first_error(error) if isinstance(error, BaseExceptionGroup) else error

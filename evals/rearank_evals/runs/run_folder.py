@@ -1,12 +1,12 @@
-"""What a run leaves on disk, so that it can go on after a crash, and be checked later.
+"""The files of a run: enough to resume it after a crash, and to verify it later.
 
 DIR/report.json, details.json, report.md, report.html
-DIR/COLLECTION/collection.json    what was measured on
-DIR/COLLECTION/qrels.txt          its judgements, as TREC writes them
-DIR/COLLECTION/SYSTEM/manifest.json    what the run depends on
-DIR/COLLECTION/SYSTEM/records.jsonl    a Ranking a line, `run` being the query's id
-DIR/COLLECTION/SYSTEM/run.txt          the run, as TREC writes it
-DIR/COLLECTION/SYSTEM/shuffle-1/       the same again for candidates in another order
+DIR/COLLECTION/collection.json    the collection's counts and hashes
+DIR/COLLECTION/qrels.txt          its judgements in TREC's format
+DIR/COLLECTION/SYSTEM/manifest.json    all that the run depends on
+DIR/COLLECTION/SYSTEM/records.jsonl    a Ranking a line, its `run` is the query's id
+DIR/COLLECTION/SYSTEM/run.txt          the run in TREC's format
+DIR/COLLECTION/SYSTEM/shuffle-1/       the same files for candidates in another order
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from rearank_agent.data.trec import read_run, run_text
 from rearank_agent.errors import InputError
 from rearank_agent.files import write_error, write_text
 from rearank_agent.types import Ranking
-from rearank_evals.runs.json_files import claim
+from rearank_evals.runs.json_files import write_or_check
 
 try:
     import fcntl
@@ -34,7 +34,7 @@ __all__ = ["ReportEntry", "RunFolder", "folder_name"]
 
 
 def folder_name(name: str) -> str:
-    """A name as one of a folder: `vllm:org/name` is `vllm%3Aorg%2Fname`."""
+    """A name as a folder's name: `vllm:org/name` is `vllm%3Aorg%2Fname`."""
     return quote(name, safe=" ()@,") if name.strip(".") else name.replace(".", "%2E")
 
 
@@ -50,50 +50,47 @@ class RunFolder:
 
     @property
     def records(self) -> Path:
-        """The file with a record a query."""
+        """The file of records, one a query."""
         return self.folder / "records.jsonl"
 
     @property
     def run(self) -> Path:
-        """The file with the run."""
+        """The file of the run."""
         return self.folder / "run.txt"
 
     @property
     def manifest(self) -> Path:
-        """The file with what the run depends on."""
+        """The file of all that the run depends on."""
         return self.folder / "manifest.json"
 
-    def claim(self, manifest: Mapping[str, Any]) -> None:
-        """Take the folder for a run that depends on this; one that was begun may go on.
-
-        How many queries are asked `at once` may change on the way.
+    def write_manifest(self, manifest: Mapping[str, Any]) -> None:
+        """Write the manifest; a run that is resumed must have the same one, but for `at once`.
 
         Raises:
-            InputError: the folder holds a run that depends on something else, or on nobody
-                knows what.
+            InputError: the folder holds a run with another manifest, or records without one.
             SetupError: it cannot be written.
         """
         if self.records.exists() and not self.manifest.exists():
             raise InputError(f"{self.folder} has records without a manifest; delete that folder")
-        claim(self.manifest, manifest, free={"at once"})
+        write_or_check(self.manifest, manifest, ignore={"at once"})
 
     @contextmanager
-    def alone(self) -> Iterator[None]:
-        """Keep other programs from writing here at the same time, on systems that can.
+    def locked(self) -> Iterator[None]:
+        """Lock the folder against other processes; does nothing on Windows.
 
         Raises:
-            InputError: another one does.
+            InputError: another process holds the lock.
         """
         with self.manifest.open("rb") as file:
             if fcntl:
                 try:
                     fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 except OSError:
-                    raise InputError(f"another eval is at work in {self.folder}") from None
+                    raise InputError(f"another eval is running in {self.folder}") from None
             yield
 
-    def mend(self) -> bool:
-        """Cut off a last record that was not written whole; whether there was one.
+    def repair(self) -> bool:
+        """Remove a last record that was not written completely; whether there was one.
 
         Raises:
             SetupError: the file cannot be written.
@@ -115,20 +112,21 @@ class RunFolder:
                 yield from file
 
     def rankings(self, queries: Collection[str] | None = None) -> Iterator[Ranking]:
-        """The records; of several about one query, which was asked again, the last.
+        """The records; where a query was ranked again, its last one.
 
         Args:
-            queries: those that are wanted; None for all.
+            queries: ids of the wanted ones; None for all.
 
         Raises:
             InputError: a record cannot be read.
         """
-        last = {_head(line): number for number, line in enumerate(self._lines(), 1)}
+        last = {_query_key(line): number for number, line in enumerate(self._lines(), 1)}
         if queries is not None:
             wanted = [
-                _head(Ranking(query, "", "", "", "", ()).to_json().encode()) for query in queries
+                _query_key(Ranking(query, "", "", "", "", ()).to_json().encode())
+                for query in queries
             ]
-            last = {head: last[head] for head in wanted if head in last}
+            last = {key: last[key] for key in wanted if key in last}
         chosen = set(last.values())
         for number, line in enumerate(self._lines(), 1):
             if number in chosen:
@@ -136,15 +134,15 @@ class RunFolder:
                     yield Ranking.from_json(line)
                 except InputError as error:
                     raise InputError(
-                        f"{self.records}, line {number}: {error}; without that line its query "
-                        "is asked again"
+                        f"{self.records}, line {number}: {error}; delete that line, and "
+                        "its query is ranked again"
                     ) from None
 
     def append(self, ranking: Ranking) -> None:
-        """Keep a record: it is on its way to the disk when this returns.
+        """Append a record; it is with the operating system when this returns.
 
         Raises:
-            SetupError: it cannot be written; what was kept before stays whole.
+            SetupError: it cannot be written; earlier records stay intact.
         """
         line = ranking.to_json().encode() + b"\n"
         try:
@@ -166,10 +164,10 @@ class RunFolder:
         write_text(self.run, run_text(run, tag))
 
     def read_run(self) -> dict[str, tuple[str, ...]]:
-        """The run as it was written; empty if no query had a candidate.
+        """Passage ids of every query, best first; empty if no query had a candidate.
 
         Raises:
-            InputError: it was never finished, or is damaged.
+            InputError: the run was not finished, or its file is damaged.
         """
         if not self.run.exists():
             raise InputError(
@@ -180,10 +178,10 @@ class RunFolder:
 
 @dataclass(frozen=True)
 class ReportEntry:
-    """A system on a collection, as the report names them, and where its run lies.
+    """A system on a collection: their names in the report, and the folder of the run.
 
     Attributes:
-        shuffles: how many repetitions with shuffled candidates belong to it.
+        shuffles: the number of its repetitions with shuffled candidates.
     """
 
     collection: str
@@ -198,17 +196,17 @@ class ReportEntry:
 
     @property
     def collection_file(self) -> Path:
-        """What was measured on."""
+        """The file of the collection's counts and hashes."""
         return self.saved.folder.parent / "collection.json"
 
     @property
     def qrels(self) -> Path:
-        """The collection's judgements."""
+        """The file of the collection's judgements."""
         return self.saved.folder.parent / "qrels.txt"
 
 
-def _head(line: bytes) -> bytes:
-    """The beginning of a record, which names its query."""
+def _query_key(line: bytes) -> bytes:
+    """The beginning of a record, which has its query's id."""
     return line.partition(b', "query": ')[0]
 
 

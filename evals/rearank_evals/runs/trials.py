@@ -1,4 +1,4 @@
-"""What is run for a report, and what reports already hold."""
+"""The trials of a new report, and the systems of reports already made."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ from rearank_agent.data.trec import qrels_text
 from rearank_agent.errors import InputError
 from rearank_agent.files import digest, write_text
 from rearank_agent.policies.first_stage import FirstStage
-from rearank_evals.runs.json_files import claim, read_json
+from rearank_evals.runs.json_files import read_json, write_or_check
 from rearank_evals.runs.run import System, Trial
 from rearank_evals.runs.run_folder import ReportEntry, RunFolder, folder_name
 
-__all__ = ["entries", "entries_of", "trials"]
+__all__ = ["merge_entries", "read_entries", "trials"]
 
 
 def trials(
     folder: Path,
     collection: Collection,
-    first: Candidates,
+    first_stage: Candidates,
     systems: Sequence[System],
     shuffles: int = 0,
 ) -> Iterator[Trial]:
-    """Every system on a collection, and again for every shuffle; the collection is written down.
+    """A trial a system, and one more for every shuffle; writes collection.json and qrels.txt.
 
     The first system is the first stage itself, and is not shuffled.
 
@@ -39,70 +39,73 @@ def trials(
         SetupError: it cannot be written.
     """
     here = folder / folder_name(collection.name)
-    judged = qrels_text(collection.qrels)
-    claim(here / "collection.json", _about(collection, first, judged), free={"source"})
-    write_text(here / "qrels.txt", judged)
+    qrels = qrels_text(collection.qrels)
+    facts = _collection_facts(collection, first_stage, qrels)
+    write_or_check(here / "collection.json", facts, ignore={"source"})
+    write_text(here / "qrels.txt", qrels)
     for number, system in enumerate(systems):
         saved = RunFolder(here / folder_name(system.name))
-        again = shuffles if number else 0
-        entry = ReportEntry(collection.name, system.name, saved, again)
-        yield Trial(system, collection, first, entry)
-        for shuffle in range(1, again + 1):
-            yield Trial(system, collection, first, entry, shuffle)
+        repetitions = shuffles if number else 0
+        entry = ReportEntry(collection.name, system.name, saved, repetitions)
+        yield Trial(system, collection, first_stage, entry)
+        for shuffle in range(1, repetitions + 1):
+            yield Trial(system, collection, first_stage, entry, shuffle)
 
 
-def _about(collection: Collection, first: Candidates, judged: str) -> dict[str, Any]:
+def _collection_facts(
+    collection: Collection, first_stage: Candidates, qrels: str
+) -> dict[str, Any]:
     return {
         "name": collection.name,
         "source": collection.source,
         "queries": len(collection.queries),
         "passages": len(collection.corpus),
-        "judgements": judged.count("\n"),
-        "first_stage": first.name,
-        "depth": first.depth,
+        "judgements": qrels.count("\n"),
+        "first_stage": first_stage.name,
+        "depth": first_stage.depth,
         "instruction": collection.instruction,
-        "notes": [*remarks(collection), *first.notes],
+        "notes": [*remarks(collection), *first_stage.notes],
         "part": collection.part,
         "hash": collection.hash,
-        "judgements hash": sha256(judged.encode()).hexdigest(),
+        "judgements hash": sha256(qrels.encode()).hexdigest(),
     }
 
 
-def entries(folders: Sequence[Path]) -> list[ReportEntry]:
-    """All systems of several reports; one that stands in several has its folder beside its name.
+def merge_entries(folders: Sequence[Path]) -> list[ReportEntry]:
+    """The systems of several reports; one that is in several gets its folder after its name.
 
-    Of the first stage one will do where its runs are equal.
+    First stages with equal runs are listed once.
 
     Raises:
         InputError: a folder holds no report.
     """
     folders = list({folder.resolve(): folder for folder in folders}.values())
-    alone = len({folder.resolve().name for folder in folders}) == len(folders)
+    unique = len({folder.resolve().name for folder in folders}) == len(folders)
     found = [
-        (entry, folder.resolve().name if alone else str(folder))
+        (entry, folder.resolve().name if unique else str(folder))
         for folder in folders
-        for entry in entries_of(folder)
+        for entry in read_entries(folder)
     ]
     runs: dict[tuple[str, ...], tuple[ReportEntry, str]] = {}
-    for entry, at in found:
-        runs.setdefault((entry.collection, entry.system, _content(entry)), (entry, at))
-    kept = list(runs.values())
-    times = Counter((entry.collection, entry.system) for entry, _ in kept)
-    several = {system for (_, system), count in times.items() if count > 1}
+    for entry, label in found:
+        runs.setdefault((entry.collection, entry.system, _identity(entry)), (entry, label))
+    distinct = list(runs.values())
+    counts = Counter((entry.collection, entry.system) for entry, _ in distinct)
+    ambiguous = {system for (_, system), count in counts.items() if count > 1}
     return [
-        replace(entry, system=f"{entry.system} ({at})") if entry.system in several else entry
-        for entry, at in kept
+        replace(entry, system=f"{entry.system} ({label})") if entry.system in ambiguous else entry
+        for entry, label in distinct
     ]
 
 
-def entries_of(folder: Path) -> list[ReportEntry]:
-    """The systems of a report, as it names them.
+def read_entries(folder: Path) -> list[ReportEntry]:
+    """The systems of a report, by the names it gives them.
 
     Raises:
         InputError: the folder holds no report.
     """
     if not (folder / "report.json").is_file():
-        raise InputError(f"{folder} holds no report, or not yet: eval writes it when all is run")
+        raise InputError(f"{folder} holds no report; eval writes it when all runs are finished")
     details = read_json(folder / "details.json")
     try:
         return [
@@ -116,8 +119,8 @@ def entries_of(folder: Path) -> list[ReportEntry]:
         raise InputError(f"{folder / 'details.json'} is damaged: {error!r}") from None
 
 
-def _content(entry: ReportEntry) -> str:
-    """Of a first stage: its run and judgements, all that its figures rest on; else the folder."""
+def _identity(entry: ReportEntry) -> str:
+    """For a first stage the hashes of run and judgements, which fix its values; else the folder."""
     saved = entry.saved
     if read_json(saved.manifest)["system"]["policy"] != FirstStage.fingerprint:
         return str(saved.folder.resolve())

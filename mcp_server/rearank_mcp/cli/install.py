@@ -1,4 +1,4 @@
-"""`mcp install`: the server, or a proxy before another one, in a host's configuration."""
+"""`mcp install`: add the server, or a proxy before another one, to a host's configuration."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ def install(
     ],
     root: Root = None,
     only_print: Annotated[
-        bool, typer.Option("--print", help="Show what to add by hand, and change nothing.")
+        bool, typer.Option("--print", help="Show what to add by hand; change nothing.")
     ] = False,
-    undo: Annotated[bool, typer.Option("--uninstall", help="Take it out again.")] = False,
+    undo: Annotated[bool, typer.Option("--uninstall", help="Remove it again.")] = False,
     proxy: Annotated[
         str,
         typer.Option(
@@ -43,10 +43,10 @@ def install(
         ),
     ] = "",
 ) -> None:
-    """Add the server to a host's configuration, or rerank one that is there.
+    """Add the server, or a proxy before another one, to a host's configuration.
 
-    All else in the file stays; a copy of it is kept beside it. What follows
-    -- is for the server, as in `rearank-agent mcp --help`, or for the proxy:
+    All else in the file stays; a backup is written beside it. Options after
+    -- are for the server (`rearank-agent mcp --help`) or for the proxy:
 
         rearank-agent mcp install --client cursor --root ~/notes
 
@@ -54,7 +54,7 @@ def install(
 
         rearank-agent mcp install --client cursor --proxy notes -- --rerank search
 
-    claude-code and vscode are told in the current folder, for this project.
+    claude-code and vscode are configured in the current folder.
     """
     from rearank_agent.search.folder import resolve_roots
     from rearank_mcp.install.entries import entry_notes, proxy_entry, server_entry, unproxied_entry
@@ -64,35 +64,35 @@ def install(
     if proxy and root:
         raise InputError("--root is for our own server; a wrapped one has its own options")
     if undo:
-        _told(add(client, unproxied_entry(client, proxy), proxy) if proxy else uninstall(client))
+        _report(add(client, unproxied_entry(client, proxy), proxy) if proxy else uninstall(client))
         return
     if proxy:
         new = proxy_entry(client, proxy, context.args)
-        _parsed("proxy", new["args"][2:])
+        _check_options("proxy", new["args"][2:])
     else:
-        _parsed("", list(context.args))
+        _check_options("", list(context.args))
         roots = root or [Path()]
         resolve_roots(roots)
         new = server_entry(client, roots, context.args)
     if only_print:
         print(entry_json(client, new, proxy or NAME))
     else:
-        _told(add(client, new, proxy or NAME))
+        _report(add(client, new, proxy or NAME))
     for note in entry_notes():
         print(f"note: {note}", file=sys.stderr)
 
 
-def _parsed(name: str, args: list[str]) -> None:
-    """Refuse options that the server would refuse when the host starts it."""
+def _check_options(name: str, args: list[str]) -> None:
+    """Fail now on options that would fail when the host starts the server."""
     from rearank_mcp.cli import proxy, serve
 
     command = typer.main.get_command(proxy.app if name else serve.app)
     command.make_context(f"rearank-agent mcp {name}".strip(), args)
 
 
-def _told(change: Change) -> None:
-    print(change.said)
+def _report(change: Change) -> None:
+    print(change.message)
     if change.backup:
-        print(f"what stood there before: {change.backup}")
+        print(f"backup of the old file: {change.backup}")
     if change.changed:
-        print("start the host anew to let it see the change")
+        print("restart the host to apply the change")

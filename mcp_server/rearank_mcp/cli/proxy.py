@@ -21,13 +21,13 @@ app = typer.Typer(add_completion=False, rich_markup_mode="rich")
 def proxy(
     command: Annotated[
         list[str],
-        typer.Argument(metavar="COMMAND", help="What starts the server.", show_default=False),
+        typer.Argument(metavar="COMMAND", help="Starts the server.", show_default=False),
     ],
     *,
     rerank: Annotated[
         list[str],
         typer.Option(
-            metavar="TOOL", help="Whose results to rerank; repeatable.", show_default=False
+            metavar="TOOL", help="A tool whose results to rerank; repeatable.", show_default=False
         ),
     ],
     query_arg: Annotated[
@@ -43,36 +43,36 @@ def proxy(
         str, typer.Option(help="One sentence on what relevant means here.", show_default=False)
     ] = "",
     max_tokens: Annotated[
-        int, typer.Option(min=MIN_TOKENS, help="The most tokens the reasons may have.")
+        int, typer.Option(min=MIN_TOKENS, help="Maximum tokens of the reasons.")
     ] = 2_000,
-    judging: RerankerOptions,
+    options: RerankerOptions,
 ) -> None:
-    """Stand between a host and another MCP server, and rerank what it finds.
+    """Run another MCP server, and rerank the results of its tools.
 
-    All that the server offers stays as it is; the results of the named tools
-    come back best first, cut to the best, with the reasons:
+    All else that the server offers stays as it is; the results of the named
+    tools come back best first, only the best, with the reasons:
 
         rearank-agent mcp proxy --rerank search -- some-server ~/notes
 
-    A host that knows the server is told by:
+    For a server that is in a host's configuration already:
 
         rearank-agent mcp install --client cursor --proxy SERVER -- --rerank TOOL
     """
     from rearank_mcp.pipes import Lines, exit_now, until_signal
 
     async def relay() -> None:
-        server = start()  # what follows takes a second, and so does its start
+        server = start()  # first: it takes a second, and so do the imports below
         from rearank_mcp.proxy.relay import Relay
         from rearank_mcp.proxy.results import ResultReranker
 
         try:
-            sorter = ResultReranker(
-                make_service(judging, (), max_tokens), top_k, query_arg, instruction
+            reranker = ResultReranker(
+                make_service(options, (), max_tokens), top_k, query_arg, instruction
             )
         except BaseException:
             server.kill()
             raise
-        await Relay(host, start, rerank, sorter).run(server)
+        await Relay(host, start, rerank, reranker).run(server)
 
     host = Lines(*stdio_to_host())
     from rearank_mcp.logs import to_stderr

@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 COMMANDS = {
     "install": Command(
         "rearank_mcp.cli.install",
-        "Add the server to a host's configuration, or rerank one that is there.",
+        "Add the server, or a proxy before another one, to a host's configuration.",
     ),
     "proxy": Command(
         "rearank_mcp.cli.proxy",
-        "Stand between a host and another MCP server, and rerank what it finds.",
+        "Run another MCP server, and rerank the results of its tools.",
     ),
 }
 
@@ -54,14 +54,14 @@ def mcp(
     *,
     root: Root = None,
     max_tokens: Annotated[
-        int, typer.Option(min=MIN_TOKENS, help="The most tokens an answer may have.")
+        int, typer.Option(min=MIN_TOKENS, help="Maximum tokens of an answer.")
     ] = 4_000,
     http: Annotated[
         str,
         typer.Option(
             metavar="HOST:PORT",
-            help="Serve HTTP there, MCP at /mcp and programs at /v1/rerank, instead of stdin and "
-            "stdout. Other hosts than 127.0.0.1 want REARANK_TOKEN.",
+            help="Serve HTTP there (MCP at /mcp, REST at /v1/rerank) instead of stdin and stdout. "
+            "Hosts other than 127.0.0.1 require REARANK_TOKEN.",
             show_default=False,
             rich_help_panel=_HTTP,
         ),
@@ -69,7 +69,7 @@ def mcp(
     allow_host: Annotated[
         list[str] | None,
         typer.Option(
-            help="A name by which clients may call it; repeatable.  \\[this machine's]",
+            help="A host name that clients may use; repeatable.  \\[this machine's]",
             show_default=False,
             rich_help_panel=_HTTP,
         ),
@@ -77,17 +77,17 @@ def mcp(
     allow_origin: Annotated[
         list[str] | None,
         typer.Option(
-            help="A web page that may call it, as https://example.org; repeatable.",
+            help="A web origin that may call it, as https://example.org; repeatable.",
             show_default=False,
             rich_help_panel=_HTTP,
         ),
     ] = None,
-    judging: RerankerOptions,
+    options: RerankerOptions,
 ) -> None:
     """Serve MCP: tools for agents in desktop apps, IDEs and programs.
 
-    Agents get `search`, `rerank` and `explain`. A host starts it by itself,
-    once its configuration names it:
+    Agents get `search`, `rerank` and `explain`. A host starts the server
+    itself, once it is in the host's configuration:
 
         rearank-agent mcp install --client claude-desktop --root ~/notes
 
@@ -97,38 +97,38 @@ def mcp(
         return
     require("mcp", "mcp", "mcp", "starlette", "uvicorn")
     if http:
-        _over_http(judging, root, max_tokens, http, allow_host or (), allow_origin or ())
+        _over_http(options, root, max_tokens, http, allow_host or (), allow_origin or ())
     else:
-        _over_stdio(judging, root, max_tokens)
+        _over_stdio(options, root, max_tokens)
 
 
-def _over_stdio(judging: RerankerOptions, root: list[Path] | None, max_tokens: int) -> None:
+def _over_stdio(options: RerankerOptions, root: list[Path] | None, max_tokens: int) -> None:
     from rearank_mcp.pipes import exit_now
 
-    wires = stdio_to_host()
+    pipes = stdio_to_host()
     from rearank_mcp.logs import to_stderr
     from rearank_mcp.server import make_server
     from rearank_mcp.stdio import serve_stdio
 
     to_stderr()
-    serve_stdio(make_server(make_service(judging, root or _here(), max_tokens)), wires)
+    serve_stdio(make_server(make_service(options, root or _here(), max_tokens)), pipes)
     exit_now()
 
 
 def stdio_to_host() -> tuple[BinaryIO, BinaryIO]:
-    """stdin and stdout for the protocol alone; who typed the command is told what it waits for."""
+    """stdin and stdout for the protocol alone; in a terminal, a note on stderr says so."""
     from rearank_mcp.pipes import take_stdio
 
-    typed = sys.stdin.isatty()
-    wires = take_stdio()
-    if typed:
+    in_terminal = sys.stdin.isatty()
+    pipes = take_stdio()
+    if in_terminal:
         print("speaking MCP on stdin and stdout, as a host would start it;", file=sys.stderr)
         print("Ctrl-C ends it. For a host: rearank-agent mcp install --help", file=sys.stderr)
-    return wires
+    return pipes
 
 
 def _over_http(
-    judging: RerankerOptions,
+    options: RerankerOptions,
     root: list[Path] | None,
     max_tokens: int,
     http: str,
@@ -147,35 +147,35 @@ def _over_http(
     to_stderr()
     secret = settings().token
     token = secret.get_secret_value() if secret else None
-    wanted = Address.of(http)
-    listening = listen(wanted, token)
-    address = Address(wanted.host, listening.getsockname()[1])
-    front = make_service(judging, root or _here(), max_tokens)
-    known = ", token wanted" if token else ""
+    requested = Address.of(http)
+    listening = listen(requested, token)
+    address = Address(requested.host, listening.getsockname()[1])
+    service = make_service(options, root or _here(), max_tokens)
+    access = ", token required" if token else ""
     if not ip_address(listening.getsockname()[0]).is_loopback:
-        known += f", called {gethostname()} or by a name of --allow-host"
+        access += f", host name {gethostname()} or one of --allow-host"
     print(
-        f"serving MCP on http://{address.named}:{address.port}/mcp "
-        f"and programs on /v1/rerank{known}; Ctrl-C stops it",
+        f"serving MCP on http://{address.url_host}:{address.port}/mcp "
+        f"and REST on /v1/rerank{access}; Ctrl-C stops it",
         file=sys.stderr,
         flush=True,
     )
-    serve(app_of(front, address, token, hosts, origins), listening)
+    serve(app_of(service, address, token, hosts, origins), listening)
     exit_now()
 
 
-def make_service(judging: RerankerOptions, roots: Sequence[Path], max_tokens: int) -> Service:
-    """What stands behind the tools, as these options want it; raises as `Judging.reranker`."""
+def make_service(options: RerankerOptions, roots: Sequence[Path], max_tokens: int) -> Service:
+    """The service behind the tools, from these options; raises as `RerankerOptions.reranker`."""
     from rearank_agent.search.folder import resolve_roots
     from rearank_agent.store import run_store
     from rearank_mcp.service import Service
 
     if roots:
-        resolve_roots(roots)  # one that is not there is an error now, not at the first search
-    return Service(judging.reranker(), roots, run_store(), max_tokens)
+        resolve_roots(roots)  # a missing one is an error now, not at the first search
+    return Service(options.reranker(), roots, run_store(), max_tokens)
 
 
 def _here() -> Sequence[Path]:
-    """The current folder; but some hosts start programs in / or at home, which nobody meant."""
+    """The current folder; none for / and home, where some hosts start programs."""
     here = Path.cwd()
     return [] if here in (Path(here.anchor), Path.home()) else [here]

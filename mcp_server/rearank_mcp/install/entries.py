@@ -1,4 +1,4 @@
-"""The entry that makes a host start our server, alone or before another one."""
+"""The entry that makes a host start our server, or our proxy before another one."""
 
 from __future__ import annotations
 
@@ -25,24 +25,24 @@ __all__ = ["command_of", "entry_notes", "proxy_entry", "server_entry", "unproxie
 
 _PROXY = ["mcp", "proxy"]
 # The wrapped server gets the same environment, and may read an OPENAI_BASE_URL itself.
-_READ_BY_THE_PROXY = tuple(name for name in PASSED_VARIABLES if name != "OPENAI_BASE_URL")
+_PROXY_VARIABLES = tuple(name for name in PASSED_VARIABLES if name != "OPENAI_BASE_URL")
 
 
 def server_entry(client: Host, roots: Sequence[str | Path], options: Sequence[str] = ()) -> Entry:
-    """What a host needs to start our server: absolute paths, options as they are, no secrets.
+    """The entry of our server: absolute paths, options as they are, no secrets.
 
     Raises:
         SetupError: our program is not found.
     """
-    searched = [word for root in roots for word in ("--root", _absolute(root))]
-    made: Entry = {"type": "stdio"} if client in PER_FOLDER else {}
-    made |= {"command": _program(), "args": ["mcp", *searched, *options]}
-    told = _told()
-    return made | {"env": told} if told else made
+    root_options = [arg for root in roots for arg in ("--root", _absolute(root))]
+    entry: Entry = {"type": "stdio"} if client in PER_FOLDER else {}
+    entry |= {"command": _program(), "args": ["mcp", *root_options, *options]}
+    env = _env()
+    return entry | {"env": env} if env else entry
 
 
 def proxy_entry(client: Host, name: str, options: Sequence[str]) -> Entry:
-    """The entry of a host's server with our proxy before it; what else stands in it stays.
+    """The entry of a host's server with our proxy before it; its other fields stay.
 
     Raises:
         InputError: the host has no such server, or does not start it by a command.
@@ -50,16 +50,16 @@ def proxy_entry(client: Host, name: str, options: Sequence[str]) -> Entry:
     """
     if "--" in options:
         raise InputError("the host's own command follows the proxy's options; leave out the --")
-    before = unproxied_entry(client, name)
-    told = {key: value for key, value in _told().items() if key in _READ_BY_THE_PROXY}
-    command = [*_PROXY, *options, "--", *command_of(before)]
-    made = before | {"command": _program(), "args": command}
-    env = told | before.get("env", {})
-    return made | {"env": env} if env else made
+    bare = unproxied_entry(client, name)
+    own = {key: value for key, value in _env().items() if key in _PROXY_VARIABLES}
+    command = [*_PROXY, *options, "--", *command_of(bare)]
+    entry = bare | {"command": _program(), "args": command}
+    env = own | bare.get("env", {})
+    return entry | {"env": env} if env else entry
 
 
 def unproxied_entry(client: Host, name: str) -> Entry:
-    """The entry of a host's server without our proxy, and without what only that reads.
+    """The entry of a host's server without our proxy, and without the proxy's variables.
 
     Raises:
         InputError: the host has no such server, or does not start it by a command.
@@ -70,32 +70,32 @@ def unproxied_entry(client: Host, name: str) -> Entry:
         raise InputError(
             f"there is no server {name!r:.60} in {where}, there is {has}; add it to the host first"
         )
-    words = command_of(found)
-    if not words:
+    parts = command_of(found)
+    if not parts:
         raise InputError(
-            f"{name} in {where} has no command with words as arguments, so nothing can wrap it"
+            f"{name} in {where} has no command with text arguments, so it cannot be wrapped"
         )
-    given = found.get("env")
-    bare = {key: value for key, value in found.items() if key != "env" or given}
-    wrapped = Path(words[0]).stem == NAME and words[1:3] == _PROXY
-    if not wrapped or "--" not in words[:-1]:
+    env = found.get("env")
+    bare = {key: value for key, value in found.items() if key != "env" or env}
+    wrapped = Path(parts[0]).stem == NAME and parts[1:3] == _PROXY
+    if not wrapped or "--" not in parts[:-1]:
         return bare
-    command, *args = words[words.index("--") + 1 :]
-    own = {key: value for key, value in (given or {}).items() if not key.startswith("REARANK_")}
+    command, *args = parts[parts.index("--") + 1 :]
+    own = {key: value for key, value in (env or {}).items() if not key.startswith("REARANK_")}
     return {**bare, "command": command, "args": args, "env": own}
 
 
 def command_of(entry: object) -> list[str]:
-    """The command of an entry, word for word; empty if it has none, or is no entry."""
+    """An entry's command and arguments; empty if it has none, or is not an entry."""
     if not isinstance(entry, dict) or not isinstance(entry.get("env") or {}, dict):
         return []
     args = entry.get("args") or []
-    words = [entry.get("command"), *(args if isinstance(args, list) else [None])]
-    return words if words[0] and all(isinstance(word, str) for word in words) else []
+    parts = [entry.get("command"), *(args if isinstance(args, list) else [None])]
+    return parts if parts[0] and all(isinstance(part, str) for part in parts) else []
 
 
 def entry_notes() -> list[str]:
-    """What of the environment `server_entry` leaves out, to be told to whoever installs it."""
+    """Notes for the user on the variables that `server_entry` leaves out."""
     left_out = [
         f"{name} holds a login or a key and was left out; set it in the env of the entry yourself"
         for name, value in _environment().items()
@@ -106,12 +106,12 @@ def entry_notes() -> list[str]:
     return left_out + own
 
 
-def _told() -> dict[str, str]:
-    """The environment's part of an entry, but for what is secret."""
-    told = {name: value for name, value in _environment().items() if redact(value) == value}
-    if "REARANK_CACHE" in told:
-        told["REARANK_CACHE"] = _absolute(told["REARANK_CACHE"])
-    return told
+def _env() -> dict[str, str]:
+    """The `env` of an entry: variables that are set now, without secrets."""
+    env = {name: value for name, value in _environment().items() if redact(value) == value}
+    if "REARANK_CACHE" in env:
+        env["REARANK_CACHE"] = _absolute(env["REARANK_CACHE"])
+    return env
 
 
 def _environment() -> dict[str, str]:
@@ -119,7 +119,7 @@ def _environment() -> dict[str, str]:
 
 
 def _absolute(path: str | Path) -> str:
-    """The path from the root of the system; links stay, for what they lead to may change."""
+    """The absolute path; symbolic links stay, since their targets may change."""
     path = Path(path)
     with naming_errors(path):
         return os.path.realpath(path) if ".." in path.parts else str(path.absolute())
@@ -127,7 +127,7 @@ def _absolute(path: str | Path) -> str:
 
 def _program() -> str:
     names = (f"{NAME}.exe", NAME) if sys.platform == "win32" else (NAME,)
-    # The link is not followed: beside what it leads to are not the programs of its environment.
+    # The link is not followed: the environment's programs are not beside its target.
     beside = [Path(sys.executable).with_name(name) for name in names] if sys.executable else []
     found = next((path for path in beside if path.is_file()), None) or shutil.which(NAME)
     if not found:

@@ -1,4 +1,4 @@
-"""The configuration files of hosts: where they lie, and a server's entry put in and taken out."""
+"""The configuration files of hosts: their paths, and a server's entry added and removed."""
 
 from __future__ import annotations
 
@@ -48,17 +48,17 @@ PER_FOLDER = (Host.claude_code, Host.vscode)
 
 @dataclass(frozen=True)
 class Change:
-    """What became of a host's file.
+    """A change of a host's file.
 
     Attributes:
         path, changed: the file, where the host looks for it, and whether it was written.
-        said: what was done, in a sentence.
-        backup: the copy of what stood there before; None if nothing did, or nothing changed.
+        message: what was done, in a sentence.
+        backup: the copy of the old file; None if there was none, or nothing changed.
     """
 
     path: Path
     changed: bool
-    said: str
+    message: str
     backup: Path | None = None
 
 
@@ -88,55 +88,55 @@ def location(client: Host) -> Path:
 def servers(client: Host) -> dict[str, Any]:
     """The entries in the host's file, by name; raises as `install` does."""
     by_hand = "put `rearank-agent mcp proxy OPTIONS --` before a server's command by hand"
-    _, whole = _read(location(client), _key(client), by_hand)
-    found: dict[str, Any] = whole.get(_key(client), {})
+    _, config = _read(location(client), _key(client), by_hand)
+    found: dict[str, Any] = config.get(_key(client), {})
     return found
 
 
 def entry_json(client: Host, entry: Entry, name: str = NAME) -> str:
-    """The entry as JSON, with all that stands around it in the host's file."""
+    """The entry as JSON, inside the objects that are around it in the host's file."""
     return _json({_key(client): {name: entry}})
 
 
 def install(client: Host, entry: Entry, name: str = NAME) -> Change:
-    """Put the entry into the host's file; all else in it stays, and so do variables set by hand.
+    """Add the entry to the host's file; all else in it stays, and so do variables set by hand.
 
     Raises:
-        InputError: the file is not what the host writes; it is left as it is.
+        InputError: the file is not in the host's format; it is left as it is.
         SetupError: the file cannot be read or written.
     """
     path = location(client)
-    before, whole = _read(path, _key(client))
-    servers = whole.setdefault(_key(client), {})
+    before, config = _read(path, _key(client))
+    servers = config.setdefault(_key(client), {})
     old = servers.get(name)
-    new = _with_own(entry, old)
+    new = _with_user_env(entry, old)
     if old == new:
-        return Change(path, False, f"{name} stands like this in {path} already")
-    said = f"replaced {name} in {path}" if name in servers else f"added {name} to {path}"
+        return Change(path, False, f"{name} in {path} is up to date already")
+    message = f"replaced {name} in {path}" if name in servers else f"added {name} to {path}"
     servers[name] = new
-    return Change(path, True, said, _write(path, before, whole))
+    return Change(path, True, message, _write(path, before, config))
 
 
 def uninstall(client: Host, name: str = NAME) -> Change:
-    """Take the entry out of the host's file; what is not there changes nothing.
+    """Remove the entry from the host's file; nothing changes if it is not there.
 
     Raises:
         InputError, SetupError: as `install` does.
     """
     path = location(client)
-    before, whole = _read(path, _key(client))
-    if name not in whole.get(_key(client), {}):
+    before, config = _read(path, _key(client))
+    if name not in config.get(_key(client), {}):
         return Change(path, False, f"there is no {name} in {path}")
-    del whole[_key(client)][name]
-    return Change(path, True, f"removed {name} from {path}", _write(path, before, whole))
+    del config[_key(client)][name]
+    return Change(path, True, f"removed {name} from {path}", _write(path, before, config))
 
 
 def _key(client: Host) -> str:
     return "servers" if client is Host.vscode else "mcpServers"
 
 
-def _with_own(entry: Entry, old: Any) -> Entry:
-    """The entry with the variables of the old one that only a hand can have written."""
+def _with_user_env(entry: Entry, old: Any) -> Entry:
+    """The entry with those variables of the old one that only the user can have set."""
     env = old.get("env") if isinstance(old, dict) else None
     old_env = env.items() if isinstance(env, dict) else ()
     own = {n: v for n, v in old_env if n not in PASSED_VARIABLES or redact(str(v)) != str(v)}
@@ -146,7 +146,7 @@ def _with_own(entry: Entry, old: Any) -> Entry:
 def _read(
     path: Path, key: str, by_hand: str = "--print shows what to add by hand"
 ) -> tuple[bytes | None, dict[str, Any]]:
-    """What stands in the file, as bytes (None: there is no file) and as what it means."""
+    """The file's content, as bytes (None: there is no file) and as an object."""
     with naming_errors(path):
         try:
             data = path.read_bytes()
@@ -154,10 +154,10 @@ def _read(
             return None, {}
     try:
         text = data.decode("utf-8-sig")
-        whole = json.loads(text) if text.strip() else {}
-        _json(whole)  # what would not come out again must not go in
-        wrong = "" if isinstance(whole, dict) else "is not a JSON object: line 1 column 1"
-        if not wrong and not isinstance(whole.get(key, {}), dict):
+        config = json.loads(text) if text.strip() else {}
+        _json(config)  # fails here, not when it is written, if it is no valid JSON
+        wrong = "" if isinstance(config, dict) else "is not a JSON object: line 1 column 1"
+        if not wrong and not isinstance(config.get(key, {}), dict):
             wrong = f"has no JSON object as {key!r}"
     except UnicodeDecodeError as error:
         lines = data[: error.start].split(b"\n")
@@ -166,17 +166,17 @@ def _read(
         wrong = f"is not valid JSON: {error}"
     if wrong:
         raise InputError(f"{path} {wrong}; nothing was changed, {by_hand}")
-    return data, whole
+    return data, config
 
 
 def _json(value: Any) -> str:
     return json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)
 
 
-def _write(path: Path, before: bytes | None, whole: dict[str, Any]) -> Path | None:
-    """Replace the file in one step, after a copy of what stood there; gives where that lies."""
-    # Half a surrogate, which JSON can hold and UTF-8 cannot, is escaped as JSON does it.
-    data = f"{_json(whole)}\n".encode(errors="backslashreplace")
+def _write(path: Path, before: bytes | None, config: dict[str, Any]) -> Path | None:
+    """Replace the file in one step, after a backup of the old one; gives the backup's path."""
+    # A lone surrogate, which JSON can hold and UTF-8 cannot, is escaped as in JSON.
+    data = f"{_json(config)}\n".encode(errors="backslashreplace")
     with naming_errors(path):
         real = Path(os.path.realpath(path))
         real.parent.mkdir(parents=True, exist_ok=True)
@@ -190,7 +190,7 @@ def _write(path: Path, before: bytes | None, whole: dict[str, Any]) -> Path | No
 
 
 def _backup(real: Path, data: bytes, mode: int) -> Path:
-    """A copy beside the file that overwrites no other one, even in the same second."""
+    """A copy beside the file; it overwrites no other one, even in the same second."""
     stamp = f"{real.name}.{time.strftime('%Y%m%d-%H%M%S')}"
     names = (f"{stamp}-{number}.bak" if number > 1 else f"{stamp}.bak" for number in count(1))
     copy = next(path for path in map(real.with_name, names) if not path.exists())
@@ -209,7 +209,7 @@ def _fill(path: Path, data: bytes, mode: int) -> None:
 
 @contextmanager
 def naming_errors(what: object) -> Iterator[None]:
-    """A failure of the system as a SetupError that names what it was about."""
+    """Turn errors of the system into a SetupError that names what they are about."""
     try:
         yield
     except (OSError, RuntimeError) as error:

@@ -1,4 +1,4 @@
-"""Messages of JSON-RPC as lines, as far as who hands them on must know them."""
+"""JSON-RPC messages as lines, decoded as far as a relay needs."""
 
 from __future__ import annotations
 
@@ -18,46 +18,46 @@ Key = tuple[type, int | float | str] | None
 
 @dataclass
 class Request:
-    """What the host asked.
+    """A request of the host.
 
     Attributes:
-        message: as it came.
-        since: when that was, on the clock of `perf_counter`.
-        progress: how far the server said it is.
+        message: as it was received.
+        received: when, on the clock of `perf_counter`.
+        progress: the last progress that the server reported.
     """
 
     message: Message
-    since: float
+    received: float
     progress: float = 0.0
 
     @property
     def method(self) -> Any:
-        """What is to be done."""
+        """The method."""
         return self.message["method"]
 
     @property
     def params(self) -> Message:
-        """With what."""
+        """The parameters; empty if there are none."""
         return as_object(self.message.get("params"))
 
     @property
     def tool(self) -> Any:
-        """Which tool is called; None for another request."""
+        """The name of the tool that is called; None for another request."""
         return self.params.get("name") if self.method == "tools/call" else None
 
     @property
     def arguments(self) -> Message:
-        """Of the tool."""
+        """The tool's arguments."""
         return as_object(self.params.get("arguments"))
 
     @property
     def token(self) -> Any:
-        """What its progress is told by; None if nobody wants to know."""
+        """The progress token; None if the host wants no progress."""
         return as_object(self.params.get("_meta")).get("progressToken")
 
 
 def decode(line: bytes) -> Any:
-    """The object or list that a line is; None if it is neither."""
+    """The JSON object or list in a line; None if it is neither."""
     try:
         message = json.loads(line)
     except (ValueError, RecursionError):
@@ -66,7 +66,7 @@ def decode(line: bytes) -> Any:
 
 
 def messages_in(message: Any) -> list[Message]:
-    """The messages of a batch, or the one that is none."""
+    """The messages of a batch, or the single message."""
     return [one for one in (message if isinstance(message, list) else [message])
             if isinstance(one, dict)]  # fmt: skip
 
@@ -75,7 +75,7 @@ def encode(message: Message) -> bytes:
     """The message as a line.
 
     Raises:
-        ValueError: it holds a number that JSON has not.
+        ValueError: it holds a number that JSON does not have.
     """
     return json.dumps({"jsonrpc": "2.0", **message}, allow_nan=False).encode()
 
@@ -86,19 +86,19 @@ def as_object(value: Any) -> Message:
 
 
 def progress_in(message: Message) -> tuple[Any, float]:
-    """Of whom a message tells how far it is, and how far; None for what tells nothing of that."""
+    """The token and the value of a progress notification; None as token for another message."""
     params = as_object(message.get("params"))
-    far = params.get("progress")
-    if message.get("method") != "notifications/progress" or not isinstance(far, int | float):
+    value = params.get("progress")
+    if message.get("method") != "notifications/progress" or not isinstance(value, int | float):
         return None, 0.0
-    return params.get("progressToken"), float(far) if math.isfinite(far) else 0.0
+    return params.get("progressToken"), float(value) if math.isfinite(value) else 0.0
 
 
 def request_key(message: Message) -> Key:
-    """What a request is known by; None for what is no request."""
+    """The key of a request; None for another message."""
     return key_of(message.get("id")) if "method" in message else None
 
 
-def key_of(told: Any) -> Key:
-    """The identifier as a key, since 1 and "1" are two; None for what cannot be one."""
-    return (type(told), told) if isinstance(told, int | float | str) else None
+def key_of(identifier: Any) -> Key:
+    """The identifier as a key, since 1 and "1" are two; None if it is not valid."""
+    return (type(identifier), identifier) if isinstance(identifier, int | float | str) else None

@@ -1,8 +1,8 @@
-"""Between a host and another MCP server: every message goes through as it is, but some results.
+"""The relay between a host and an MCP server: all messages pass unchanged, except some results.
 
-Nothing of the protocol is spoken here beyond what it takes to know a tool's result again. So all
-that a server can do goes through, in every version of the protocol: other tools, resources,
-prompts, questions to the host, progress, cancelling, errors.
+It knows only as much of the protocol as it takes to recognize a tool's result. So everything a
+server can do passes, in every version of the protocol: other tools, resources, prompts, requests
+to the host, progress, cancellation, errors.
 """
 
 from __future__ import annotations
@@ -34,19 +34,19 @@ from rearank_mcp.proxy.results import ResultReranker
 
 __all__ = ["Relay"]
 
-_LAST_WORDS = 3.0  # seconds for what is under way when the host has gone
-_AT_ONCE = 0.5
-_SHOWN = 120  # characters of what is no message
+_SETTLE_SECONDS = 3.0  # for the requests that are open when the host closes
+_SHORT_WAIT = 0.5  # seconds
+_SHOWN = 120  # characters of a line that is left out
 _INTERNAL_ERROR = -32603  # of JSON-RPC
 
 _log = logging.getLogger(__name__)
 
 
 class Relay:
-    """Hands on what a host and a server say to each other, and puts some results in order.
+    """Passes messages between a host and a server, and reranks the results of some tools.
 
-    A server that ends is told of once: to who waited for it, else to who asks next. After that it
-    is started anew.
+    The end of a server is reported once: to the requests that wait for it, else to the next one.
+    The request after that restarts it.
     """
 
     def __init__(
@@ -54,196 +54,196 @@ class Relay:
         host: Lines,
         start: Callable[[], ChildServer],
         tools: Collection[str],
-        sorter: ResultReranker,
+        reranker: ResultReranker,
     ) -> None:
-        self._host, self._start, self._tools, self._sorter = host, start, tools, sorter
-        self._wrapped: ChildServer | None = None  # who can be spoken to
-        self._fate = ""  # how the server ended, until somebody was told
-        self._opening: list[bytes] = []  # the host's part of the handshake, to say it again
+        self._host, self._start, self._tools, self._reranker = host, start, tools, reranker
+        self._server: ChildServer | None = None  # None while it starts, and after its end
+        self._ending = ""  # how the server ended, until it was reported
+        self._handshake: list[bytes] = []  # the host's part, to repeat it after a restart
         self._waiting: dict[Key, Request] = {}
-        self._held: list[tuple[Key, bytes]] = []  # for a server that is being started
-        self._asked: dict[Key, Any] = {}  # what the server wants to know of the host
-        self._sorting: dict[Key, asyncio.Task[None]] = {}
-        self._offered: set[str] = set()
-        self._host_has_gone = False
+        self._queue: list[tuple[Key, bytes]] = []  # lines for a server that is being started
+        self._server_requests: dict[Key, Any] = {}  # ids of the server's requests to the host
+        self._reranking: dict[Key, asyncio.Task[None]] = {}
+        self._listed: set[str] = set()
+        self._host_closed = False
 
-    async def run(self, wrapped: ChildServer) -> None:
-        """Go on until the host ends; the server ends with it."""
-        self._latest = wrapped
-        self._life = asyncio.create_task(self._live(wrapped))
+    async def run(self, server: ChildServer) -> None:
+        """Relay until the host closes; the server ends with it."""
+        self._latest = server
+        self._serving = asyncio.create_task(self._serve(server))
         try:
             try:
                 async for line in self._host:
                     self._from_host(line)
             except OSError as error:
-                _log.error("the host is heard no more: %s", error.strerror)
+                _log.error("cannot read from the host any more: %s", error.strerror)
             await self._settle()
         finally:
             try:
-                await self._latest.end(_AT_ONCE)
+                await self._latest.end(_SHORT_WAIT)
             finally:
                 self._latest.kill()
 
     async def _settle(self) -> None:
-        """Let the server end by itself, and what is under way be answered."""
-        self._host_has_gone = True
-        if self._wrapped:
-            self._wrapped.lines.close()
-        await asyncio.wait([self._life], timeout=_LAST_WORDS)
-        if self._sorting:
-            await asyncio.wait(self._sorting.values(), timeout=_LAST_WORDS)
-        self._refuse(self._taken(), "is ended with its host")
+        """Let the server end by itself, and open requests be answered."""
+        self._host_closed = True
+        if self._server:
+            self._server.lines.close()
+        await asyncio.wait([self._serving], timeout=_SETTLE_SECONDS)
+        if self._reranking:
+            await asyncio.wait(self._reranking.values(), timeout=_SETTLE_SECONDS)
+        self._send_errors(self._take_waiting(), "is ended with its host")
         with suppress(TimeoutError):
-            async with asyncio.timeout(_AT_ONCE):
+            async with asyncio.timeout(_SHORT_WAIT):
                 await self._host.drained()
 
     def _from_host(self, line: bytes) -> None:
         messages = messages_in(decode(line))
         for message in messages:
-            self._note(message, line)
-        if self._wrapped:
-            self._wrapped.lines.write(line)
+            self._track(message, line)
+        if self._server:
+            self._server.lines.write(line)
             return
-        asking = [key for message in messages if (key := request_key(message))]
-        if asking and self._life.done() and self._fate:
-            self._refuse([self._waiting.pop(key) for key in asking], self._fate)
-            self._fate = ""
-        elif asking:
-            self._held.append((asking[0], line))
-            if self._life.done():
-                self._life = asyncio.create_task(self._live())
+        keys = [key for message in messages if (key := request_key(message))]
+        if keys and self._serving.done() and self._ending:
+            self._send_errors([self._waiting.pop(key) for key in keys], self._ending)
+            self._ending = ""
+        elif keys:
+            self._queue.append((keys[0], line))
+            if self._serving.done():
+                self._serving = asyncio.create_task(self._serve())
 
-    def _note(self, message: Message, line: bytes) -> None:
-        """Remember what of a message will be needed."""
+    def _track(self, message: Message, line: bytes) -> None:
+        """Update the open requests and the handshake from a message of the host."""
         method, key = message.get("method"), key_of(message.get("id"))
         if not method:
-            self._asked.pop(key, None)
+            self._server_requests.pop(key, None)
         elif key:
             self._waiting[key] = Request(message, perf_counter())
             if method == "initialize":
-                self._opening = [line]
-        elif method == "notifications/initialized" and self._opening:
-            self._opening.append(line)
+                self._handshake = [line]
+        elif method == "notifications/initialized" and self._handshake:
+            self._handshake.append(line)
         elif method == "notifications/cancelled":
             key = key_of(as_object(message.get("params")).get("requestId"))
             self._waiting.pop(key, None)
-            if sorting := self._sorting.pop(key, None):
-                sorting.cancel()
+            if task := self._reranking.pop(key, None):
+                task.cancel()
 
-    async def _live(self, wrapped: ChildServer | None = None) -> None:
-        """A server's life, from its start to the telling of its end."""
+    async def _serve(self, server: ChildServer | None = None) -> None:
+        """Run one server, from its start to the report of its end; without one, restart it."""
         try:
-            self._wrapped = wrapped or await self._started()
-            for key, line in self._held:
-                if key in self._waiting:  # and was not cancelled meanwhile
-                    self._wrapped.lines.write(line)
-            self._held.clear()
-            fate = await self._wrapped.converse(self._from_wrapped)
+            self._server = server or await self._restart()
+            for key, line in self._queue:
+                if key in self._waiting:  # it may have been cancelled meanwhile
+                    self._server.lines.write(line)
+            self._queue.clear()
+            ending = await self._server.read_until_exit(self._from_server)
         except RearankError as error:
-            fate = f"cannot be started anew: {error}"
-        self._wrapped = None
-        self._bury(fate)
+            ending = f"cannot be restarted: {error}"
+        self._server = None
+        self._report_end(ending)
 
-    async def _from_wrapped(self, line: bytes) -> None:
+    async def _from_server(self, line: bytes) -> None:
         message = decode(line)
         if message is None:
             if line.strip():
                 shown = shorten(line.decode(errors="replace"), _SHOWN)
-                _log.warning("the wrapped server wrote what is no message; left out: %s", shown)
+                _log.warning("the wrapped server wrote no JSON-RPC message; left out: %s", shown)
             return
         for part in messages_in(message):
             key, result = key_of(part.get("id")), part.get("result")
             if "method" in part:
                 if key:
-                    self._asked[key] = part["id"]
-                self._follow(part)
+                    self._server_requests[key] = part["id"]
+                self._track_progress(part)
                 continue
             request = self._waiting.pop(key, None)
             if not request or not isinstance(result, dict):
                 continue
             if request.method == "tools/list":
-                self._check(result)
-            elif part is message and request.tool in self._tools:  # what is in a batch stays there
-                self._sorting[key] = asyncio.create_task(self._sort(key, request, part, line))
+                self._check_tools(result)
+            elif part is message and request.tool in self._tools:  # not in a batch
+                self._reranking[key] = asyncio.create_task(self._rerank(key, request, part, line))
                 return
         await self._host.write(line)
 
-    async def _sort(self, key: Key, request: Request, message: Message, line: bytes) -> None:
-        """Answer the host with the result in order."""
-        arguments, spent = request.arguments, perf_counter() - request.since
+    async def _rerank(self, key: Key, request: Request, message: Message, line: bytes) -> None:
+        """Answer the host with the reranked result."""
+        arguments, spent = request.arguments, perf_counter() - request.received
         result = message["result"]
         try:
-            told = self._progress(request)
-            ordered = await self._sorter.sorted(request.tool, arguments, result, spent, told)
-            if ordered is not result:
-                line = encode({**message, "result": ordered})
+            report = self._progress_callback(request)
+            reranked = await self._reranker.rerank(request.tool, arguments, result, spent, report)
+            if reranked is not result:
+                line = encode({**message, "result": reranked})
         except Exception:
-            _log.exception("a result is handed on as it came: reranking it failed")
+            _log.exception("a result is passed on as it came: reranking it failed")
         finally:
-            self._sorting.pop(key, None)
+            self._reranking.pop(key, None)
         await self._host.write(line)
 
-    def _progress(self, request: Request) -> Callable[[str, int, int], None]:
-        """Tells the host how far the ranking is, after all that the server told it."""
-        reached = request.progress + 1
+    def _progress_callback(self, request: Request) -> Callable[[str, int, int], None]:
+        """Reports the ranking's progress to the host, counted on from the server's."""
+        offset = request.progress + 1
 
-        def tell(what: str, done: int, total: int) -> None:
+        def report(what: str, done: int, total: int) -> None:
             if request.token is None:
                 return
-            params = {"progressToken": request.token, "progress": reached + done, "message": what}
+            params = {"progressToken": request.token, "progress": offset + done, "message": what}
             if total:
-                params |= {"total": reached + total, "message": f"{what} {done} of {total}"}
+                params |= {"total": offset + total, "message": f"{what} {done} of {total}"}
             self._host.write(encode({"method": "notifications/progress", "params": params}))
 
-        return tell
+        return report
 
-    def _follow(self, message: Message) -> None:
-        """Keep in mind how far the server says it is."""
+    def _track_progress(self, message: Message) -> None:
+        """Store the progress that the server reports."""
         token, progress = progress_in(message)
         for request in self._waiting.values():
             if token is not None and request.token == token:
                 request.progress = max(request.progress, progress)
 
-    def _check(self, result: Message) -> None:
-        """Say it when the server turns out not to have the tools whose results are wanted."""
+    def _check_tools(self, result: Message) -> None:
+        """Warn if the server does not list the tools whose results are to be reranked."""
         listed = result.get("tools")
         named = (as_object(tool).get("name") for tool in listed) if isinstance(listed, list) else ()
-        self._offered |= {name for name in named if isinstance(name, str)}
-        if not result.get("nextCursor") and (missing := sorted(set(self._tools) - self._offered)):
-            has = shorten(", ".join(sorted(self._offered)), 400)
+        self._listed |= {name for name in named if isinstance(name, str)}
+        if not result.get("nextCursor") and (missing := sorted(set(self._tools) - self._listed)):
+            has = shorten(", ".join(sorted(self._listed)), 400)
             _log.warning("the wrapped server has no tool %s; it has %s", ", ".join(missing), has)
 
-    def _bury(self, fate: str) -> None:
-        """Tell of a server that has ended, and take back what it asked."""
-        for asked in self._asked.values():
-            params = {"requestId": asked, "reason": f"the server {fate}"}
+    def _report_end(self, ending: str) -> None:
+        """Report a server's end to the requests that wait, and cancel its own requests."""
+        for identifier in self._server_requests.values():
+            params = {"requestId": identifier, "reason": f"the server {ending}"}
             self._host.write(encode({"method": "notifications/cancelled", "params": params}))
-        self._asked.clear()
-        self._held.clear()
-        waiting = self._taken()
-        self._refuse(waiting, fate)
-        self._fate = "" if waiting else fate
-        if not self._host_has_gone:
-            _log.warning("the wrapped server %s; the next request starts it anew", fate)
+        self._server_requests.clear()
+        self._queue.clear()
+        waiting = self._take_waiting()
+        self._send_errors(waiting, ending)
+        self._ending = "" if waiting else ending
+        if not self._host_closed:
+            _log.warning("the wrapped server %s; the next request restarts it", ending)
 
-    def _taken(self) -> list[Request]:
-        """Who waits; nobody does after that."""
+    def _take_waiting(self) -> list[Request]:
+        """The requests that wait for the server, removed from the list."""
         waiting = list(self._waiting.values())
         self._waiting.clear()
         return waiting
 
-    def _refuse(self, requests: Iterable[Request], fate: str) -> None:
-        error = {"code": _INTERNAL_ERROR, "message": f"the wrapped server {fate}"}
+    def _send_errors(self, requests: Iterable[Request], ending: str) -> None:
+        error = {"code": _INTERNAL_ERROR, "message": f"the wrapped server {ending}"}
         for request in requests:
             self._host.write(encode({"id": request.message["id"], "error": error}))
 
-    async def _started(self) -> ChildServer:
-        """A server started anew, that has heard again what the host said to open the conversation.
+    async def _restart(self) -> ChildServer:
+        """A new server process, after the host's handshake was repeated.
 
         Raises:
             SetupError: it cannot be started, or does not answer.
         """
-        wrapped = self._latest = self._start()
-        if self._opening and request_key(decode(self._opening[0])) not in self._waiting:
-            await wrapped.shake(self._opening)
-        return wrapped
+        server = self._latest = self._start()
+        if self._handshake and request_key(decode(self._handshake[0])) not in self._waiting:
+            await server.repeat_handshake(self._handshake)
+        return server

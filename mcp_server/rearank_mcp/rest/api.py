@@ -1,4 +1,4 @@
-"""The reranker as a web service: POST /v1/rerank, and what describes it."""
+"""The reranker as a web service: POST /v1/rerank, and its OpenAPI document."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from starlette.routing import Route
 
 from rearank_agent.errors import BusyError, InputError, RearankError
 from rearank_mcp.error_text import error_message, validation_message
-from rearank_mcp.rest.openapi import document
+from rearank_mcp.rest.openapi import openapi_document
 from rearank_mcp.rest.schemas import MODEL, ErrorDetail, ErrorResponse, RerankRequest, to_response
 from rearank_mcp.service import Service
 
 __all__ = ["MAX_BODY", "error_response", "rest_app"]
 
 MAX_BODY = 8 * 1024 * 1024
-_PATHS = ("/v1/rerank", "/v2/rerank", "/rerank")  # clients append one or the other
+_PATHS = ("/v1/rerank", "/v2/rerank", "/rerank")  # clients append one of these
 
-# In the place of what Starlette says.
-_GUIDE = {
+# Instead of Starlette's own messages.
+_MESSAGES = {
     "Not Found": "there is nothing here: POST /v1/rerank ranks, GET /openapi.json describes it, "
     "/mcp speaks MCP",
     "Method Not Allowed": "/v1/rerank takes POST, /openapi.json GET",
@@ -36,17 +36,17 @@ _GUIDE = {
 T = TypeVar("T")
 
 
-def rest_app(desk: Service) -> Starlette:
-    """The endpoints as an application; every refusal of it has one form."""
-    service = _Service(desk)
+def rest_app(service: Service) -> Starlette:
+    """The endpoints as an application; all its errors have one form."""
+    endpoint = _RerankEndpoint(service)
     return Starlette(
         routes=[
-            *(Route(path, service.rerank, methods=["POST"]) for path in _PATHS),
-            Route("/openapi.json", _described),
+            *(Route(path, endpoint.rerank, methods=["POST"]) for path in _PATHS),
+            Route("/openapi.json", _openapi),
         ],
         exception_handlers={
             HTTPException: lambda _, error: error_response(
-                error.status_code, _GUIDE.get(error.detail, error.detail), error.headers
+                error.status_code, _MESSAGES.get(error.detail, error.detail), error.headers
             ),
             ValidationError: lambda _, error: error_response(422, validation_message(error)),
             InputError: lambda _, error: error_response(422, error_message(error)),
@@ -54,32 +54,32 @@ def rest_app(desk: Service) -> Starlette:
                 503, error_message(error), {"Retry-After": "1"}
             ),
             RearankError: lambda _, error: error_response(500, error_message(error)),
-            ClientDisconnect: lambda *_: error_response(408, "the body did not come in time"),
-            Exception: lambda *_: error_response(500, "the server failed; its own log says how"),
+            ClientDisconnect: lambda *_: error_response(408, "the body did not arrive in time"),
+            Exception: lambda *_: error_response(500, "the server failed: see its log"),
         },
     )
 
 
 @dataclass(frozen=True)
-class _Service:
-    desk: Service
+class _RerankEndpoint:
+    service: Service
 
     async def rerank(self, request: Request) -> Response:
-        asked = RerankRequest.model_validate(_json(await _body(request)))
-        policy = self.desk.reranker.policy
-        known = dict.fromkeys((policy.name, MODEL))
-        if asked.model is not None and asked.model not in known:
-            has = ", ".join(known)
+        body = RerankRequest.model_validate(_json(await _body(request)))
+        policy = self.service.reranker.policy
+        models = dict.fromkeys((policy.name, MODEL))
+        if body.model is not None and body.model not in models:
+            has = ", ".join(models)
             raise HTTPException(404, f"there is no such model; there are: {has}; or leave it out")
-        ranking = await _unless_gone(
-            request, self.desk.rank(asked.query, asked.passages, asked.instruction or "")
+        ranking = await _while_connected(
+            request, self.service.rank(body.query, body.passages, body.instruction or "")
         )
         version = "2" if request.url.path.startswith("/v2") else "1"
-        return Response(to_response(asked, ranking, policy, version), media_type="application/json")
+        return Response(to_response(body, ranking, policy, version), media_type="application/json")
 
 
-async def _described(_: Request) -> Response:
-    return JSONResponse(document())
+async def _openapi(_: Request) -> Response:
+    return JSONResponse(openapi_document())
 
 
 async def _body(request: Request) -> bytes:
@@ -98,28 +98,28 @@ def _json(body: bytes) -> Any:
         raise HTTPException(400, f"the body is not JSON in UTF-8: {error}") from None
 
 
-async def _unless_gone(request: Request, work: Coroutine[Any, Any, T]) -> T:
-    """The work's result; a client that goes away ends it."""
-    working = asyncio.create_task(work)
-    gone = asyncio.create_task(_gone(request))
+async def _while_connected(request: Request, work: Coroutine[Any, Any, T]) -> T:
+    """The work's result; it is cancelled when the client disconnects."""
+    task = asyncio.create_task(work)
+    disconnect = asyncio.create_task(_disconnect(request))
     try:
-        await asyncio.wait([working, gone], return_when=asyncio.FIRST_COMPLETED)
-        if not working.done():
+        await asyncio.wait([task, disconnect], return_when=asyncio.FIRST_COMPLETED)
+        if not task.done():
             raise ClientDisconnect
-        return working.result()
+        return task.result()
     finally:
-        working.cancel()
-        gone.cancel()
-        await asyncio.gather(working, gone, return_exceptions=True)
+        task.cancel()
+        disconnect.cancel()
+        await asyncio.gather(task, disconnect, return_exceptions=True)
 
 
-async def _gone(request: Request) -> None:
-    await request.receive()  # after the body nothing else comes
+async def _disconnect(request: Request) -> None:
+    await request.receive()  # the only message after the body
 
 
 def error_response(
     status: int, message: str, headers: Mapping[str, str] | None = None, **more: object
 ) -> JSONResponse:
-    """What a client is told whose request is not answered, and more beside it."""
-    refusal = ErrorResponse(error=ErrorDetail(code=status, message=message), detail=message)
-    return JSONResponse({**more, **refusal.model_dump()}, status, headers)
+    """An error as JSON, with `more` as further fields."""
+    error = ErrorResponse(error=ErrorDetail(code=status, message=message), detail=message)
+    return JSONResponse({**more, **error.model_dump()}, status, headers)

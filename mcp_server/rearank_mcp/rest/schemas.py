@@ -1,4 +1,4 @@
-"""What goes over the wire at /v1/rerank: the shape that Cohere and Jina made common."""
+"""Request and response of /v1/rerank, in the form that Cohere and Jina made common."""
 
 from __future__ import annotations
 
@@ -17,27 +17,27 @@ from rearank_agent.types import Passage, Ranked, Ranking
 __all__ = ["MODEL", "ErrorResponse", "RerankRequest", "RerankResponse", "to_response"]
 
 MODEL = "rearank-agent"
-"""What every server of ours answers to as a model, whoever judges."""
+"""A model name that every server accepts, whatever its policy."""
 
 
-class _Sent(BaseModel):
+class _Strict(BaseModel):
     model_config = ConfigDict(strict=True, extra="allow")
 
 
-class Document(_Sent):
-    """A text to judge; its other fields are given back untouched."""
+class Document(_Strict):
+    """A document to rank; its other fields are returned unchanged."""
 
-    text: str = Field(description="What is judged.")
-    title: JsonValue = Field(None, description="Judged in front of the text, if it is a string.")
+    text: str = Field(description="The text to rank.")
+    title: JsonValue = Field(None, description="Ranked in front of the text, if it is a string.")
 
     @model_validator(mode="after")
-    def _can_be_given_back(self) -> Document:
-        given = {"title": self.title, **(self.model_extra or {})}
-        json.dumps(given, allow_nan=False)  # 1e999 is JSON, and no number here
+    def _can_be_returned(self) -> Document:
+        unchanged = {"title": self.title, **(self.model_extra or {})}
+        json.dumps(unchanged, allow_nan=False)  # 1e999 is JSON, but infinite as a float
         return self
 
 
-def _document(sent: object) -> object:
+def _as_document(sent: object) -> object:
     if isinstance(sent, str):
         return {"text": sent}
     if not isinstance(sent, dict):
@@ -45,18 +45,18 @@ def _document(sent: object) -> object:
     return sent
 
 
-class RerankRequest(_Sent):
-    """A query and documents in any order; fields that are not used are told in the warnings."""
+class RerankRequest(_Strict):
+    """A query and documents in any order; unused fields are named in the warnings."""
 
-    query: str = Field(description="What is asked, in words.")
+    query: str = Field(description="The query, in words.")
     documents: list[
-        Annotated[Document, BeforeValidator(_document, json_schema_input_type=str | Document)]
-    ] = Field(min_length=1, description="What is ranked: strings, or objects with a text.")
+        Annotated[Document, BeforeValidator(_as_document, json_schema_input_type=str | Document)]
+    ] = Field(min_length=1, description="The documents: strings, or objects with a text.")
     model: str | None = Field(None, description=f"The policy's name, or {MODEL}.")
-    top_n: int | None = Field(None, ge=1, description="The most results; all, unless told.")
-    return_documents: bool | None = Field(None, description="Whether to give documents back.")
+    top_n: int | None = Field(None, ge=1, description="Maximum number of results; default: all.")
+    return_documents: bool | None = Field(None, description="Whether to return the documents.")
     instruction: str | None = Field(None, description="One sentence on what relevant means here.")
-    rationale: bool | None = Field(None, description="Whether to say why.")
+    rationale: bool | None = Field(None, description="Whether to return rationales.")
 
     @property
     def passages(self) -> tuple[Passage, ...]:
@@ -68,44 +68,44 @@ class RerankRequest(_Sent):
 
 
 class RationaleFields(BaseModel):
-    """Why a document stands where it stands."""
+    """Why a document has its rank."""
 
-    text: str = Field(description="The judge's own words; empty if it has none.")
+    text: str = Field(description="The policy's rationale; empty if it gave none.")
     evidence: list[str] = Field(description="Quotes from the document, verbatim, best first.")
     has: list[str] = Field(description="The query's terms found in the document.")
     lacks: list[str] = Field(description="The query's terms not found in it.")
 
 
 class Result(BaseModel):
-    """A document in its new place."""
+    """A ranked document."""
 
-    index: int = Field(ge=0, description="Of the document in the request, from 0.")
+    index: int = Field(ge=0, description="Position of the document in the request, from 0.")
     relevance_score: float = Field(ge=0, le=1, description="Falls along the results.")
-    document: Document | None = Field(None, description="As it was sent; a string as its text.")
-    rationale: RationaleFields | None = Field(
-        None, description="Left out where the policy gave none."
+    document: Document | None = Field(
+        None, description="As it was sent; a string as an object with its text."
     )
+    rationale: RationaleFields | None = Field(None, description="Left out if the policy gave none.")
 
 
 class TokenUsage(BaseModel):
-    """What a model read and wrote; 0 from policies without one."""
+    """Tokens that a model read and wrote; 0 from policies without a model."""
 
     prompt_tokens: int
     total_tokens: int
 
 
 class Meta(BaseModel):
-    """Cohere's account of a request."""
+    """Metadata as in Cohere's API."""
 
     api_version: dict[str, str]
     billed_units: dict[str, int]
-    warnings: list[str] = Field(description="What was mended, cut, left out or not used.")
+    warnings: list[str] = Field(description="What was repaired, truncated, left out or not used.")
 
 
 class RerankResponse(BaseModel):
-    """The best documents first."""
+    """The documents, best first."""
 
-    id: str = Field(description="The run, by which MCP's explain knows it.")
+    id: str = Field(description="The run, which MCP's explain takes.")
     model: str = Field(description="The policy's name.")
     results: list[Result]
     usage: TokenUsage
@@ -113,26 +113,26 @@ class RerankResponse(BaseModel):
 
 
 class ErrorDetail(BaseModel):
-    """What was wrong, and who can mend it."""
+    """What was wrong, and how to fix it."""
 
     code: int
     message: str
 
 
 class ErrorResponse(BaseModel):
-    """An error; `detail` is its message again, where Jina's clients look for it."""
+    """An error; `detail` repeats its message, where Jina's clients look for it."""
 
     error: ErrorDetail
     detail: str
 
 
-def to_response(asked: RerankRequest, ranking: Ranking, policy: Policy, version: str) -> str:
-    """The answer to a request, as JSON.
+def to_response(request: RerankRequest, ranking: Ranking, policy: Policy, version: str) -> str:
+    """The response to a request, as JSON.
 
     Args:
-        asked: the request.
+        request: as it was sent.
         ranking: of its documents.
-        policy: who ranked them.
+        policy: the policy that ranked them.
         version: of Cohere's API.
     """
     usage = ranking.usage
@@ -140,33 +140,33 @@ def to_response(asked: RerankRequest, ranking: Ranking, policy: Policy, version:
     return RerankResponse(
         id=ranking.run,
         model=policy.name,
-        results=[_result(asked, one, policy) for one in ranking.passages[: asked.top_n]],
+        results=[_result(request, one, policy) for one in ranking.passages[: request.top_n]],
         usage=TokenUsage(
             prompt_tokens=usage.prompt_tokens, total_tokens=usage.prompt_tokens + written
         ),
         meta=Meta(
             api_version={"version": version},
             billed_units={"search_units": 1},
-            warnings=list(_warnings(asked, ranking)),
+            warnings=list(_warnings(request, ranking)),
         ),
     ).model_dump_json(exclude_unset=True)
 
 
-def _result(asked: RerankRequest, one: Ranked, policy: Policy) -> Result:
-    wanted: dict[str, Any] = {}
-    if asked.return_documents:
-        wanted["document"] = asked.documents[one.was - 1]
-    if asked.rationale and (why := one.rationale):
+def _result(request: RerankRequest, one: Ranked, policy: Policy) -> Result:
+    fields: dict[str, Any] = {}
+    if request.return_documents:
+        fields["document"] = request.documents[one.was - 1]
+    if request.rationale and (why := one.rationale):
         quotes = [one.text[quote.start : quote.end] for quote in why.quotes]
-        wanted["rationale"] = RationaleFields(
+        fields["rationale"] = RationaleFields(
             text=why.text, evidence=quotes, has=list(why.has), lacks=list(why.lacks)
         )
-    scale = policy.scale if one.scored else 1.0  # the ranks' own stand-ins are shares already
-    return Result(index=one.was - 1, relevance_score=unit_score(one.score, scale), **wanted)
+    scale = policy.scale if one.scored else 1.0  # scores made from ranks lie in 0 to 1
+    return Result(index=one.was - 1, relevance_score=unit_score(one.score, scale), **fields)
 
 
-def _warnings(asked: RerankRequest, ranking: Ranking) -> Iterator[str]:
-    if unused := [name for name, value in (asked.model_extra or {}).items() if value is not None]:
+def _warnings(request: RerankRequest, ranking: Ranking) -> Iterator[str]:
+    if unused := [name for name, value in (request.model_extra or {}).items() if value is not None]:
         yield shorten(f"not used: {', '.join(sorted(unused))}", 200)
     if ranking.partial:
         yield "partial: the best order so far"

@@ -1,4 +1,4 @@
-"""The default judge: a small encoder shipped in the package, with evidence from the same pass."""
+"""The default policy: a small encoder shipped in the package, with evidence from the same pass."""
 
 from __future__ import annotations
 
@@ -26,34 +26,34 @@ __all__ = ["DEFAULT", "WEIGHTS", "Embedded", "shipped_weights"]
 
 WEIGHTS = Path(__file__).parents[2] / "weights"
 DEFAULT = "open"
-"""The upper layers that rank where none are named."""
-MOST_UNKNOWN = 0.2
+"""The upper layers used where none are named."""
+MAX_UNSUPPORTED = 0.2
 
 Found = TypeVar("Found")
 
 
 @dataclass(frozen=True, slots=True)
 class _EncodedQuery:
-    """What is worked out of a task before any passage is read."""
+    """The encoded query, and which texts are in unsupported scripts."""
 
-    look: PooledText
+    pooled: PooledText
     terms: QueryTerms
-    whole: bool
-    strange: frozenset[str]
-    unreadable: str
+    complete: bool
+    unsupported: frozenset[str]
+    bigram_reason: str
 
 
 @dataclass(frozen=True, slots=True)
 class _Scored:
     score: float
     rationale: Rationale
-    whole: bool
+    complete: bool
 
 
 class _Lazy(Generic[Found]):
-    """What is worked out once, by whichever thread asks first; the others wait for it.
+    """A value computed once, by the first thread that calls; the others wait for it.
 
-    Windows of one task share these and not futures: cancelling one window must not take away
+    Windows of one task share these and not futures: cancelling one window must not cancel
     what another waits for.
     """
 
@@ -70,33 +70,33 @@ class _Lazy(Generic[Found]):
 
 
 class _TaskWork:
-    """A task's work; a passage is read once, whichever windows it stands in."""
+    """A task's work; a passage is encoded once, whichever windows it is in."""
 
     def __init__(self, policy: Embedded, query: str, candidates: tuple[Passage, ...]) -> None:
-        self.query = _Lazy(partial(policy._query, query, candidates))
-        self.judged = [_Lazy(partial(self._judge, policy, passage)) for passage in candidates]
+        self.query = _Lazy(partial(policy._encode_query, query, candidates))
+        self.scored = [_Lazy(partial(self._score, policy, passage)) for passage in candidates]
 
-    def _judge(self, policy: Embedded, passage: Passage) -> _Scored:
-        return policy._judged(self.query(), passage)
+    def _score(self, policy: Embedded, passage: Passage) -> _Scored:
+        return policy._score(self.query(), passage)
 
 
 class Embedded:
-    """Scores by the likeness of query and passage; the evidence is the nearest sentence.
+    """Scores by the similarity of query and passage; the evidence is the nearest sentence.
 
     A score depends on query and passage alone: it is equal to the last bit in any window, any
-    order and on any number of threads of one machine. Scripts the vocabulary does not know are
-    ranked by BM25 on pairs of letters instead, with a fault.
+    order and on any number of threads of one machine. Unsupported scripts are ranked by BM25 on
+    pairs of letters instead, with a fault.
 
     Args:
-        top: which upper layers: the name of `shipped_weights` ones, or a folder of one's own.
-        threads: how many passages are read at the same time.
+        top: which upper layers: one of `shipped_weights`, or a folder.
+        threads: how many passages are encoded at the same time.
         weights: the folder of the lower layers, and of those that are shipped.
 
     Attributes:
         encoder: the network.
 
     Raises:
-        InputError: there are no such upper layers.
+        InputError: no such upper layers.
         SetupError: the weights are missing or damaged.
     """
 
@@ -120,12 +120,12 @@ class Embedded:
 
     @property
     def blend(self) -> float:
-        """As measured with these weights."""
-        return float(self.encoder.facts["blend"])
+        """The best one measured with these weights."""
+        return float(self.encoder.manifest["blend"])
 
     @cached_property
-    def _share(self) -> float:
-        return float(self.encoder.facts["spans"])
+    def _span_weight(self) -> float:
+        return float(self.encoder.manifest["spans"])
 
     @cached_property
     def _pool(self) -> ThreadPoolExecutor:
@@ -142,18 +142,18 @@ class Embedded:
         request = self._request(task)
         run = partial(asyncio.get_running_loop().run_in_executor, self._pool)
         query = await run(request.query)
-        if query.unreadable:
+        if query.bigram_reason:
             reply = await self._bigrams.judge(task, window)
-            fault = Fault("vocabulary", (), query.unreadable)
+            fault = Fault("vocabulary", (), query.bigram_reason)
             scores = tuple(unit_score(s, self._bigrams.scale) for s in reply.scores or ())
             return replace(reply, scores=scores, faults=(fault, *reply.faults))
-        judged = await asyncio.gather(*(run(request.judged[position]) for position in window))
-        scores = tuple(one.score for one in judged)
+        scored = await asyncio.gather(*(run(request.scored[position]) for position in window))
+        scores = tuple(one.score for one in scored)
         return Reply(
             order=best_first(scores),
             scores=scores,
-            rationales=tuple(one.rationale for one in judged),
-            faults=self._faults(task, window, query, judged),
+            rationales=tuple(one.rationale for one in scored),
+            faults=self._faults(task, window, query, scored),
             usage=Usage(calls=1),
         )
 
@@ -164,54 +164,55 @@ class Embedded:
         return request
 
     def _faults(
-        self, task: Task, window: Window, query: _EncodedQuery, judged: Sequence[_Scored]
+        self, task: Task, window: Window, query: _EncodedQuery, scored: Sequence[_Scored]
     ) -> tuple[Fault, ...]:
-        most = f"only the first {self.encoder.max_tokens} tokens were read"
+        detail = f"only the first {self.encoder.max_tokens} tokens were read"
         ids = task.ids(window)
-        cut = tuple(i for i, one in zip(ids, judged, strict=True) if not one.whole)
-        strange = tuple(i for i in ids if i in query.strange)
+        cut = tuple(i for i, one in zip(ids, scored, strict=True) if not one.complete)
+        unsupported = tuple(i for i in ids if i in query.unsupported)
         faults = [*instruction_fault(task, self.name)]
-        if not query.whole:
-            faults.append(Fault("cut", (), f"of the query {most}"))
+        if not query.complete:
+            faults.append(Fault("cut", (), f"of the query {detail}"))
         if cut:
-            faults.append(Fault("cut", cut, most))
-        if strange:
-            detail = "the encoder knows too few of the letters; the scores mean little"
-            faults.append(Fault("vocabulary", strange, detail))
+            faults.append(Fault("cut", cut, detail))
+        if unsupported:
+            detail = "in a script the encoder does not support; the scores mean little"
+            faults.append(Fault("vocabulary", unsupported, detail))
         return tuple(faults)
 
-    def _query(self, text: str, candidates: tuple[Passage, ...]) -> _EncodedQuery:
-        unknown = [self.encoder.unknown(passage.content) for passage in candidates]
+    def _encode_query(self, text: str, candidates: tuple[Passage, ...]) -> _EncodedQuery:
+        unsupported = [self.encoder.unsupported_share(passage.content) for passage in candidates]
         shares = {
-            "the query's letters": self.encoder.unknown(text),
-            "the passages' letters": sum(unknown) / len(unknown),
+            "the query's letters": self.encoder.unsupported_share(text),
+            "the passages' letters": sum(unsupported) / len(unsupported),
         }
-        told = " and ".join(
-            f"{share:.0%} of {what}" for what, share in shares.items() if share > MOST_UNKNOWN
+        high = " and ".join(
+            f"{share:.0%} of {what}" for what, share in shares.items() if share > MAX_UNSUPPORTED
         )
         encoded = self.encoder.encode(text)
         return _EncodedQuery(
-            look=PooledText(encoded.hidden),
+            pooled=PooledText(encoded.hidden),
             terms=QueryTerms.of(text),
-            whole=encoded.whole,
-            strange=frozenset(
-                p.id for p, s in zip(candidates, unknown, strict=True) if s > MOST_UNKNOWN
+            complete=encoded.complete,
+            unsupported=frozenset(
+                p.id for p, s in zip(candidates, unsupported, strict=True) if s > MAX_UNSUPPORTED
             ),
-            unreadable=told and f"the encoder cannot read {told}; BM25 on pairs of letters ranks",
+            bigram_reason=high
+            and f"the encoder does not support {high}; BM25 on pairs of letters ranks",
         )
 
-    def _judged(self, query: _EncodedQuery, passage: Passage) -> _Scored:
+    def _score(self, query: _EncodedQuery, passage: Passage) -> _Scored:
         text = passage.content
         if not text.strip():
             return _Scored(-1.0, query.terms.rationale(()), True)
         encoded = self.encoder.encode(text)
         quotes = _nearest_sentence(
-            query.look.whole, encoded, passage, len(text) - len(passage.text)
+            query.pooled.mean, encoded, passage, len(text) - len(passage.text)
         )
         return _Scored(
-            score=similarity(query.look, PooledText(encoded.hidden), self._share),
+            score=similarity(query.pooled, PooledText(encoded.hidden), self._span_weight),
             rationale=query.terms.rationale(content_tokens(text), quotes),
-            whole=encoded.whole,
+            complete=encoded.complete,
         )
 
 

@@ -1,4 +1,4 @@
-"""How near a passage is to a query: as wholes, and part by part."""
+"""The similarity of query and passage: of their means, and span by span."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from rearank_agent.policies.embedded.encoder import Vector, normalized
 __all__ = ["SPAN", "PooledText", "similarity"]
 
 SPAN = 16
-"""Tokens of a part; each begins in the middle of the one before."""
+"""Tokens of a span; each begins in the middle of the one before."""
 
 
 @dataclass(frozen=True)
 class PooledText:
-    """A text as it is compared; what nobody asks for is not worked out.
+    """A text's pooled vectors, computed when first used.
 
     Attributes:
         hidden: token vectors [tokens, width], with the two special tokens at the ends.
@@ -26,28 +26,28 @@ class PooledText:
     hidden: Vector
 
     @cached_property
-    def whole(self) -> Vector:
+    def mean(self) -> Vector:
         """[width], the mean of the token vectors, at length 1."""
         return normalized(self.hidden.mean(axis=0))
 
     @cached_property
-    def parts(self) -> Vector:
-        """[parts, width], the means of the spans, each at length 1."""
+    def spans(self) -> Vector:
+        """[spans, width], the means of the spans, each at length 1."""
         return normalized(_means(self.hidden[1:-1] if len(self.hidden) > 2 else self.hidden))
 
 
-def similarity(query: PooledText, passage: PooledText, share: float) -> float:
-    """-1 to 1: the cosine of the wholes and, with a weight of `share`, of the parts.
+def similarity(query: PooledText, passage: PooledText, span_weight: float) -> float:
+    """-1 to 1: the cosine of the means and, with `span_weight`, the similarity of the spans.
 
-    Of the parts it is the mean, over those of the query, of the highest cosine with one of the
-    passage: late interaction (ColBERT, arXiv 2004.12832, equation 3) between spans instead of
-    tokens, since single tokens of this encoder say little.
+    That is the mean, over the query's spans, of the highest cosine with one of the passage's:
+    late interaction (ColBERT, arXiv 2004.12832, equation 3) between spans instead of tokens,
+    since single tokens of this encoder say little.
     """
-    whole = float(np.dot(query.whole, passage.whole))
-    if not share:
-        return whole
-    parts = float((query.parts @ passage.parts.T).max(axis=1).mean())
-    return (1 - share) * whole + share * parts
+    mean = float(np.dot(query.mean, passage.mean))
+    if not span_weight:
+        return mean
+    spans = float((query.spans @ passage.spans.T).max(axis=1).mean())
+    return (1 - span_weight) * mean + span_weight * spans
 
 
 def _means(tokens: Vector) -> Vector:

@@ -1,4 +1,4 @@
-"""The command `train`: rows, and the trainers of the embedded policy and of language models."""
+"""The command group `train`: rows, and the trainers of the embedded policy and language models."""
 
 import typer
 
@@ -9,7 +9,7 @@ __all__ = ["COMMANDS", "app"]
 COMMANDS = {
     "rows": Command(
         "rearank_training.cli.rows",
-        "Draw small sets of passages from judged queries' lists, to train on.",
+        "Draw training rows: small sets of passages from judged queries' lists.",
     ),
     "embedded": Command(
         "rearank_training.cli.embedded",
@@ -17,21 +17,21 @@ COMMANDS = {
     ),
     "nano": Command(
         "rearank_training.cli.nano",
-        "Make a language model from nothing: small enough to train on a laptop.",
+        "Make a tiny language model with random weights, to train on a laptop.",
     ),
     "sft": Command(
         "rearank_training.cli.sft",
-        "A cold start: imitate another policy, until held-out replies get no likelier.",
+        "Fine-tune a language model to imitate another policy's replies.",
     ),
     "grpo": Command(
         "rearank_training.cli.grpo",
-        "Reinforce a language model on what its orders are worth, as REARANK does.",
+        "Reinforce a language model with rewards for its orders, as REARANK does.",
     ),
 }
 
 app = typer.Typer(
     cls=lazy_group(COMMANDS),
-    help="Make policies from judged queries.",
+    help="Train policies on judged queries.",
     add_completion=False,
     no_args_is_help=True,
     rich_markup_mode="rich",

@@ -1,4 +1,4 @@
-"""`train embedded`: the upper layers of the embedded policy, from rows."""
+"""`train embedded`: train the upper layers of the embedded policy on rows."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ Start = Annotated[
     Path | None,
     typer.Option(
         metavar="FILE",
-        help="The best.pt of a run, whose upper layers this one begins with.  \\[the base's]",
+        help="The best.pt of a run, to start from its upper layers.  \\[the base's]",
         show_default=False,
     ),
 ]
@@ -41,17 +41,17 @@ def embedded(
     *,
     dev: Annotated[
         list[str],
-        typer.Option(metavar="COLLECTION", help="What is chosen by; repeatable."),
+        typer.Option(metavar="COLLECTION", help="Collection to choose the best on; repeatable."),
     ],
-    out: Annotated[Path, typer.Option(metavar="DIR", help="Where the run goes.")],
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder of the run.")],
     resume: Annotated[
-        bool, typer.Option("--resume", help="Go on from the last checkpoint in --out.")
+        bool, typer.Option("--resume", help="Resume from the last checkpoint in --out.")
     ] = False,
     base: Annotated[
         Path | None,
         typer.Option(
             metavar="DIR",
-            help="The checkpoint the lower layers are of.  \\[the packaged MiniLM]",
+            help="Checkpoint that the lower layers come from.  \\[the packaged MiniLM]",
             show_default=False,
         ),
     ] = None,
@@ -60,9 +60,9 @@ def embedded(
 ) -> None:
     """Train the embedded policy: a supervised start, then reinforcement.
 
-    The lower layers stay as they ship, the upper ones learn. Every step and
-    every look at dev is a line in log.jsonl; a run that was stopped goes on
-    with --resume. The best on dev is exported to DIR/top:
+    The lower layers are frozen, the upper ones are trained. Every step and
+    every evaluation on dev is a line in log.jsonl; a stopped run goes on with
+    --resume. The best on dev is exported to DIR/top:
 
         rearank-agent train embedded runs/rows --dev D --out runs/one
 
@@ -73,11 +73,11 @@ def embedded(
     trainer = _trainer(rows, dev, out, (base, start), recipe)
     if resume:
         trainer.resume()
-        print(f"going on at step {trainer.step} ({trainer.phase})", file=sys.stderr)
+        print(f"resuming at step {trainer.step} ({trainer.phase})", file=sys.stderr)
     try:
         trainer.run(_watch(recipe))
     except KeyboardInterrupt:
-        print(f"\nstopped at step {trainer.step}; the same with --resume goes on", file=sys.stderr)
+        print(f"\nstopped at step {trainer.step}; resume with --resume", file=sys.stderr)
         raise
     print(json.dumps(_finished(trainer, rows)["dev"]))
     print(f"rank with --policy embedded:{out / 'top'}; curves are in {out}", file=sys.stderr)
@@ -89,7 +89,7 @@ def _finished(trainer: Trainer, rows: Path) -> dict[str, Any]:
     from rearank_training.embedded.finish import finish
     from rearank_training.plots import plot
 
-    with progress_bar("choosing the blend, and exporting"):
+    with progress_bar("choosing the blend and exporting"):
         plot(trainer.out)
         return finish(trainer, rows, WEIGHTS)
 
@@ -98,10 +98,10 @@ def _trainer(
     rows: Path,
     dev: list[str],
     out: Path,
-    begin: tuple[Path | None, Path | None],
+    weights: tuple[Path | None, Path | None],
     recipe: EmbeddedSettings,
 ) -> Trainer:
-    base, start = begin
+    base, start = weights
     require("training", "train", "torch", "transformers", "onnx")
     from rearank_agent.cli.output import progress_bar
     from rearank_agent.policies.embedded.encoder import Encoder
@@ -120,51 +120,52 @@ def _trainer(
     towers = Towers(base or packaged(), FROZEN, recipe.share)
     if start:
         fill(towers, load(start).get("towers"), start)
-    hopeful = with_signal(all_rows)
-    if recipe.steps and not hopeful:
+    useful = with_signal(all_rows)
+    if recipe.steps and not useful:
         raise InputError(f"{rows} has no signal: every set is in its best order already")
     warm = WindowSampler(all_rows, passages, recipe.seed)
-    reward = WindowSampler(hopeful, passages, recipe.seed) if hopeful else warm
-    judged = _dev(dev, recipe, [row.query.text for row in all_rows])
-    return Trainer(recipe, warm, reward, judged, trunk, towers, out)
+    reward = WindowSampler(useful, passages, recipe.seed) if useful else warm
+    held = _dev(dev, recipe, [row.query.text for row in all_rows])
+    return Trainer(recipe, warm, reward, held, trunk, towers, out)
 
 
-def _dev(names: list[str], recipe: EmbeddedSettings, learned: list[str]) -> Dev:
+def _dev(names: list[str], recipe: EmbeddedSettings, trained_on: list[str]) -> Dev:
     from rearank_agent.cli.output import progress_bar
     from rearank_agent.data.load import load_collections
     from rearank_training.embedded.dev import Dev
 
     with progress_bar("reading the dev collections"):
         found = load_collections(names)
-    dev = Dev(with_lists(found, 100), recipe.dev_queries, seed=recipe.seed, learned=learned)
+    listed = with_lists(found, 100)
+    dev = Dev(listed, recipe.dev_queries, seed=recipe.seed, trained_on=trained_on)
     if dev.dropped:
-        told = f"{dev.dropped} dev queries are in the rows too, and left out of dev"
-        print(f"note: {told}", file=sys.stderr)
+        note = f"{dev.dropped} dev queries are in the rows too, and left out of dev"
+        print(f"note: {note}", file=sys.stderr)
     return dev
 
 
 def _watch(recipe: EmbeddedSettings) -> Watch:
-    """A line for every look at dev; between them the last step, where there is a terminal."""
+    """Progress lines: every evaluation on dev; in a terminal also the last step."""
     from rearank_agent.cli.output import progress_line
 
     steps = {"warm": recipe.warm_steps, "reward": recipe.steps}
-    worth: deque[float] = deque(maxlen=50)
+    rewards: deque[float] = deque(maxlen=50)
     began = monotonic()
 
     def watch(line: dict[str, Any]) -> None:
         phase, step = line["phase"], line["step"]
         if "reward" in line:
-            worth.append(line["reward"])
-        terminal, told = sys.stderr.isatty(), f"{phase} {step}/{steps[phase]}: "
+            rewards.append(line["reward"])
+        terminal, text = sys.stderr.isatty(), f"{phase} {step}/{steps[phase]}: "
         if "macro" in line:
-            told += f"dev nDCG@10 {100 * line['macro']:.2f}"
+            text += f"dev nDCG@10 {100 * line['macro']:.2f}"
         elif "loss" not in line:
-            told += f"measuring dev, {line['queries']} queries ..."
+            text += f"evaluating on dev, {line['queries']} queries ..."
         elif terminal or step % 50 == 0:
-            mean = f", reward {fmean(worth):.3f}" if worth else ""
-            told += f"loss {line['loss']:.3f}{mean}, {monotonic() - began:.0f} s"
+            mean = f", reward {fmean(rewards):.3f}" if rewards else ""
+            text += f"loss {line['loss']:.3f}{mean}, {monotonic() - began:.0f} s"
         else:
             return
-        progress_line(told, lasting="macro" in line)
+        progress_line(text, keep="macro" in line)
 
     return watch

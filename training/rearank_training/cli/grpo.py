@@ -1,4 +1,4 @@
-"""`train grpo`: a language model, reinforced."""
+"""`train grpo`: reinforce a language model."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from rearank_training.cli.lm_options import (
     Rows,
 )
 from rearank_training.cli.lm_setup import (
-    begin,
     examples_with_signal,
     fitting_ones,
     interruptible,
+    progress_watch,
     read_dev,
     report,
     require_extra,
     rows_hash,
-    watch,
+    set_up,
     wrote_launcher,
 )
 from rearank_training.lm.settings import GRPOSettings, PromptOptions
@@ -40,17 +40,17 @@ def grpo(
     *,
     dev: Dev,
     out: Out,
-    recipe: Recipe = "",  # noqa: ARG001 - its callback has put it in place of the defaults
+    recipe: Recipe = "",  # noqa: ARG001 - its callback sets the defaults
     resume: Resume = False,
     device: Device = "auto",
     processes: Processes = 1,
-    words: PromptOptions,
+    prompt_options: PromptOptions,
     settings: GRPOSettings,
 ) -> None:
-    """Reinforce a language model on what its orders are worth, as REARANK does.
+    """Reinforce a language model with rewards for its orders, as REARANK does.
 
-    Replies to a prompt are sampled and compared. The best on dev is in
-    DIR/policy, to be served; every step is a line in log.jsonl:
+    Replies to a prompt are sampled and their rewards compared. The best on
+    dev is in DIR/policy, to serve; every step is a line in log.jsonl:
 
         rearank-agent train grpo MODEL runs/rows --dev D --out runs/one
 
@@ -61,15 +61,14 @@ def grpo(
     require_extra()
     if wrote_launcher(processes, device, out):
         return
-    taught = {"rows": rows_hash(rows), "dev": dev}
-    start = begin("grpo", (model, words, device), settings, (out, resume), taught)
+    data = {"rows": rows_hash(rows), "dev": dev}
+    setup = set_up("grpo", (model, prompt_options, device), settings, (out, resume), data)
     from rearank_training.lm.grpo import grpo as reinforce
 
-    some = fitting_ones(start, examples_with_signal(start, rows))
-    held = read_dev(dev, start, [one.query for one in some])
-    start.claim()
+    examples = fitting_ones(setup, examples_with_signal(setup, rows))
+    held = read_dev(dev, setup, [one.query for one in examples])
+    setup.write_run_file()
+    watch = progress_watch(settings.steps)
     with interruptible(out):
-        best = reinforce(
-            start.loaded, some, held, settings, out, start.checkpoint, watch(settings.steps)
-        )
+        best = reinforce(setup.loaded, examples, held, settings, out, setup.checkpoint, watch)
     report(best, out)

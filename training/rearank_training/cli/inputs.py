@@ -1,4 +1,4 @@
-"""What several commands read: collections with first-stage lists."""
+"""Inputs of several commands: collections with first-stage lists."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["with_lists"]
 
 
 def with_lists(found: list[Collection], depth: int) -> list[Collection]:
-    """The collections, those without a first stage with BM25's."""
+    """The collections, with BM25's lists where one has none; `depth` candidates each."""
     from rearank_agent.data.first_stage import first_stage
 
     listed = []

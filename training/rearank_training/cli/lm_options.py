@@ -13,7 +13,7 @@ __all__ = ["Dev", "Device", "Model", "Out", "Processes", "Recipe", "Resume", "Ro
 
 
 def _recipe(context: typer.Context, name: str) -> str:
-    """Let a recipe give what is not said otherwise."""
+    """Use a recipe's settings as defaults of the options."""
     if name:
         context.default_map = recipe_by_name(name, str(context.info_name))
     return name
@@ -25,24 +25,25 @@ Recipe = Annotated[
         callback=_recipe,
         is_eager=True,
         metavar="NAME",
-        help="Settings by name: nano, rearank-7b, or a FILE.toml; options win over it.",
+        help="Settings by name: nano, rearank-7b, or a FILE.toml; options override it.",
         show_default=False,
     ),
 ]
 Model = Annotated[
-    str, typer.Argument(help="A folder, or the name of a repository.", show_default=False)
+    str, typer.Argument(help="The model's folder, or its repository's name.", show_default=False)
 ]
 Rows = Annotated[Path, typer.Argument(help="The folder that train rows wrote.", show_default=False)]
 Dev = Annotated[
-    list[str], typer.Option("--dev", metavar="COLLECTION", help="What is chosen by; repeatable.")
+    list[str],
+    typer.Option("--dev", metavar="COLLECTION", help="Collection to evaluate on; repeatable."),
 ]
-Out = Annotated[Path, typer.Option(metavar="DIR", help="Where the run goes.")]
-Resume = Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint in --out.")]
+Out = Annotated[Path, typer.Option(metavar="DIR", help="Folder of the run.")]
+Resume = Annotated[bool, typer.Option("--resume", help="Resume from the last checkpoint in --out.")]
 Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
 Processes = Annotated[
     int,
     typer.Option(
         min=1,
-        help="More than one: write what starts them (accelerate.yaml, launch.sh), and end.",
+        help="Above 1: write launch.sh (and accelerate.yaml), which starts them, and end.",
     ),
 ]

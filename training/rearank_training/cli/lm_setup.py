@@ -1,4 +1,4 @@
-"""What training a language model needs around it: what is read, checked and told."""
+"""The setup of language-model training: inputs, checks, progress and reports."""
 
 from __future__ import annotations
 
@@ -25,63 +25,65 @@ if TYPE_CHECKING:
 
 
 def require_extra() -> None:
-    """Raise SetupError unless what trains language models is installed."""
+    """Raise SetupError unless the packages of language-model training are installed."""
     require("training", "train", "torch", "transformers", "trl", "datasets")
 
 
 @dataclass(frozen=True)
-class Start:
-    """What both phases begin with: a model, and a folder that may be used."""
+class Setup:
+    """A loaded model and a run's folder; `inputs` is what the run depends on, as in run.json."""
 
     loaded: Loaded
     settings: SFTSettings | GRPOSettings
     out: Path
     checkpoint: Path | None
-    told: dict[str, Any]
+    inputs: dict[str, Any]
 
-    def claim(self) -> None:
-        """Write down in the folder what a new run depends on."""
-        from rearank_training.lm.runs import claim
+    def write_run_file(self) -> None:
+        """Write run.json for a new run."""
+        from rearank_training.lm.runs import write_run_file
 
         if not self.checkpoint:
-            claim(self.out, self.told)
+            write_run_file(self.out, self.inputs)
 
 
-def begin(
+def set_up(
     phase: str,
-    of: tuple[str, PromptOptions, str],
+    model_options: tuple[str, PromptOptions, str],
     settings: SFTSettings | GRPOSettings,
-    into: tuple[Path, bool],
-    taught: dict[str, Any],
-) -> Start:
-    """Load a model for a phase, if its folder may be used.
+    run_options: tuple[Path, bool],
+    data: dict[str, Any],
+) -> Setup:
+    """Load a model for a phase, if the run's folder may be used.
 
     Args:
-        of: a folder or repository, words for a model that carries none, and the device.
-        into: the folder of the run, and whether it goes on.
-        taught: what the run depends on beside model and settings.
+        phase: sft or grpo.
+        model_options: a folder or repository, prompt options if it has no prompt config, device.
+        settings: of the phase.
+        run_options: the folder of the run, and whether it is resumed.
+        data: what the run depends on beside model and settings.
 
     Raises:
-        InputError: the folder holds another run, or the model carries other words.
+        InputError: the folder holds another run, or the model carries another prompt config.
         SetupError: the model cannot be loaded, or there is no GPU.
     """
     from rearank_training.lm.model import device, load, quiet
-    from rearank_training.lm.runs import begin
+    from rearank_training.lm.runs import find_checkpoint
 
-    (model, words, wanted), (out, resume) = of, into
-    asked, where = words.of(model), device(wanted)
-    about = asked.asking() | {"template": asked.template.fingerprint, "device": where}
-    about |= {"phase": phase, "model": model, "processes": os.environ.get("WORLD_SIZE", "1")}
-    told = about | taught | asdict(settings)
-    checkpoint = begin(out, told, resume)
+    (model, prompt_options, wanted), (out, resume) = model_options, run_options
+    config, where = prompt_options.config_of(model), device(wanted)
+    facts = config.options() | {"template": config.template.fingerprint, "device": where}
+    facts |= {"phase": phase, "model": model, "processes": os.environ.get("WORLD_SIZE", "1")}
+    inputs = facts | data | asdict(settings)
+    checkpoint = find_checkpoint(out, inputs, resume)
     quiet(settings.threads)
     with progress_bar(f"loading {model}"):
-        loaded = load(model, asked, where)
-    return Start(loaded, settings, out, checkpoint, told)
+        loaded = load(model, config, where)
+    return Setup(loaded, settings, out, checkpoint, inputs)
 
 
 def rows_hash(rows: Path | None) -> str:
-    """What tells rows from others."""
+    """The hash of the rows' manifest; the path where there is none."""
     from rearank_agent.files import digest
 
     manifest = rows / "manifest.json" if rows else None
@@ -94,94 +96,94 @@ def read_examples(rows: Path) -> list[Example]:
     from rearank_training.rows.rows import read_rows
 
     with progress_bar("reading the rows"):
-        some, passages = read_rows(rows)
-    return [example_of(row, passages) for row in some]
+        found, passages = read_rows(rows)
+    return [example_of(row, passages) for row in found]
 
 
-def examples_with_signal(start: Start, rows: Path) -> list[Example]:
-    """The rows of a folder that have a better order than their own, and suit the goal."""
+def examples_with_signal(setup: Setup, rows: Path) -> list[Example]:
+    """The rows of a folder that are not in their best order; their sizes must suit the goal."""
     from rearank_training.lm.prompts import check_sizes
     from rearank_training.rows.rows import with_signal
 
-    some = read_examples(rows)
-    whole = isinstance(start.settings, GRPOSettings) and start.settings.goal == "list"
-    check_sizes(some, start.loaded.words, whole)
-    kept = with_signal(some)
+    examples = read_examples(rows)
+    lists = isinstance(setup.settings, GRPOSettings) and setup.settings.goal == "list"
+    check_sizes(examples, setup.loaded.prompt_config, lists)
+    kept = with_signal(examples)
     if not kept:
         raise InputError(f"{rows} has no signal: every set is in its best order already")
-    if len(kept) < len(some):
-        _note(f"{len(some) - len(kept):,} rows are in their best order, and left out")
+    if len(kept) < len(examples):
+        _note(f"{len(examples) - len(kept):,} rows are in their best order, and left out")
     return kept
 
 
-def fitting_ones(start: Start, some: list[Example], what: str = "prompts") -> list[Example]:
-    """Those whose prompts fit; what does not, and what is shown cut, is told."""
+def fitting_ones(setup: Setup, examples: list[Example], what: str = "prompts") -> list[Example]:
+    """Those whose prompts fit; notes how many do not, and how many have truncated passages."""
     from rearank_training.lm.prompts import fitting_examples
     from rearank_training.lm.sampler import Sampler
 
-    words, most = start.loaded.words, start.settings.prompt_tokens
-    voice = Sampler(start.loaded.model, start.loaded.tokenizer, words)
+    config, max_tokens = setup.loaded.prompt_config, setup.settings.prompt_tokens
+    sampler = Sampler(setup.loaded.model, setup.loaded.tokenizer, config)
     with progress_bar(f"measuring the {what}"):
-        kept, counts = fitting_examples(some, words, lambda prompt: len(voice.tokens(prompt)), most)
+        kept, counts = fitting_examples(
+            examples, config, lambda prompt: len(sampler.tokens(prompt)), max_tokens
+        )
     if counts["long"]:
-        _note(f"{counts['long']:,} {what} are longer than {most} tokens, and left out")
+        _note(f"{counts['long']:,} {what} are longer than {max_tokens} tokens, and left out")
     if counts["cut"]:
-        _note(f"{counts['cut']:,} {what} show a passage cut at {words.cut} characters")
+        _note(f"{counts['cut']:,} {what} have a passage truncated at {config.cut} characters")
     return kept
 
 
-def demonstrations(
-    start: Start, rows: Path | None, records: list[Path], teacher: str, quotes: bool
+def read_demonstrations(
+    setup: Setup, rows: Path | None, records: list[Path], teacher: str, quotes: bool
 ) -> list[Demonstration]:
-    """What is imitated; what the model could not say is left out."""
+    """The demonstrations of a teacher or of records whose prompts and replies fit."""
     from rearank_agent.policies.registry import policy
-    from rearank_training.lm.demonstrations import of_policy, of_rankings
+    from rearank_training.lm.demonstrations import policy_demonstrations, record_demonstrations
     from rearank_training.lm.prompts import check_sizes
 
-    window = start.loaded.words.window
-    with progress_bar("writing the replies to learn"):
-        found = (
-            list(of_policy(read_examples(rows), policy(teacher), quotes, start.settings.seed))
-            if rows
-            else [one for path in records for one in of_rankings(path, window, quotes)]
-        )
+    config, tokenizer = setup.loaded.prompt_config, setup.loaded.tokenizer
+    with progress_bar("writing the demonstrations"):
+        if rows:
+            seed = setup.settings.seed
+            found = list(policy_demonstrations(read_examples(rows), policy(teacher), quotes, seed))
+        else:
+            parts = (record_demonstrations(path, config.window, quotes) for path in records)
+            found = [one for part in parts for one in part]
     if not found:
-        raise InputError("there is no reply to learn: every record was mended, or has one passage")
-    check_sizes([lesson.shown for lesson in found], start.loaded.words, whole=False)
-    fits = {id(one) for one in fitting_ones(start, [lesson.shown for lesson in found])}
-    budget, tokenizer = start.loaded.words.budget, start.loaded.tokenizer
-    kept = [
-        one
-        for one in found
-        if id(one.shown) in fits and len(tokenizer(one.reply)["input_ids"]) < budget
-    ]
+        raise InputError("no reply to learn: every record was repaired, or has one passage")
+    check_sizes([one.example for one in found], config, lists=False)
+    ids = {id(one) for one in fitting_ones(setup, [one.example for one in found])}
+    fitting = [one for one in found if id(one.example) in ids]
+    budget = config.budget
+    kept = [one for one in fitting if len(tokenizer(one.reply)["input_ids"]) < budget]
     if not kept:
         raise InputError(f"every reply is longer than {budget} tokens: raise --budget")
-    if len(kept) < len(fits):
-        _note(f"{len(fits) - len(kept):,} replies are longer than {budget} tokens, and left out")
+    if len(kept) < len(fitting):
+        _note(f"{len(fitting) - len(kept):,} replies are longer than {budget} tokens, and left out")
     return kept
 
 
-def read_dev(names: list[str], start: Start, learned: list[str]) -> Dev:
-    """What is chosen by, without the queries that are learned from."""
+def read_dev(names: list[str], setup: Setup, trained_on: list[str]) -> Dev:
+    """The dev queries, without those that are trained on."""
     from rearank_agent.data.load import load_collections
     from rearank_training.lm.callbacks import Dev, dev_example
     from rearank_training.rows.heldout import held_out
 
-    how = start.settings
+    settings, depth = setup.settings, setup.settings.dev_depth
     with progress_bar("reading the dev collections"):
-        listed = with_lists(load_collections(names), how.dev_depth)
-    judged, dropped = held_out(listed, how.dev_queries, how.dev_depth, how.seed, learned)
+        listed = with_lists(load_collections(names), depth)
+    queries, dropped = held_out(listed, settings.dev_queries, depth, settings.seed, trained_on)
     if dropped:
-        _note(f"{dropped} dev queries are in what is learned, and left out of dev")
-    lists = [dev_example(one) for one in judged]
-    fit = {id(one) for one in fitting_ones(start, lists, "dev prompts")}
-    pairs = zip(judged, lists, strict=True)
-    return Dev([one for one, list_ in pairs if id(list_) in fit], start.loaded.words)
+        _note(f"{dropped} dev queries are trained on, and left out of dev")
+    examples = [dev_example(one) for one in queries]
+    fit = {id(one) for one in fitting_ones(setup, examples, "dev prompts")}
+    pairs = zip(queries, examples, strict=True)
+    return Dev([one for one, example in pairs if id(example) in fit], setup.loaded.prompt_config)
 
 
 def wrote_launcher(processes: int, device: str, out: Path) -> bool:
-    """Write what starts several processes, if they are wanted and this is none of them."""
+    """Write the launch files if several processes are asked for and this is none of them."""
     if processes == 1 or "WORLD_SIZE" in os.environ:
         return False
     from rearank_training.lm.launch import launch_files
@@ -193,7 +195,7 @@ def wrote_launcher(processes: int, device: str, out: Path) -> bool:
 
 @contextmanager
 def interruptible(out: Path) -> Iterator[None]:
-    """Say how to go on after an interrupt."""
+    """Print how to resume after an interrupt."""
     try:
         yield
     except KeyboardInterrupt:
@@ -202,7 +204,7 @@ def interruptible(out: Path) -> Iterator[None]:
 
 
 def report(best: dict[str, Any], out: Path) -> None:
-    """Draw the curves, and print the best look as JSON."""
+    """Draw the curves, and print the best evaluation as JSON."""
     from rearank_training.lm.callbacks import POLICY_FOLDER
     from rearank_training.lm.runs import is_first_process
     from rearank_training.plots import plot_lm
@@ -213,30 +215,34 @@ def report(best: dict[str, Any], out: Path) -> None:
         print(f"serve it: rearank-agent serve {out / POLICY_FOLDER} --name NAME", file=sys.stderr)
 
 
-def _note(told: str) -> None:
+def _note(text: str) -> None:
     from rearank_training.lm.runs import is_first_process
 
     if is_first_process():
-        print(f"note: {told}", file=sys.stderr)
+        print(f"note: {text}", file=sys.stderr)
 
 
-def watch(steps: int) -> Watch:
-    """A line for every look at dev; between them the last step, where there is a terminal."""
+def progress_watch(steps: int) -> Watch:
+    """Progress lines: every evaluation on dev; in a terminal also the last step."""
     began = monotonic()
 
     def watch(line: dict[str, Any]) -> None:
         if line.get("equal") == 1:
-            _note(f"step {line['step']}: all replies to a prompt are worth the same; no signal")
-        terminal, told = sys.stderr.isatty(), f"{line['phase']} {line['step']}/{steps}: "
+            _note(
+                f"step {line['step']}: all replies to each prompt have the same reward; no signal"
+            )
+        terminal, text = sys.stderr.isatty(), f"{line['phase']} {line['step']}/{steps}: "
         if "macro" in line:
-            told += f"dev nDCG@10 {100 * line['macro']:.2f}, {line['mended']:.0%} mended"
+            text += (
+                f"dev nDCG@10 {100 * line['macro']:.2f}, {line['mended']:.0%} of replies repaired"
+            )
         elif "loss" not in line:
-            told += f"measuring dev, {line['queries']} queries ..."
+            text += f"evaluating on dev, {line['queries']} queries ..."
         elif terminal or line["step"] % 50 == 0:
-            worth = f", reward {line['reward']:.3f}" if "reward" in line else ""
-            told += f"loss {line['loss']:.3f}{worth}, {monotonic() - began:.0f} s"
+            reward = f", reward {line['reward']:.3f}" if "reward" in line else ""
+            text += f"loss {line['loss']:.3f}{reward}, {monotonic() - began:.0f} s"
         else:
             return
-        progress_line(told, lasting="macro" in line)
+        progress_line(text, keep="macro" in line)
 
     return watch

@@ -1,4 +1,4 @@
-"""`train nano`: a language model made from nothing."""
+"""`train nano`: make a tiny language model with random weights."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from rearank_training.cli.lm_setup import read_examples, require_extra
 
 app = typer.Typer(add_completion=False, rich_markup_mode="rich")
 
-_READ = 3000
-"""Rows whose words the tokenizer is made of."""
+_MAX_ROWS = 3000
+"""Rows that the tokenizer is trained on."""
 
 
 @app.command(no_args_is_help=True)
@@ -24,30 +24,33 @@ def nano(
     *,
     out: Annotated[Path, typer.Option(metavar="DIR", help="The model's folder.")],
     size: Annotated[
-        int, typer.Option(min=32, max=512, help="Of a hidden state, a multiple of 32.")
+        int, typer.Option(min=32, max=512, help="Width of a hidden state, a multiple of 32.")
     ] = 96,
-    layers: Annotated[int, typer.Option(min=1, max=12)] = 3,
-    vocabulary: Annotated[int, typer.Option(min=512, max=16384, help="Tokens.")] = 1024,
-    seed: Annotated[int, typer.Option(help="Of the weights.")] = 0,
+    layers: Annotated[int, typer.Option(min=1, max=12, help="Layers.")] = 3,
+    vocabulary: Annotated[
+        int, typer.Option(min=512, max=16384, help="Tokens of the vocabulary.")
+    ] = 1024,
+    seed: Annotated[int, typer.Option(help="Seed of the random weights.")] = 0,
 ) -> None:
-    """Make a language model from nothing: small enough to train on a laptop.
+    """Make a tiny language model with random weights, to train on a laptop.
 
-    A Qwen2 with random weights, a tokenizer of the rows' words, and words of
-    its own to be asked with. It shows that all that trains and serves large
-    models works; it is no model to use.
+    A Qwen2 with a tokenizer trained on the rows, and a prompt template of its
+    own. It tests the training and serving of large models; it is not meant
+    for use.
 
         rearank-agent train nano runs/rows --out runs/nano
     """
     require_extra()
     from rearank_agent.policies.registry import policy
-    from rearank_training.lm.demonstrations import of_policy
+    from rearank_training.lm.demonstrations import policy_demonstrations
     from rearank_training.lm.model import quiet
     from rearank_training.lm.nano import make
 
     if size % 32:
         raise InputError(f"the size must be a multiple of 32, not {size}")
     quiet(1)
-    some = read_examples(rows)
-    some = some[:: max(1, len(some) // _READ)]
-    count = make(out, of_policy(some, policy("lexical"), False), size, layers, vocabulary, seed)
-    print(f"{count:,} parameters in {out}; it knows nothing yet", file=sys.stderr)
+    examples = read_examples(rows)
+    examples = examples[:: max(1, len(examples) // _MAX_ROWS)]
+    texts = policy_demonstrations(examples, policy("lexical"), quotes=False)
+    count = make(out, texts, size, layers, vocabulary, seed)
+    print(f"{count:,} random parameters in {out}; train it with train sft", file=sys.stderr)

@@ -1,4 +1,4 @@
-"""`train rows`: what policies learn from."""
+"""`train rows`: draw the training rows."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class DrawOptions:
-    """How many sets are drawn, and how large."""
+    """How many sets are drawn, and how large they are."""
 
-    sets: Annotated[int, typer.Option(min=1, help="Random sets of a query.")] = 50
-    size: Annotated[int, typer.Option(min=1, help="Passages in a set.")] = 20
+    sets: Annotated[int, typer.Option(min=1, help="Random sets per query.")] = 50
+    size: Annotated[int, typer.Option(min=1, help="Passages per set.")] = 20
     depth: Annotated[
-        int, typer.Option(min=1, help="How much of a first-stage list is drawn from.")
+        int, typer.Option(min=1, help="Candidates of a query that sets are drawn from.")
     ] = 100
     limit: Annotated[
         int | None,
         typer.Option(
             min=1,
             metavar="QUERIES",
-            help="A random sample of so many judged queries.  \\[all]",
+            help="Size of a random sample of the judged queries.  \\[all]",
             show_default=False,
         ),
     ] = None
-    seed: Annotated[int, typer.Option(help="Of the sets, and of the sample of queries.")] = 0
+    seed: Annotated[int, typer.Option(help="Of the sets and the sample of queries.")] = 0
 
 
 app = typer.Typer(add_completion=False, rich_markup_mode="rich")
@@ -52,23 +52,23 @@ def rows(
         ),
     ],
     *,
-    out: Annotated[Path, typer.Option(metavar="DIR", help="Where the rows go.")],
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder of the rows.")],
     dev: Annotated[
         list[str] | None,
         typer.Option(
             metavar="COLLECTION",
-            help="Held out: queries with the words of one there are left out; repeatable.",
+            help="Held-out collection, whose queries are left out; repeatable.",
             show_default=False,
         ),
     ] = None,
     drawing: DrawOptions,
-    as_json: Annotated[bool, typer.Option("--json", help="Give manifest.json on stdout.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print manifest.json to stdout.")] = False,
 ) -> None:
-    """Draw small sets of passages from judged queries' lists, to train on.
+    """Draw training rows: small sets of passages from judged queries' lists.
 
-    Sets that teach nothing are dropped, and counted by why. Candidates are
-    the collection's own, else BM25's, as in eval. The same command gives
-    the same bytes:
+    Sets without a training signal are dropped, and counted by reason.
+    Candidates are the collection's own, else BM25's, as in eval. The same
+    command gives the same bytes:
 
         rearank-agent train rows examples/harbour --out runs/rows
 
@@ -78,25 +78,25 @@ def rows(
     from rearank_training.rows.augment import Augmentation, augment
     from rearank_training.rows.rows import write_rows
 
-    how = Augmentation(**asdict(drawing))
+    settings = Augmentation(**asdict(drawing))
     found, held = _collections(collection, dev or [], drawing.depth)
     with progress_bar("drawing sets") as watch:
-        made = augment(found, how, held, watch)
+        drawn = augment(found, settings, held, watch)
     with progress_bar(f"writing {out}"):
-        manifest = write_rows(out, made)
+        manifest = write_rows(out, drawn)
     if as_json:
         print(json.dumps(manifest, ensure_ascii=False))
     else:
         _show(manifest["collections"])
     if not held:
         print("note: no --dev was given, so nothing is held out", file=sys.stderr)
-    print(f"all is in {out}", file=sys.stderr)
+    print(f"rows written to {out}", file=sys.stderr)
 
 
 def _collections(
     names: list[str], dev: list[str], depth: int
 ) -> tuple[list[Collection], list[Collection]]:
-    """What is trained on, each with a first stage, and what is held out."""
+    """The training collections, each with first-stage lists, and the held-out ones."""
     from rearank_agent.cli.output import progress_bar
     from rearank_agent.data.load import load_collections
 
@@ -105,13 +105,13 @@ def _collections(
     return with_lists(found, depth), held
 
 
-def _show(about: dict[str, Any]) -> None:
-    """Print how much every collection gives, and what was left out."""
+def _show(facts: dict[str, Any]) -> None:
+    """Print a table of the collections' rows, and what was left out."""
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    from rearank_training.rows.augment import left_out
+    from rearank_training.rows.augment import dropped_lines
 
     console = Console(highlight=False)
     table = Table(box=None, padding=(0, 2, 0, 0))
@@ -119,12 +119,12 @@ def _show(about: dict[str, Any]) -> None:
     columns = {"queries": "chosen", "sets": "sets", "rows": "rows", "already best": "best_already"}
     for title in columns:
         table.add_column(title, justify="right")
-    counts = {name: [one[key] for key in columns.values()] for name, one in about.items()}
+    counts = {name: [one[key] for key in columns.values()] for name, one in facts.items()}
     for name, row in counts.items():
         table.add_row(name, *(f"{count:,}" for count in row))
     if len(counts) > 1:
         sums = [sum(column) for column in zip(*counts.values(), strict=True)]
         table.add_row(Text("all", "bold"), *(f"{count:,}" for count in sums))
     console.print(table)
-    for line in left_out(about):
+    for line in dropped_lines(facts):
         console.print(Text(line, "dim"))

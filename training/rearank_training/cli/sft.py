@@ -1,4 +1,4 @@
-"""`train sft`: a language model that imitates another policy."""
+"""`train sft`: fine-tune a language model to imitate another policy."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from rearank_training.cli.lm_options import (
     Resume,
 )
 from rearank_training.cli.lm_setup import (
-    begin,
-    demonstrations,
     interruptible,
+    progress_watch,
+    read_demonstrations,
     read_dev,
     report,
     require_extra,
     rows_hash,
-    watch,
+    set_up,
     wrote_launcher,
 )
 from rearank_training.lm.settings import PromptOptions, SFTSettings
@@ -46,50 +46,50 @@ def sft(
     dev: Dev,
     out: Out,
     teacher: Annotated[
-        str, typer.Option(help="Whose orders of the rows are learned: embedded, lexical.")
+        str, typer.Option(help="Policy whose orders are imitated: embedded, lexical.")
     ] = "embedded",
     records: Annotated[
         list[Path] | None,
         typer.Option(
             metavar="FILE",
-            help="Learn what a run of eval said, instead: a records.jsonl; repeatable.",
+            help="Imitate the replies in a records.jsonl of eval instead; repeatable.",
             show_default=False,
         ),
     ] = None,
     quotes: Annotated[
-        bool, typer.Option("--quotes/--no-quotes", help="Whether thoughts quote the evidence.")
+        bool, typer.Option("--quotes/--no-quotes", help="Whether the reasoning quotes evidence.")
     ] = True,
-    recipe: Recipe = "",  # noqa: ARG001 - its callback has put it in place of the defaults
+    recipe: Recipe = "",  # noqa: ARG001 - its callback sets the defaults
     resume: Resume = False,
     device: Device = "auto",
     processes: Processes = 1,
-    words: PromptOptions,
+    prompt_options: PromptOptions,
     settings: SFTSettings,
 ) -> None:
-    """A cold start: imitate another policy, until held-out replies get no likelier.
+    """Fine-tune a language model to imitate another policy's replies.
 
-    Thought and order are those that --teacher has for the rows, or those of
-    a run that eval kept, of any model. The best on dev is in DIR/policy:
+    Reasoning and order are those of --teacher for the rows, or of any model
+    in a run of eval. Training ends when the loss on held-out replies stops
+    falling; the best model is in DIR/policy:
 
         rearank-agent train sft MODEL runs/rows --dev D --out runs/sft
 
         rearank-agent train sft MODEL --records FILE --dev D --out runs/sft
     """
     if (rows is None) == (not records):
-        raise InputError("give rows, or --records of a run of eval")
+        raise InputError("give either rows, or --records of a run of eval")
     require_extra()
     if wrote_launcher(processes, device, out):
         return
-    taught = {"rows": rows_hash(rows), "records": records, "dev": dev}
-    taught |= {"teacher": teacher, "quotes": str(quotes)}
-    start = begin("sft", (model, words, device), settings, (out, resume), taught)
+    data = {"rows": rows_hash(rows), "records": records, "dev": dev}
+    data |= {"teacher": teacher, "quotes": str(quotes)}
+    setup = set_up("sft", (model, prompt_options, device), settings, (out, resume), data)
     from rearank_training.lm.sft import sft as imitate
 
-    some = demonstrations(start, rows, records or [], teacher, quotes)
-    held = read_dev(dev, start, [lesson.shown.query for lesson in some])
-    start.claim()
+    found = read_demonstrations(setup, rows, records or [], teacher, quotes)
+    held = read_dev(dev, setup, [one.example.query for one in found])
+    setup.write_run_file()
+    watch = progress_watch(settings.steps)
     with interruptible(out):
-        best = imitate(
-            start.loaded, some, held, settings, out, start.checkpoint, watch(settings.steps)
-        )
+        best = imitate(setup.loaded, found, held, settings, out, setup.checkpoint, watch)
     report(best, out)

@@ -1,4 +1,4 @@
-"""Checkpoints of the embedded trainer: torch files that are there whole or not at all."""
+"""Checkpoints of the embedded trainer: torch files, written atomically."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["fill", "load", "save"]
 
 
 def save(path: Path, state: Mapping[str, Any]) -> None:
-    """Write tensors and plain values; what stood there stays until the new file is whole.
+    """Write tensors and plain values; an old file stays until the new one is complete.
 
     Raises:
         SetupError: the disk is full, or the folder cannot be written.
@@ -24,14 +24,14 @@ def save(path: Path, state: Mapping[str, Any]) -> None:
     with atomic_write(path) as file:
         try:
             torch.save(dict(state), file)
-        except RuntimeError as error:  # torch may tell of a full disk so
+        except RuntimeError as error:  # torch reports a full disk this way
             raise OSError(str(error).splitlines()[0]) from None
         file.flush()
         os.fsync(file.fileno())
 
 
 def load(path: Path) -> dict[str, Any]:
-    """Read what `save` wrote; no code in it is run.
+    """Read a file that `save` wrote; no code in it is executed.
 
     Raises:
         InputError: there is no such file, or it is damaged.
@@ -39,17 +39,17 @@ def load(path: Path) -> dict[str, Any]:
     try:
         state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
-        raise InputError(f"{path} is not there: nothing to go on from") from None
+        raise InputError(f"{path} does not exist: nothing to resume from") from None
     except Exception as error:
         raise InputError(f"{path} is damaged: {str(error).splitlines()[0]}") from None
     return state
 
 
 def fill(module: torch.nn.Module, state: Mapping[str, Any] | None, path: Path) -> None:
-    """Give a module the weights of a checkpoint.
+    """Load the weights of a checkpoint into a module.
 
     Raises:
-        InputError: they are those of a network of another shape.
+        InputError: they are of a network of another shape.
     """
     try:
         module.load_state_dict(state or {})

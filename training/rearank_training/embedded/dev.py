@@ -1,4 +1,4 @@
-"""How good the embedded policy is on held-out queries: nDCG@10, blended as it is served."""
+"""Evaluation of the embedded policy on held-out queries: nDCG@10, blended as in serving."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from rearank_training.rows.heldout import held_out
 
 __all__ = ["Dev"]
 
-_TOGETHER = 512
-"""Texts that are read at a time."""
+_BATCH = 512
+"""Texts that are encoded at a time."""
 
 
 class Dev:
     """Held-out queries and their lists; the arguments are those of `held_out`.
 
     Attributes:
-        dropped: how many queries were left out, as they are learned from.
+        dropped: how many queries were left out because they are trained on.
     """
 
     def __init__(
@@ -31,12 +31,12 @@ class Dev:
         queries: int,
         depth: int = 100,
         seed: int = 0,
-        learned: Iterable[str] = (),
+        trained_on: Iterable[str] = (),
     ) -> None:
-        self._asked, self.dropped = held_out(collections, queries, depth, seed, learned)
+        self._queries, self.dropped = held_out(collections, queries, depth, seed, trained_on)
 
     def __len__(self) -> int:
-        return len(self._asked)
+        return len(self._queries)
 
     def values(
         self, towers: Towers, trunk: Trunk, blends: Sequence[float]
@@ -44,26 +44,25 @@ class Dev:
         """nDCG@10 of every query, by collection, for every blend; always in the same order."""
         hidden = self._hidden(towers, trunk)
         found: list[dict[str, list[float]]] = [{} for _ in blends]
-        for asked in self._asked:
+        for one in self._queries:
             with torch.no_grad():
-                shown = (asked.query, *(passage.content for passage in asked.passages))
-                texts = (hidden[text] for text in shown)
-                query, *passages = (text.to(towers.device).float() for text in texts)
-                looks = towers.looks([query]), towers.looks(passages)
-                scores = towers.scores(*looks)[0].tolist()
+                texts = (one.query, *(passage.content for passage in one.passages))
+                vectors = (hidden[text].to(towers.device).float() for text in texts)
+                query, *passages = vectors
+                scores = towers.scores(towers.pool([query]), towers.pool(passages))[0].tolist()
             for blend, values in zip(blends, found, strict=True):
                 order, _ = blended_order(tuple(range(len(scores))), scores, blend)
-                values.setdefault(asked.collection, []).append(asked.ndcg(order))
+                values.setdefault(one.collection, []).append(one.ndcg(order))
         return found
 
     def _hidden(self, towers: Towers, trunk: Trunk) -> dict[str, torch.Tensor]:
-        shown = {p.content for asked in self._asked for p in asked.passages}
-        texts = sorted(shown | {asked.query for asked in self._asked})
-        most = trunk.encoder.max_tokens
+        passages = {p.content for one in self._queries for p in one.passages}
+        texts = sorted(passages | {one.query for one in self._queries})
+        max_tokens = trunk.encoder.max_tokens
         found: dict[str, torch.Tensor] = {}
-        for first in range(0, len(texts), _TOGETHER):
-            some = texts[first : first + _TOGETHER]
+        for first in range(0, len(texts), _BATCH):
+            batch = texts[first : first + _BATCH]
             with torch.no_grad():
-                read = towers.encode(trunk.states(some, most))
-            found.update(zip(some, (one.half().cpu() for one in read), strict=True))
+                vectors = towers.encode(trunk.states(batch, max_tokens))
+            found.update(zip(batch, (one.half().cpu() for one in vectors), strict=True))
         return found

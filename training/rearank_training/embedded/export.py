@@ -1,10 +1,10 @@
-"""Turn a sentence encoder into the files the embedded policy ships with.
+"""Export of a sentence encoder to the files of the embedded policy.
 
     python -m rearank_training.embedded.export --out rearank_agent/weights
 
-writes the lower layers, the tokenizer, and the upper layers as they came (`untrained`). Training
-writes upper layers of its own with `export_top`. Needs the extra `train`. The same command with
-the same versions writes the same bytes.
+writes the lower layers, the tokenizer, and the base's own upper layers (`untrained`). Training
+writes trained upper layers with `export_top`. Needs the extra `train`. The same command with the
+same versions writes the same bytes.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ __all__ = ["export", "export_top", "packaged"]
 
 BASE = "sentence-transformers/all-MiniLM-L6-v2"
 FROZEN = 3
-"""Layers of the trunk: half of them learn, and a top is 5.4 MB."""
+"""Layers of the trunk: the other half is trained, and a top is 5.4 MB."""
 SAMPLES = (
     "how long is the life cycle of a flea",
     "Fleas live from twenty days to a year, depending on warmth and damp.",
@@ -38,8 +38,8 @@ SAMPLES = (
     "def area(radius): return 3.14159 * radius ** 2  # in square metres",
     "Patients were given 5 mg of the drug twice a day; two of 120 reported side effects. " * 8,
 )
-AGREEMENT = 0.97
-"""The least cosine with float32 torch that a sample may have."""
+MIN_COSINE = 0.97
+"""The lowest cosine with float32 torch that a sample may have."""
 
 
 class _Lower(nn.Module):
@@ -74,9 +74,9 @@ def export(
     base: Annotated[
         Path | None, typer.Option(help="A checkpoint's folder; default: the packaged MiniLM.")
     ] = None,
-    name: Annotated[str, typer.Option(help="What the checkpoint is called.")] = BASE,
-    max_tokens: Annotated[int, typer.Option(help="The most it reads, at most 512.")] = 256,
-    frozen: Annotated[int, typer.Option(help="Lower layers, which no training changes.")] = FROZEN,
+    name: Annotated[str, typer.Option(help="The checkpoint's name.")] = BASE,
+    max_tokens: Annotated[int, typer.Option(help="Tokens of a text, at most 512.")] = 256,
+    frozen: Annotated[int, typer.Option(help="Lower layers, which are not trained.")] = FROZEN,
 ) -> None:
     """Write `trunk.onnx`, `tokenizer.json`, `encoder.json` and the folder `untrained`.
 
@@ -100,7 +100,7 @@ def export(
         "max_tokens": max_tokens,
         "layers": frozen,
         "sha256": {file.name: digest(file) for file in files},
-        **_made(),
+        **_versions(),
     }
     write_text(out / "encoder.json", _json(facts))
     upper = model.encoder.layer[frozen:]
@@ -117,16 +117,16 @@ def export(
 def export_top(
     layers: Sequence[nn.Module], weights: Path, out: Path, about: Mapping[str, Any]
 ) -> None:
-    """Write `top.onnx` and `policy.json`, which `Embedded(out)` ranks with.
+    """Write `top.onnx` and `policy.json`, the files of `Embedded(out)`.
 
     Args:
         layers: the upper ones, in float32.
-        weights: the folder of the lower ones they were trained on.
-        out: is made.
-        about: what stands in `policy.json`: `blend`, `spans`, and what is to be known of it.
+        weights: the folder of the trunk they were trained on.
+        out: the folder; it is made.
+        about: further fields of `policy.json`: `blend`, `spans`, and the training.
 
     Raises:
-        SetupError: it cannot be written, or the result disagrees with torch.
+        SetupError: a file cannot be written, or the result disagrees with torch.
     """
     upper = _Upper(layers).eval()
     width = next(upper.parameters()).shape[-1]
@@ -137,7 +137,7 @@ def export_top(
         **about,
         "trunk": digest(weights / "trunk.onnx"),
         "sha256": {"top.onnx": digest(out / "top.onnx")},
-        **_made(),
+        **_versions(),
     }
     write_text(out / "policy.json", _json(facts))
     encoder = Encoder(weights, out)
@@ -167,7 +167,7 @@ def _load(source: Path) -> Any:
     return AutoModel.from_pretrained(str(source), attn_implementation="eager").eval()
 
 
-def _made() -> dict[str, Any]:
+def _versions() -> dict[str, Any]:
     packages = ("torch", "transformers", "onnx", "onnxruntime")
     versions = {package: version(package) for package in packages}
     return {"opset": OPSET, "quantisation": QUANTISATION, "versions": versions}
@@ -178,20 +178,20 @@ def _json(facts: Mapping[str, Any]) -> str:
 
 
 def _agreement(exact: Callable[[str], torch.Tensor], encoder: Encoder, out: Path) -> float:
-    """The least cosine of a sample's mean vector, served and in float32 torch.
+    """The lowest cosine of a sample's mean vector as served with that of float32 torch.
 
     Raises:
         SetupError: it is too low.
     """
-    least = 1.0
+    lowest = 1.0
     for sample in SAMPLES:
         with torch.inference_mode():
-            theirs = exact(sample)[0].mean(0)
-        ours = torch.from_numpy(encoder.encode(sample).hidden.mean(0))
-        least = min(least, float(torch.cosine_similarity(ours, theirs, 0)))
-    if least < AGREEMENT:
-        raise SetupError(f"{out} disagrees with float32 torch: cosine {least:.3f}")
-    return least
+            expected = exact(sample)[0].mean(0)
+        served = torch.from_numpy(encoder.encode(sample).hidden.mean(0))
+        lowest = min(lowest, float(torch.cosine_similarity(served, expected, 0)))
+    if lowest < MIN_COSINE:
+        raise SetupError(f"{out} disagrees with float32 torch: cosine {lowest:.3f}")
+    return lowest
 
 
 if __name__ == "__main__":

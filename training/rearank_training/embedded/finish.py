@@ -1,4 +1,4 @@
-"""What comes of a run of training: upper layers to serve, with what they were made of."""
+"""The result of a training run: upper layers to serve, with their provenance."""
 
 from __future__ import annotations
 
@@ -18,42 +18,45 @@ from rearank_training.rows.heldout import macro
 __all__ = ["BLENDS", "finish"]
 
 BLENDS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5)
-"""Of which the best on dev is served."""
+"""The blends that are tried; the best on dev is served."""
 
 
 def finish(trainer: Trainer, rows: Path, weights: Path) -> dict[str, Any]:
     """Write the best upper layers to the folder `top` of the run; gives their `policy.json`.
 
     Args:
-        trainer: that has run.
-        rows: the folder of what was learned from.
+        trainer: after its run.
+        rows: the folder of the training rows.
         weights: the folder of the lower layers.
     """
     best = load(trainer.out / BEST)
     fill(trainer.towers, best["towers"], trainer.out / BEST)
     values = trainer.dev.values(trainer.towers, trainer.trunk, BLENDS)
-    blend, chosen = max(zip(BLENDS, values, strict=True), key=lambda pair: macro(pair[1]))
+    blend, best_values = max(zip(BLENDS, values, strict=True), key=lambda pair: macro(pair[1]))
     about = {
         "blend": blend,
         "spans": trainer.recipe.share,
         "best": {name: best["best"][name] for name in ("phase", "step")},
-        "dev": _means(chosen),
+        "dev": _means(best_values),
         "dev_queries": len(trainer.dev),
         "rows": _rows(rows),
         "recipe": asdict(trainer.recipe),
     }
     export_top(list(trainer.towers.cpu().layers), weights, trainer.out / "top", about)
-    told: dict[str, Any] = json.loads((trainer.out / "top" / "policy.json").read_bytes())
-    return told
+    policy: dict[str, Any] = json.loads((trainer.out / "top" / "policy.json").read_bytes())
+    return policy
 
 
 def _means(values: Mapping[str, Sequence[float]]) -> dict[str, float]:
-    means = {name: round(fmean(some), 4) for name, some in values.items()}
+    means = {name: round(fmean(each), 4) for name, each in values.items()}
     return means | {"macro": round(macro(values), 4)}
 
 
 def _rows(folder: Path) -> dict[str, Any]:
     manifest = json.loads((folder / "manifest.json").read_bytes())
     counts = {name: one["rows"] for name, one in manifest["collections"].items()}
-    how = manifest["augmentation"]
-    return {"manifest": digest(folder / "manifest.json"), "augmentation": how, "rows": counts}
+    return {
+        "manifest": digest(folder / "manifest.json"),
+        "augmentation": manifest["augmentation"],
+        "rows": counts,
+    }

@@ -1,4 +1,4 @@
-"""What a step of training learns from: the loss of a supervised step, and of a reinforced one."""
+"""The losses of a supervised and of a reinforcement step."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ __all__ = ["Losses"]
 
 
 class Losses:
-    """Losses, by seed and step.
+    """The losses of steps; a step's windows depend on seed and step number alone.
 
     Args:
-        recipe: how.
-        warm, reward: what supervised and reinforced steps draw from.
+        recipe: the settings.
+        warm, reward: the windows of supervised and of reinforcement steps.
         trunk: the lower layers.
 
     Raises:
@@ -45,58 +45,60 @@ class Losses:
         self._recipe, self._warm, self._reward, self._trunk = recipe, warm, reward, trunk
         if recipe.loss not in LOSSES:
             raise InputError(f"there is no loss {recipe.loss!r}; there are: {', '.join(LOSSES)}")
-        reward_of = reward_by_name(recipe.reward)
-        if not isinstance(reward_of, OrderReward):
-            raise InputError(f"the reward {recipe.reward} is of replies in words, not of orders")
-        self._loss, self._reward_of = LOSSES[recipe.loss], reward_of
+        reward_fn = reward_by_name(recipe.reward)
+        if not isinstance(reward_fn, OrderReward):
+            raise InputError(f"the reward {recipe.reward} is of text replies, not of orders")
+        self._loss, self._reward_fn = LOSSES[recipe.loss], reward_fn
 
     def supervised(self, towers: Towers, step: int) -> tuple[Tensor, dict[str, Any]]:
-        """The loss of queries of one collection, each of which sees the passages of all."""
+        """The loss of queries of one collection, each against the passages of all (in-batch)."""
         recipe = self._recipe
-        windows = self._warm.alike(step, recipe.warm_queries, recipe.warm_passages)
+        windows = self._warm.same_collection(step, recipe.warm_queries, recipe.warm_passages)
         texts = list(dict.fromkeys(text for window in windows for text in window.texts))
-        looks = self._looks(towers, [*(window.query for window in windows), *texts])
-        queries, passages = looks.some(slice(len(windows))), looks.some(slice(len(windows), None))
+        pooled = self._pooled(towers, [*(window.query for window in windows), *texts])
+        queries = pooled.subset(slice(len(windows)))
+        passages = pooled.subset(slice(len(windows), None))
         logits = towers.log_temperature.exp() * towers.scores(queries, passages)
-        judged = [[float(w.judged.get(text, 0)) for text in texts] for w in windows]
-        gains = torch.tensor(judged, device=logits.device)
+        grades = [[float(w.relevant.get(text, 0)) for text in texts] for w in windows]
+        gains = torch.tensor(grades, device=logits.device)
         losses = [
             self._loss(row, gain) for row, gain in zip(logits, gains, strict=True) if gain.any()
         ]
         return torch.stack(losses).mean(), {}
 
     def reinforced(self, towers: Towers, start: Towers, step: int) -> tuple[Tensor, dict[str, Any]]:
-        """The loss of windows whose sampled orders are compared; their mean reward, and the KL."""
+        """The policy-gradient loss of windows with sampled orders; their mean reward and KL."""
         recipe = self._recipe
-        windows = self._reward.apart(step, recipe.windows, recipe.passages)
+        windows = self._reward.any_collection(step, recipe.windows, recipe.passages)
         noise = torch.Generator().manual_seed(recipe.seed * 1_000_003 + step)
-        losses, rewards, drifts = [], [], []
-        learned = self._logits(towers, windows)
+        losses, rewards, kls = [], [], []
+        current = self._logits(towers, windows)
         with torch.no_grad():
-            begun = self._logits(start, windows)
-        for window, logits, before in zip(windows, learned, begun, strict=True):
+            initial = self._logits(start, windows)
+        for window, logits, before in zip(windows, current, initial, strict=True):
             orders = sample_orders(logits, recipe.samples, noise)
-            worth = self._reward_of.of_orders(orders.tolist(), window.gains)
+            values = self._reward_fn.of_orders(orders.tolist(), window.gains)
             now = log_probability(logits, orders, recipe.places)
-            away = kl_estimate(now, log_probability(before, orders, recipe.places))
-            better = advantages(torch.tensor(worth, device=now.device))
-            gain = (better * now).mean() / recipe.places
-            losses.append(recipe.kl * away - gain)
-            rewards.append(fmean(worth))
-            drifts.append(away.item())
-        told = {"reward": round(fmean(rewards), 6), "kl": round(fmean(drifts), 6)}
-        return torch.stack(losses).mean(), told
+            kl = kl_estimate(now, log_probability(before, orders, recipe.places))
+            advantage = advantages(torch.tensor(values, device=now.device))
+            gain = (advantage * now).mean() / recipe.places
+            losses.append(recipe.kl * kl - gain)
+            rewards.append(fmean(values))
+            kls.append(kl.item())
+        metrics = {"reward": round(fmean(rewards), 6), "kl": round(fmean(kls), 6)}
+        return torch.stack(losses).mean(), metrics
 
     def _logits(self, towers: Towers, windows: Sequence[Window]) -> list[Tensor]:
         texts = [text for window in windows for text in (window.query, *window.texts)]
-        looks, found = self._looks(towers, texts), []
+        pooled, found = self._pooled(towers, texts), []
         ends = accumulate(1 + len(window.texts) for window in windows)
         for window, end in zip(windows, ends, strict=True):
             first = end - len(window.texts)
-            query, passages = looks.some(slice(first - 1, first)), looks.some(slice(first, end))
+            query = pooled.subset(slice(first - 1, first))
+            passages = pooled.subset(slice(first, end))
             ranks = torch.tensor([float(rank) for rank in window.ranks])
             found.append(towers.logits(towers.scores(query, passages)[0], ranks))
         return found
 
-    def _looks(self, towers: Towers, texts: Sequence[str]) -> PooledTexts:
-        return towers.looks(towers.encode(self._trunk.states(texts, self._recipe.tokens)))
+    def _pooled(self, towers: Towers, texts: Sequence[str]) -> PooledTexts:
+        return towers.pool(towers.encode(self._trunk.states(texts, self._recipe.tokens)))

@@ -1,9 +1,9 @@
-"""The Plackett-Luce policy over orders: sampled by noise, learned from by group-relative gradient.
+"""The Plackett-Luce policy over orders: sampling, likelihood, and group-relative advantages.
 
     pi(order) = prod_i exp(logit[order_i]) / sum_{j >= i} exp(logit[order_j])
 
 Logits are [passages] of one window, an order holds all positions, best first. Only its first
-`places` are learned from, as the measures look no deeper.
+`places` enter the loss, as the measures have the same cutoff.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def log_probability(logits: Tensor, orders: Tensor, places: int) -> Tensor:
 
 
 def advantages(rewards: Tensor) -> Tensor:
-    """(reward - mean) / standard deviation, in a group; 0 where all are equal (GRPO)."""
+    """(reward - mean) / standard deviation within a group; 0 where all are equal (GRPO)."""
     centred = rewards - rewards.mean()
     spread = rewards.std(correction=0)
     return torch.zeros_like(rewards) if spread <= 1e-8 else centred / spread
@@ -50,7 +50,7 @@ def kl_estimate(now: Tensor, start: Tensor) -> Tensor:
     """KL of the policy to its start, estimated from log probabilities of its own samples.
 
     exp(d) - d - 1 with d = start - now, as the paper's recipe has it (low variance, never
-    below 0); d is bounded, since one odd sample must not be the whole estimate.
+    below 0); d is clamped, so that one outlier does not dominate the estimate.
     """
     d = (start - now).clamp(-10, 10)
     return (d.exp() - d - 1).mean()
@@ -62,12 +62,12 @@ def listwise(logits: Tensor, gains: Tensor) -> Tensor:
 
 
 def list_mle(logits: Tensor, gains: Tensor) -> Tensor:
-    """Minus the log likelihood of the best order, a place; equal gains as the policy has them.
+    """Minus the log likelihood of the best order, per place; equal gains in the policy's order.
 
-    ListMLE (Xia et al., ICML 2008) on grades. What is irrelevant is in no order of its own.
+    ListMLE (Xia et al., ICML 2008) on grades. Irrelevant passages are not ordered.
     """
-    have, said = gains.tolist(), logits.detach().tolist()
-    order = sorted(range(len(have)), key=lambda i: (-have[i], -said[i]))
+    grades, scores = gains.tolist(), logits.detach().tolist()
+    order = sorted(range(len(grades)), key=lambda i: (-grades[i], -scores[i]))
     relevant = int((gains > 0).sum())
     return (
         -log_probability(logits, torch.tensor([order], device=logits.device), relevant)[0]

@@ -1,4 +1,4 @@
-"""A torch module as ONNX in int8."""
+"""Quantisation of a torch module to ONNX in int8."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def quantise(model: nn.Module, sample: torch.Tensor, entry: str, result: str) ->
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Without what the exporters say about themselves, which no reader could mend."""
+    """Silence the exporters' warnings, which no user can fix."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         logging.disable(logging.WARNING)

@@ -1,8 +1,8 @@
-"""The embedded policy as torch sees it: upper layers that learn, on a trunk that does not.
+"""The embedded policy in torch: trained upper layers on a frozen trunk.
 
-states    [tokens, width], from the lower layers, in int8 and just as they are served
+states    [tokens, width], from the lower layers, in int8 as in serving
 hidden    [tokens, width], from the upper layers, in float32
-score     `rearank_agent.policies.embedded.similarity`, of query and passage alone
+score     of query and passage, by `rearank_agent.policies.embedded.similarity`
 logits    temperature * score - prior * log(1 + first-stage rank)
 """
 
@@ -23,42 +23,42 @@ from rearank_agent.policies.embedded.similarity import SPAN
 __all__ = ["PooledTexts", "Towers"]
 
 _PADDED = {"cpu": 4096, "cuda": 65536}
-"""Tokens, padding included, that go through the layers together: a processor's cache holds them."""
+"""Tokens of a batch, padding included: as many as a processor's cache holds."""
 
 
 class PooledTexts(NamedTuple):
-    """Texts as they are compared: `likeness.Look`, many at once.
+    """A batch of texts, pooled for comparison: `similarity.PooledText` of many.
 
     Attributes:
-        wholes: [texts, width].
-        parts: [texts, parts, width], padded.
-        counts: [texts], of their parts.
+        means: [texts, width], of all tokens, at length 1.
+        spans: [texts, spans, width], the means of spans, at length 1; padded.
+        counts: [texts], spans of each text.
     """
 
-    wholes: Tensor
-    parts: Tensor
+    means: Tensor
+    spans: Tensor
     counts: Tensor
 
     @property
-    def real(self) -> Tensor:
-        """[texts, parts], which are no padding."""
-        return torch.arange(self.parts.shape[1], device=self.counts.device) < self.counts[:, None]
+    def mask(self) -> Tensor:
+        """[texts, spans], true where a span is no padding."""
+        return torch.arange(self.spans.shape[1], device=self.counts.device) < self.counts[:, None]
 
-    def some(self, texts: slice) -> PooledTexts:
-        """Those of some of the texts."""
-        return PooledTexts(self.wholes[texts], self.parts[texts], self.counts[texts])
+    def subset(self, texts: slice) -> PooledTexts:
+        """Some of the texts."""
+        return PooledTexts(self.means[texts], self.spans[texts], self.counts[texts])
 
 
 class Towers(nn.Module):
-    """The upper layers, and the two numbers that make logits of scores.
+    """The upper layers, and the two scalars that turn scores into logits.
 
     Dropout is off throughout: the policy that is sampled is the one that is served. States may
     come from the CPU; on a GPU the layers compute in bf16, everything else in float32.
 
     Args:
-        base: the folder of the checkpoint that the trunk was made of.
+        base: the folder of the checkpoint that the trunk was exported from.
         frozen: layers of the trunk.
-        share: the weight of the likeness of parts.
+        share: the weight of the similarity of spans, 0 to 1.
 
     Attributes:
         layers: the upper ones.
@@ -70,7 +70,7 @@ class Towers(nn.Module):
     def __init__(self, base: Path, frozen: int, share: float) -> None:
         super().__init__()
         self.share, self.mixed = share, torch.cuda.is_available()
-        attention = "eager" if self.mixed else "sdpa"  # as seen working on a GPU
+        attention = "eager" if self.mixed else "sdpa"  # the one tested on a GPU
         model = AutoModel.from_pretrained(str(base), attn_implementation=attention)
         self.layers = nn.ModuleList(model.encoder.layer[frozen:])
         self.log_temperature = nn.Parameter(torch.tensor(20.0).log())
@@ -84,45 +84,45 @@ class Towers(nn.Module):
         return self.prior.device
 
     def encode(self, states: Sequence[Tensor]) -> list[Tensor]:
-        """Token vectors [tokens, width] of texts, from their states, in the order given."""
+        """Token vectors [tokens, width] of texts from their states, in the same order."""
         found: dict[int, Tensor] = {}
-        for places in _batches([len(state) for state in states], _PADDED[self.device.type]):
-            some = [states[place] for place in places]
-            hidden = pad_sequence(some, batch_first=True).to(self.device).float()
-            lengths = torch.tensor([len(state) for state in some], device=hidden.device)
+        for positions in _batches([len(state) for state in states], _PADDED[self.device.type]):
+            batch = [states[position] for position in positions]
+            hidden = pad_sequence(batch, batch_first=True).to(self.device).float()
+            lengths = torch.tensor([len(state) for state in batch], device=hidden.device)
             real = torch.arange(hidden.shape[1], device=hidden.device) < lengths[:, None]
             mask = 1e4 * (real.float() - 1)[:, None, None]
             with torch.autocast(self.device.type, torch.bfloat16, self.mixed):
                 for layer in self.layers:
                     hidden = layer(hidden, mask)
-            texts = zip(places, hidden.float(), strict=True)
-            found |= {place: text[: len(states[place])] for place, text in texts}
-        return [found[place] for place in range(len(states))]
+            texts = zip(positions, hidden.float(), strict=True)
+            found |= {position: text[: len(states[position])] for position, text in texts}
+        return [found[position] for position in range(len(states))]
 
-    def looks(self, hidden: Sequence[Tensor]) -> PooledTexts:
-        """Texts as they are compared, from their token vectors."""
+    def pool(self, hidden: Sequence[Tensor]) -> PooledTexts:
+        """Pool texts for comparison, from their token vectors [tokens, width]."""
         lengths = torch.tensor([len(text) for text in hidden], device=hidden[0].device)
         padded = pad_sequence(list(hidden), batch_first=True)
-        parts, counts = _parts(padded, lengths)
-        return PooledTexts(normalize(padded.sum(1) / lengths[:, None], dim=1), parts, counts)
+        spans, counts = _spans(padded, lengths)
+        return PooledTexts(normalize(padded.sum(1) / lengths[:, None], dim=1), spans, counts)
 
     def scores(self, queries: PooledTexts, passages: PooledTexts) -> Tensor:
-        """[queries, passages], -1 to 1: their `likeness`."""
-        wholes = queries.wholes @ passages.wholes.T
+        """[queries, passages], -1 to 1: their `similarity`."""
+        cosines = queries.means @ passages.means.T
         if not self.share:
-            return wholes
-        alike = torch.einsum("qsd,ptd->qpst", queries.parts, passages.parts)
-        nearest = alike.masked_fill(~passages.real[None, :, None], -2.0).amax(3)
-        nearest = nearest.masked_fill(~queries.real[:, None], 0.0).sum(2)
-        return (1 - self.share) * wholes + self.share * nearest / queries.counts[:, None]
+            return cosines
+        pairs = torch.einsum("qsd,ptd->qpst", queries.spans, passages.spans)
+        nearest = pairs.masked_fill(~passages.mask[None, :, None], -2.0).amax(3)
+        nearest = nearest.masked_fill(~queries.mask[:, None], 0.0).sum(2)
+        return (1 - self.share) * cosines + self.share * nearest / queries.counts[:, None]
 
     def logits(self, scores: Tensor, ranks: Tensor) -> Tensor:
-        """[passages], of a Plackett-Luce policy; `ranks` are the first stage's, from 1."""
+        """[passages], logits of a Plackett-Luce policy; `ranks` are the first stage's, from 1."""
         return self.log_temperature.exp() * scores - self.prior * torch.log1p(ranks.to(self.device))
 
 
-def _parts(padded: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-    """The means of spans at length 1, as in `likeness.Look`, and how many each text has."""
+def _spans(padded: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+    """The means of spans at length 1, as in `similarity.PooledText`, and how many each text has."""
     special = (lengths > 2).long()
     tokens = lengths - 2 * special
     width = tokens.clamp(max=SPAN)
@@ -138,13 +138,13 @@ def _parts(padded: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
     return normalize(until - before, dim=2), counts
 
 
-def _batches(lengths: Sequence[int], most: int) -> Iterator[list[int]]:
-    """Places of texts of about one length, as many as fill a batch."""
+def _batches(lengths: Sequence[int], max_tokens: int) -> Iterator[list[int]]:
+    """Positions of texts of similar length, in batches of at most `max_tokens` with padding."""
     batch: list[int] = []
-    for place in sorted(range(len(lengths)), key=lambda place: (-lengths[place], place)):
-        if batch and (len(batch) + 1) * lengths[batch[0]] > most:
+    for i in sorted(range(len(lengths)), key=lambda i: (-lengths[i], i)):
+        if batch and (len(batch) + 1) * lengths[batch[0]] > max_tokens:
             yield batch
             batch = []
-        batch.append(place)
+        batch.append(i)
     if batch:
         yield batch

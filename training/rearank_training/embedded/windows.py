@@ -1,4 +1,4 @@
-"""What a step of training looks at: windows drawn from rows, by seed and step alone."""
+"""The training windows of a step, drawn from rows by seed and step alone."""
 
 from __future__ import annotations
 
@@ -15,32 +15,32 @@ __all__ = ["Window", "WindowSampler"]
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """A window to learn from.
+    """A training window.
 
     Attributes:
         query: its text.
         texts: of the passages, in first-stage order.
         gains: their grades, at least 0.
         ranks: in the first stage, from 1.
-        judged: the gain of every text of the query's list that is relevant.
+        relevant: the gains of all relevant texts of the query's list, by text.
     """
 
     query: str
     texts: tuple[str, ...]
     gains: tuple[int, ...]
     ranks: tuple[int, ...]
-    judged: Mapping[str, int]
+    relevant: Mapping[str, int]
 
 
 class WindowSampler:
-    """Draws rows: a collection, by the root of its number of queries; a query; a row of it.
+    """Draws rows: a collection, by the square root of its query count; a query; a row of it.
 
-    Few queries of many kinds count for more so than in a plain draw, where the largest
-    collection would be most of what is seen. What is drawn depends on the seed, the phase and
-    the step alone, so that a run that is taken up again sees what it would have seen.
+    Small collections weigh more than in a uniform draw of queries, where the largest collection
+    would dominate. A draw depends on the seed, the phase and the step alone, so that a resumed run
+    sees the same windows.
 
     Raises:
-        InputError: there is no row.
+        InputError: there are no rows.
     """
 
     def __init__(self, rows: Sequence[Row], passages: Passages, seed: int) -> None:
@@ -50,45 +50,49 @@ class WindowSampler:
             queries = self._rows.setdefault(row.query.collection, {})
             queries.setdefault(row.query.id, []).append(row)
         if not self._rows:
-            raise InputError("there is no row to learn from")
+            raise InputError("there are no rows to train on")
         self._weights = [sqrt(len(queries)) for queries in self._rows.values()]
 
-    def alike(self, step: int, windows: int, passages: int) -> list[Window]:
-        """Small windows of different queries of one collection: each a contrast to the others."""
-        random = self._random("alike", step)
+    def same_collection(self, step: int, windows: int, passages: int) -> list[Window]:
+        """Small windows of different queries of one collection: negatives for one another."""
+        random = self._random("alike", step)  # part of the seed: it stays
         queries = self._queries(random)
-        some = random.sample(list(queries), min(windows, len(queries)))
-        return [self._window(random.choice(queries[query]), passages, random) for query in some]
+        drawn = random.sample(list(queries), min(windows, len(queries)))
+        return [self._window(random.choice(queries[query]), passages, random) for query in drawn]
 
-    def apart(self, step: int, windows: int, passages: int) -> list[Window]:
+    def any_collection(self, step: int, windows: int, passages: int) -> list[Window]:
         """Windows of any collections."""
-        random = self._random("apart", step)
+        random = self._random("apart", step)  # part of the seed: it stays
         drawn = (self._queries(random) for _ in range(windows))
         rows = [random.choice(queries[random.choice(list(queries))]) for queries in drawn]
         return [self._window(row, passages, random) for row in rows]
 
     def _random(self, phase: str, step: int) -> Random:
-        return Random(f"{self._seed} {phase} {step}")  # noqa: S311 - to be drawn again
+        return Random(f"{self._seed} {phase} {step}")  # noqa: S311 - reproducible, not secret
 
     def _queries(self, random: Random) -> dict[str, list[Row]]:
         return random.choices(list(self._rows.values()), self._weights)[0]
 
-    def _window(self, row: Row, most: int, random: Random) -> Window:
-        """The row's passages; of more than `most` the relevant ones up to half of that."""
-        gains, places = [max(grade, 0) for grade in row.grades], list(range(len(row.ranks)))
-        if len(places) > most:
-            # The highest of random ** (1 / gain) are a draw without replacement by gain.
-            keys = {i: random.random() ** (1 / gains[i]) for i in places if gains[i]}
-            kept = sorted(keys, key=lambda i: -keys[i])[: most // 2]
-            others = [i for i in places if not gains[i]] or [i for i in places if i not in kept]
-            places = sorted(kept + random.sample(others, min(len(others), most - len(kept))))
+    def _window(self, row: Row, max_passages: int, random: Random) -> Window:
+        """The row's passages; of more than `max_passages` a sample, up to half of it relevant."""
+        gains, positions = [max(grade, 0) for grade in row.grades], list(range(len(row.ranks)))
+        if len(positions) > max_passages:
+            # The highest of random ** (1 / gain) are a draw without replacement, weighted by gain.
+            keys = {i: random.random() ** (1 / gains[i]) for i in positions if gains[i]}
+            kept = sorted(keys, key=lambda i: -keys[i])[: max_passages // 2]
+            others = [i for i in positions if not gains[i]] or [
+                i for i in positions if i not in kept
+            ]
+            positions = sorted(
+                kept + random.sample(others, min(len(others), max_passages - len(kept)))
+            )
         ids, collection = row.passages, row.query.collection
         return Window(
             query=row.query.text,
-            texts=tuple(self._passages[collection, ids[i]].content for i in places),
-            gains=tuple(gains[i] for i in places),
-            ranks=tuple(row.ranks[i] for i in places),
-            judged={
+            texts=tuple(self._passages[collection, ids[i]].content for i in positions),
+            gains=tuple(gains[i] for i in positions),
+            ranks=tuple(row.ranks[i] for i in positions),
+            relevant={
                 self._passages[collection, name].content: max(grade, 0)
                 for name, grade in zip(row.query.passages, row.query.grades, strict=True)
                 if grade > 0

@@ -1,4 +1,4 @@
-"""What happens beside a run of TRL's: its log, looks at dev, and the best model so far."""
+"""The callback of TRL's trainers: the log, evaluations on dev, and the best model so far."""
 
 from __future__ import annotations
 
@@ -29,48 +29,50 @@ Watch = Callable[[dict[str, Any]], None]
 
 @dataclass(frozen=True)
 class Dev:
-    """Held-out lists, and how a model ranks them: by its own words, schedule and reader."""
+    """Held-out lists, and how a model ranks them: with its prompt config, schedule and parser."""
 
-    judged: Sequence[HeldOutQuery]
-    words: PromptConfig
+    queries: Sequence[HeldOutQuery]
+    config: PromptConfig
 
-    def look(self, say: Generate) -> dict[str, Any]:
-        """nDCG@10 of a model: the mean of every collection, their mean, and mended replies."""
-        games = [Rollout(half_sliding(self.words.window), dev_example(one)) for one in self.judged]
-        roll_out(games, self.words, say)
+    def evaluate(self, generate: Generate) -> dict[str, Any]:
+        """nDCG@10 of every collection, their mean, and the share of repaired replies."""
+        schedule = half_sliding(self.config.window)
+        rollouts = [Rollout(schedule, dev_example(one)) for one in self.queries]
+        roll_out(rollouts, self.config, generate)
         values: dict[str, list[float]] = {}
-        mended = []
-        for one, game in zip(self.judged, games, strict=True):
-            values.setdefault(one.collection, []).append(one.ndcg(game.order or ()))
-            mended += [bool(reply.faults) for turn in game.played for reply in turn]
-        means = {name: round(fmean(some), 6) for name, some in values.items()}
-        return {"dev": means, "macro": round(macro(values), 6), "mended": round(fmean(mended), 6)}
+        repaired = []
+        for one, rollout in zip(self.queries, rollouts, strict=True):
+            values.setdefault(one.collection, []).append(one.ndcg(rollout.order or ()))
+            repaired += [bool(reply.faults) for turn in rollout.replies for reply in turn]
+        means = {name: round(fmean(each), 6) for name, each in values.items()}
+        share = round(fmean(repaired), 6)
+        return {"dev": means, "macro": round(macro(values), 6), "mended": share}
 
 
 def dev_example(one: HeldOutQuery) -> Example:
-    """A held-out query as it is shown."""
+    """A held-out query as an example."""
     return Example("", one.query, one.instruction, one.passages, one.grades)
 
 
 class DevCallback(TrainerCallback):
-    """Writes the log, looks at dev, keeps the best model, and ends a run that gets no better.
+    """Writes the log, evaluates on dev, keeps the best model, and stops a run early.
 
-    A checkpoint is written at every look, so a run that is taken up again looks at the same steps.
+    A checkpoint is written at every evaluation, so a resumed run evaluates at the same steps.
 
     Args:
         phase: sft or grpo.
         out: the folder of the run.
-        dev: what is chosen by.
-        every: steps between two looks.
-        patience: looks without a better one before the run ends; 0 for never.
-        updates: of the weights in a step, as a person counts steps.
-        watch: is given every line of the log, and phase, step and queries before a look.
+        dev: what the best model is chosen on.
+        every: steps between two evaluations.
+        patience: evaluations without improvement before the run ends; 0 for never.
+        updates: of the weights in a step; TRL counts updates.
+        watch: gets every line of the log, and phase, step and queries before an evaluation.
     """
 
-    _say: Generate
-    _keep: Callable[[Path], None]
+    _generate: Generate
+    _save: Callable[[Path], None]
     _measure: Callable[[], dict[str, float]]
-    _agreed: Callable[[dict[str, Any]], dict[str, Any]]
+    _broadcast: Callable[[dict[str, Any]], dict[str, Any]]
     _writes: bool
 
     def __init__(
@@ -90,87 +92,88 @@ class DevCallback(TrainerCallback):
 
     def attach(
         self,
-        say: Generate,
-        keep: Callable[[Path], None],
+        generate: Generate,
+        save: Callable[[Path], None],
         measure: Callable[[], dict[str, float]],
-        agreed: Callable[[dict[str, Any]], dict[str, Any]],
+        broadcast: Callable[[dict[str, Any]], dict[str, Any]],
         writes: bool,
     ) -> None:
-        """What only a trainer has; before it begins.
+        """Set what only the trainer has; call it before training.
 
         Args:
-            say: asks the model.
-            keep: writes it into a folder.
-            measure: gives what else a look has; `held_out`, a loss, is then what is chosen by.
-            agreed: gives the first process's line to all, since they decide by it.
-            writes: whether this process keeps the log.
+            generate: the model's replies to prompts.
+            save: writes the model to a folder.
+            measure: further measures of an evaluation; with `held_out`, a loss, the lowest is best.
+            broadcast: gives all processes the first one's line, since they decide by it.
+            writes: whether this process writes the log.
         """
-        self._say, self._keep, self._measure = say, keep, measure
-        self._agreed, self._writes = agreed, writes
+        self._generate, self._save, self._measure = generate, save, measure
+        self._broadcast, self._writes = broadcast, writes
 
     @property
     def best(self) -> dict[str, Any]:
-        """The line of the best look, of equal ones the first; empty before there is one."""
-        return max(self._looks, key=self._goodness, default={})
+        """The log line of the best evaluation, the first of equals; empty before there is one."""
+        return max(self._evaluations, key=self._score, default={})
 
     @staticmethod
-    def _goodness(line: Mapping[str, Any]) -> float:
-        """Replies that are imitated are held to what is imitated, others to dev."""
+    def _score(line: Mapping[str, Any]) -> float:
+        """Minus the held-out loss for imitation, the mean nDCG@10 on dev for reinforcement."""
         return float(-line["held_out"] if "held_out" in line else line["macro"])
 
     @property
-    def _looks(self) -> list[dict[str, Any]]:
+    def _evaluations(self) -> list[dict[str, Any]]:
         return [line for line in self._lines if "macro" in line]
 
     def resume(self, step: int) -> None:
-        """Forget what came after a step: it is done again."""
-        text = (self.out / LOG).read_text(encoding="utf-8").splitlines()
-        self._lines = [line for line in map(json.loads, text) if line["step"] <= step]
+        """Drop the log lines after a step: those steps are run again."""
+        lines = (self.out / LOG).read_text(encoding="utf-8").splitlines()
+        self._lines = [line for line in map(json.loads, lines) if line["step"] <= step]
         if self._writes:
             write_text(self.out / LOG, (f"{json.dumps(line)}\n" for line in self._lines))
 
     @property
-    def over(self) -> bool:
-        """Whether there was no better look for as long as one is waited for."""
-        since = len(self._looks) - 1 - self._looks.index(self.best) if self._looks else 0
+    def out_of_patience(self) -> bool:
+        """Whether the last `patience` evaluations brought no improvement."""
+        lines = self._evaluations
+        since = len(lines) - 1 - lines.index(self.best) if lines else 0
         return bool(self.patience) and since >= self.patience
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:  # noqa: ARG002
-        """Look at dev before anything was learned."""
+        """Evaluate the model before training."""
         if not self._lines:
-            self._look(0)
+            self._evaluate(0)
 
-    def on_log(self, args: Any, state: Any, control: Any, **told: Any) -> None:  # noqa: ARG002
-        """Put a step into the log, and look at dev when it is time."""
-        logs: Mapping[str, Any] = told["logs"]
+    def on_log(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:  # noqa: ARG002
+        """Log a step, and evaluate on dev every `every` steps."""
+        logs: Mapping[str, Any] = kwargs["logs"]
         if "loss" not in logs:
             return
         step = state.global_step // self.updates
         if logs["loss"] != logs["loss"]:
             raise InputError(
                 f"the loss of step {step} is not a number: lower the learning rate; the last "
-                "checkpoint is as it was"
+                "checkpoint is unchanged"
             )
-        values = {_NAMES.get(key, key): value for key, value in logs.items() if _wanted(key)}
+        values = {_RENAMED.get(key, key): value for key, value in logs.items() if _logged(key)}
         line = {key: round(float(value), 6) for key, value in values.items()}
         if "seconds" in line:
-            line["seconds"] *= self.updates  # TRL has the mean of the updates
+            line["seconds"] *= self.updates  # TRL logs the mean over updates
         self._log({"phase": self.phase, "step": step, **line})
         last = state.global_step >= state.max_steps
         if step % self.every == 0 or last:
-            self._look(step)
-            control.should_training_stop = self.over or last
+            self._evaluate(step)
+            control.should_training_stop = self.out_of_patience or last
             control.should_save = True
 
-    def _look(self, step: int) -> None:
-        """Measure dev, and keep the model if it is the best."""
+    def _evaluate(self, step: int) -> None:
+        """Evaluate on dev, and save the model if it is the best."""
         if self._writes:
-            self.watch({"phase": self.phase, "step": step, "queries": len(self.dev.judged)})
+            self.watch({"phase": self.phase, "step": step, "queries": len(self.dev.queries)})
         before = self.best
-        seen = {**self.dev.look(self._say), **self._measure()}
-        line = self._agreed({"phase": self.phase, "step": step, **seen})
-        if not before or self._goodness(line) > self._goodness(before):
-            self._keep(self.out / POLICY_FOLDER)
+        measured = {**self.dev.evaluate(self._generate), **self._measure()}
+        line = self._broadcast({"phase": self.phase, "step": step, **measured})
+        if not before or self._score(line) > self._score(before):
+            self._save(self.out / POLICY_FOLDER)
         self._log(line)
 
     def _log(self, line: dict[str, Any]) -> None:
@@ -180,13 +183,15 @@ class DevCallback(TrainerCallback):
             self.watch(line)
 
 
-_NAMES = {
+_RENAMED = {
     "learning_rate": "rate", "reward_std": "deviation", "completions/mean_length": "tokens",
     "completions/clipped_ratio": "cut_off",
     "mean_token_accuracy": "accuracy", "step_time": "seconds",
 }  # fmt: skip
-_KEPT = {"loss", "reward", "kl", "entropy", "equal", *_NAMES}
+"""TRL's names of log fields, and ours."""
+_LOGGED = {"loss", "reward", "kl", "entropy", "equal", *_RENAMED}
+"""Fields of TRL's log that go into ours, beside `part/` and `fault/`."""
 
 
-def _wanted(key: str) -> bool:
-    return key in _KEPT or key.startswith(("part/", "fault/"))
+def _logged(key: str) -> bool:
+    return key in _LOGGED or key.startswith(("part/", "fault/"))

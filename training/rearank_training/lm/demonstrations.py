@@ -1,7 +1,7 @@
-"""Replies to imitate before reinforcement: what another policy said, or would have said.
+"""Demonstrations: replies to imitate before reinforcement, in another policy's order.
 
-The thought names what stands in every passage, the order is the other policy's. Nothing here
-looks at grades: what counts is for reinforcement to find out.
+The reasoning names the evidence in every passage. Grades are not used here: reinforcement learns
+from them.
 """
 
 from __future__ import annotations
@@ -19,46 +19,50 @@ from rearank_agent.reranker import run_sync
 from rearank_agent.types import Passage, Ranking, Rationale, Reply, Step, Task, Window
 from rearank_training.lm.prompts import Example
 
-__all__ = ["Demonstration", "of_policy", "of_rankings", "thought"]
+__all__ = ["Demonstration", "policy_demonstrations", "record_demonstrations"]
 
 
 @dataclass(frozen=True, slots=True)
 class Demonstration:
-    """What is shown, and the reply that is learned."""
+    """The query and passages of a prompt, and the reply to learn."""
 
-    shown: Example
+    example: Example
     reply: str
 
 
-def of_policy(
+def policy_demonstrations(
     rows: Iterable[Example], policy: Policy, quotes: bool, seed: int = 0
 ) -> Iterator[Demonstration]:
-    """What a policy that judges without words makes of rows.
+    """The orders that a policy without a language model gives for rows, written as replies.
 
-    The passages are shuffled: one that agrees with the first stage would teach to change nothing.
+    The passages are shuffled: a policy that agrees with the first stage would teach to keep it.
 
     Args:
-        quotes: whether the thought quotes the evidence, not just the query's words in it.
-        seed: of the order they are shown in.
+        rows: windows, in first-stage order.
+        policy: the teacher.
+        quotes: whether the reasoning quotes the evidence, not just the query's words in it.
+        seed: of the shuffle.
     """
     for row in rows:
         order = list(range(len(row.passages)))
-        Random(f"{seed} {row.name}").shuffle(order)  # noqa: S311 - to be drawn again
+        Random(f"{seed} {row.name}").shuffle(order)  # noqa: S311 - reproducible, not secret
         passages = tuple(row.passages[position] for position in order)
         grades = tuple(row.grades[position] for position in order)
         task = Task(row.name, row.query, row.instruction, passages)
         reply = run_sync(policy.judge(task, tuple(range(len(passages)))))
-        mixed = replace(row, passages=passages, grades=grades)
-        yield Demonstration(mixed, _said(reply, passages, quotes))
+        shuffled = replace(row, passages=passages, grades=grades)
+        yield Demonstration(shuffled, _reply_text(reply, passages, quotes))
 
 
-def of_rankings(path: Path, window: int, quotes: bool) -> Iterator[Demonstration]:
-    """What a policy said of the windows of a run that `eval` kept, where nothing was mended.
+def record_demonstrations(path: Path, window: int, quotes: bool) -> Iterator[Demonstration]:
+    """The replies of a policy in a run of `eval`, where nothing was repaired.
 
-    A larger window than ours is several: every so many-th passage of it.
+    A record's window of more than `window` passages is split with a stride.
 
     Args:
         path: of records.jsonl.
+        window: the most passages of a demonstration.
+        quotes: whether the reasoning quotes the evidence, where the policy gave none.
 
     Raises:
         InputError: it cannot be read.
@@ -75,39 +79,40 @@ def of_rankings(path: Path, window: int, quotes: bool) -> Iterator[Demonstration
         candidates = [r.passage for r in sorted(ranking.passages, key=lambda r: r.was)]
         for step in ranking.steps:
             if not step.reply.faults:
-                yield from _lessons(ranking, candidates, step, window, quotes)
+                yield from _step_demonstrations(ranking, candidates, step, window, quotes)
 
 
-def _lessons(
+def _step_demonstrations(
     ranking: Ranking, candidates: Sequence[Passage], step: Step, window: int, quotes: bool
 ) -> Iterator[Demonstration]:
     parts = ceil(len(step.window) / window)
     for part in range(parts):
-        places = tuple(range(len(step.window)))[part::parts]
-        passages = tuple(candidates[step.window[place]] for place in places)
+        positions = tuple(range(len(step.window)))[part::parts]
+        passages = tuple(candidates[step.window[position]] for position in positions)
         name = f"{ranking.run}/{step.turn}/{part}"
-        shown = Example(name, ranking.query, ranking.instruction, passages)
+        example = Example(name, ranking.query, ranking.instruction, passages)
         if len(passages) > 1:
-            yield Demonstration(shown, _said(_part(step.reply, places), passages, quotes))
+            reply = _restrict(step.reply, positions)
+            yield Demonstration(example, _reply_text(reply, passages, quotes))
 
 
-def _part(reply: Reply, places: Window) -> Reply:
-    """What a reply says of some of its passages; its own words only if of all."""
-    if len(places) == len(reply.order):
+def _restrict(reply: Reply, positions: Window) -> Reply:
+    """A reply restricted to some of its passages; the reasoning is kept only for all of them."""
+    if len(positions) == len(reply.order):
         return reply
-    known = {place: number for number, place in enumerate(places)}
-    order = tuple(known[place] for place in reply.order if place in known)
-    rationales = tuple(reply.rationales[place] for place in places) if reply.rationales else ()
+    new = {position: number for number, position in enumerate(positions)}
+    order = tuple(new[position] for position in reply.order if position in new)
+    rationales = tuple(reply.rationales[p] for p in positions) if reply.rationales else ()
     return replace(reply, order=order, scores=None, rationales=rationales, reasoning="")
 
 
-def _said(reply: Reply, passages: Sequence[Passage], quotes: bool) -> str:
-    own = reply.reasoning or thought(reply.rationales, passages, quotes)
-    return write_reply(reply.order, own)
+def _reply_text(reply: Reply, passages: Sequence[Passage], quotes: bool) -> str:
+    reasoning = reply.reasoning or _reasoning(reply.rationales, passages, quotes)
+    return write_reply(reply.order, reasoning)
 
 
-def thought(rationales: Sequence[Rationale], passages: Sequence[Passage], quotes: bool) -> str:
-    """A line on every passage: its evidence, and which of the query's words it has."""
+def _reasoning(rationales: Sequence[Rationale], passages: Sequence[Passage], quotes: bool) -> str:
+    """A line for every passage: its evidence, and which of the query's words it has."""
     pairs = zip(rationales, passages, strict=False)
     lines = (_line(why, passage, quotes) for why, passage in pairs)
     return "\n".join(f"[{number}] {line}" for number, line in enumerate(lines, 1))

@@ -1,7 +1,7 @@
 """REARANK's reinforcement of a language model (arXiv 2505.20046, section 3), by TRL.
 
-Replies to a prompt are sampled, read as they are when served, and compared by what their orders
-are worth; the goal is a window's own order, as in the paper, or that of the whole list.
+Replies to a prompt are sampled, parsed as in serving, and compared by the rewards of their orders;
+the goal is the order of a window, as in the paper, or of a complete list.
 """
 
 from __future__ import annotations
@@ -43,20 +43,20 @@ from rearank_training.rows.rewards import (
     RelativeNdcg,
     Reward,
     Tags,
+    reward_by_name,
 )
-from rearank_training.rows.rewards import reward_by_name as reward_named
 
 __all__ = ["TRLReward", "grpo"]
 
 _FAULTS = ("unreadable", "missing", "repeated", "foreign")
-_USUAL = (RelativeNdcg(), Tags(), CompleteList())
+_DEFAULT_PARTS = (RelativeNdcg(), Tags(), CompleteList())
 _PARTS: dict[str, tuple[Reward, ...]] = {
     "reasonrank": (Ndcg(), Recall(), Rbo(), Tags(), CompleteList())
 }
 
 
 class TRLReward:
-    """A reward as TRL calls it, which says what replies were like, and whose reply it failed on.
+    """A reward as TRL calls it, with metrics of the replies and the row's name in errors.
 
     Args:
         reward: of a reply.
@@ -66,7 +66,7 @@ class TRLReward:
 
     def __init__(self, reward: Reward) -> None:
         self.reward = reward
-        self._parts = _PARTS.get(reward.name, _USUAL)
+        self._parts = _PARTS.get(reward.name, _DEFAULT_PARTS)
 
     def __call__(
         self,
@@ -82,16 +82,17 @@ class TRLReward:
         Args:
             row: the names of the rows.
             grades: of the passages as they were shown.
-            gained: what whole lists gained, where they are the goal: it takes the place of the
-                window's own gain.
+            gained: the relative nDCG@10 of complete lists, where they are the goal: it replaces
+                the window's own.
+            log_metric: TRL's, for the parts of the reward, faults and equal rewards.
 
         Raises:
-            InputError: the reward failed, or is not a number; names the row.
+            InputError: the reward failed, or is not a number; the message names the row.
         """
         gains: Sequence[float | None] = gained or [None] * len(completions)
-        replies = [said[-1]["content"] for said in completions]
+        replies = [chat[-1]["content"] for chat in completions]
         rewards: list[float | None] = [
-            self._of(*one) for one in zip(replies, row, grades, gains, strict=True)
+            self._reward(*one) for one in zip(replies, row, grades, gains, strict=True)
         ]
         for reply, shown in zip(replies, grades, strict=True):
             found = Counter(fault.kind for fault in parse_reply(reply, len(shown)).faults)
@@ -102,23 +103,23 @@ class TRLReward:
         for gain in gained or ():
             log_metric("part/list_gain", gain)
         for _, same in groupby(zip(row, rewards, strict=True), key=lambda pair: pair[0]):
-            log_metric("equal", float(len({worth for _, worth in same}) == 1))
+            log_metric("equal", float(len({reward for _, reward in same}) == 1))
         return rewards
 
-    def _of(self, reply: str, row: str, grades: Sequence[float], gain: float | None) -> float:
+    def _reward(self, reply: str, row: str, grades: Sequence[float], gain: float | None) -> float:
         try:
             if gain is not None:
-                worth = Rearank().of_gain(gain, reply, grades)
+                value = Rearank().of_gain(gain, reply, grades)
             else:
-                worth = self.reward.of_reply(reply, grades)
+                value = self.reward.of_reply(reply, grades)
         except Exception as error:
             raise InputError(
                 f"the reward {self.reward.name} failed on the row {row}: {error!r:.200}; "
                 f"the reply was {reply!r:.200}"
             ) from error
-        if worth != worth:
+        if value != value:
             raise InputError(f"the reward {self.reward.name} of the row {row} is not a number")
-        return worth
+        return value
 
 
 @without_warnings()
@@ -131,50 +132,53 @@ def grpo(
     checkpoint: Path | None = None,
     watch: Watch = lambda _line: None,
 ) -> dict[str, Any]:
-    """Reinforce; gives the line of the best look.
+    """Reinforce; gives the log line of the best evaluation.
 
     Args:
-        rows: that fit; with a better order than their own.
-        out: the folder of the run; `out/policy` is what comes of it.
-        checkpoint: to go on from.
+        loaded: the model to train.
+        rows: with prompts that fit, and not in their best order.
+        dev: the queries of the evaluations.
+        recipe: the settings.
+        out: the folder of the run; the best model is written to `out/policy`.
+        checkpoint: to resume from; None for a new run.
+        watch: gets every line of the log.
 
     Raises:
         InputError: the loss is not a number, a reward fails, or the settings do not go together.
         SetupError: vLLM is asked for without a GPU, or the folder cannot be written.
     """
     os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")  # rollout_func is called experimental
+    config = loaded.prompt_config
     lists = (
-        WholeList(
-            rows, loaded.words, half_sliding(loaded.words.window), recipe.temperature, recipe.seed
-        )
+        WholeList(rows, config, half_sliding(config.window), recipe.temperature, recipe.seed)
         if recipe.goal == "list"
         else None
     )
-    looks = DevCallback(
+    callback = DevCallback(
         "grpo", out, dev, every=recipe.every, patience=recipe.patience, updates=recipe.updates,
         watch=watch,
     )  # fmt: skip
     trainer = GRPOTrainer(
         model=loaded.model,
-        reward_funcs=TRLReward(reward_named(recipe.reward)),
+        reward_funcs=TRLReward(reward_by_name(recipe.reward)),
         args=_config(recipe, loaded, out, len(rows)),
         train_dataset=Dataset.from_list([_row(one, loaded, lists) for one in rows]),
         processing_class=loaded.tokenizer,
         peft_config=adapters(recipe.lora),
-        callbacks=[looks],
+        callbacks=[callback],
         rollout_func=lists,
     )
     if recipe.vllm:
-        voice: Sampler = VLLMSampler(trainer, loaded.tokenizer, loaded.words)
+        sampler: Sampler = VLLMSampler(trainer, loaded.tokenizer, config)
     else:
-        voice = Sampler(trainer.model, loaded.tokenizer, loaded.words)
+        sampler = Sampler(trainer.model, loaded.tokenizer, config)
     if lists:
-        lists.voice = voice
-    return run(trainer, looks, loaded, voice.say, checkpoint)
+        lists.sampler = sampler
+    return run(trainer, callback, loaded, sampler.reply, checkpoint)
 
 
 def _row(one: Example, loaded: Loaded, lists: WholeList | None) -> dict[str, Any]:
-    prompt = lists.prompt(one) if lists else example_prompt(loaded.words, one).messages
+    prompt = lists.prompt(one) if lists else example_prompt(loaded.prompt_config, one).messages
     return {"prompt": list(prompt), "row": one.name, "grades": list(one.grades)}
 
 
@@ -184,25 +188,25 @@ def _config(recipe: GRPOSettings, loaded: Loaded, out: Path, rows: int) -> GRPOC
             f"{rows} rows are fewer than the {recipe.prompts} prompts of a step: draw more, or "
             "give --prompts"
         )
-    if recipe.vllm and loaded.where == "cpu":
+    if recipe.vllm and loaded.device == "cpu":
         raise SetupError("vLLM can only sample for training on a GPU: leave out --vllm")
-    if several_gpus(loaded.where) and (recipe.goal == "list" or not recipe.vllm or recipe.lora):
+    if several_gpus(loaded.device) and (recipe.goal == "list" or not recipe.vllm or recipe.lora):
         raise InputError(
-            "on several GPUs the weights are shared out, and processes that sample on their own "
-            "would wait for one another for ever: there it must be --vllm, --goal window, no --lora"
+            "on several GPUs the weights are sharded, and processes that sample independently "
+            "would deadlock: give --vllm and --goal window there, and leave out --lora"
         )
     each = accumulation_steps(recipe.prompts * recipe.rollouts // recipe.updates, recipe.at_once)
-    sampler: dict[str, Any] = {
+    vllm: dict[str, Any] = {
         "use_vllm": True,
         "vllm_mode": "colocate",
         "vllm_enable_sleep_mode": True,
-        "vllm_max_model_length": recipe.prompt_tokens + loaded.words.budget,
-        # what it corrects by is not known of a list's rollouts
+        "vllm_max_model_length": recipe.prompt_tokens + loaded.prompt_config.budget,
+        # the rollouts of lists come without the log probabilities that it needs
         "vllm_importance_sampling_correction": recipe.goal == "window",
     }
     return GRPOConfig(
-        **common_settings(out, recipe.seed, loaded.where),
-        **(sampler if recipe.vllm else {}),
+        **common_settings(out, recipe.seed, loaded.device),
+        **(vllm if recipe.vllm else {}),
         loss_type="grpo",
         max_steps=recipe.steps * recipe.updates,
         logging_steps=recipe.updates,
@@ -210,11 +214,11 @@ def _config(recipe: GRPOSettings, loaded: Loaded, out: Path, rows: int) -> GRPOC
         gradient_accumulation_steps=each,
         steps_per_generation=each * recipe.updates,
         num_generations=recipe.rollouts,
-        max_completion_length=loaded.words.budget,
+        max_completion_length=loaded.prompt_config.budget,
         learning_rate=recipe.rate,
         lr_scheduler_type="constant",
         beta=recipe.kl,
         epsilon=recipe.clip,
         temperature=recipe.temperature,
-        chat_template_kwargs=chat_options(loaded.words) or None,
+        chat_template_kwargs=chat_options(loaded.prompt_config) or None,
     )

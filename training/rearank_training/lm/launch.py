@@ -1,4 +1,4 @@
-"""The files that start a run in several processes, by accelerate: one a GPU, or several CPUs."""
+"""The files that start a run in several processes: accelerate on GPUs, torchrun on CPUs."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ fsdp_config:
 """
 
 
-def launch_files(out: Path, processes: int, where: str, arguments: Sequence[str]) -> Path:
+def launch_files(out: Path, processes: int, device: str, arguments: Sequence[str]) -> Path:
     """Write `launch.sh`, and for GPUs `accelerate.yaml`; gives the script.
 
-    On GPUs weights, gradients and optimizer are shared out among the processes (FSDP2). On CPUs
-    torchrun starts them: accelerate would want MPI.
+    On GPUs weights, gradients and optimizer are sharded over the processes (FSDP2). On CPUs
+    torchrun starts them: accelerate would need MPI.
 
     Args:
-        where: cpu or cuda.
+        device: cpu or cuda.
         arguments: of the command line, from `train` on.
 
     Raises:
@@ -41,7 +41,7 @@ def launch_files(out: Path, processes: int, where: str, arguments: Sequence[str]
     """
     config, script = out / "accelerate.yaml", out / "launch.sh"
     command = ["torchrun", "--standalone", "--nproc-per-node", str(processes)]
-    if where == "cuda":
+    if device == "cuda":
         write_text(config, _CONFIG.format(processes=processes))
         command = ["accelerate", "launch", "--config_file", str(config)]
     line = shlex.join([*command, "-m", "rearank_agent", *arguments])

@@ -1,4 +1,4 @@
-"""Language models for training: loaded, checked, and written so that they can be served."""
+"""Language models for training: loaded, checked, and written for serving."""
 
 from __future__ import annotations
 
@@ -18,36 +18,40 @@ __all__ = ["Loaded", "device", "load", "quiet", "write_model"]
 
 
 def device(wanted: str) -> str:
-    """Where a model is trained: cpu or cuda.
+    """The device a model is trained on: cpu or cuda.
+
+    Args:
+        wanted: auto, cpu or cuda.
 
     Raises:
         InputError: no such choice.
-        SetupError: a GPU is wanted, and there is none.
+        SetupError: a GPU is asked for, and there is none.
     """
     if wanted not in ("auto", "cpu", "cuda"):
         raise InputError(f"the device must be auto, cpu or cuda, not {wanted!r}")
-    there = torch.cuda.is_available()
-    if wanted == "cuda" and not there:
+    available = torch.cuda.is_available()
+    if wanted == "cuda" and not available:
         raise SetupError("there is no GPU that torch can use: give --device cpu, or install CUDA")
-    return "cuda" if there and wanted != "cpu" else "cpu"
+    return "cuda" if available and wanted != "cpu" else "cpu"
 
 
 @dataclass(frozen=True)
 class Loaded:
-    """A model, its tokenizer, its words, and where it is trained: cpu or cuda."""
+    """A model, its tokenizer and prompt config, and the device it is trained on: cpu or cuda."""
 
     model: Any
     tokenizer: Any
-    words: PromptConfig
-    where: str
+    prompt_config: PromptConfig
+    device: str
 
 
-def load(name: str, words: PromptConfig, where: str) -> Loaded:
+def load(name: str, prompt_config: PromptConfig, device: str) -> Loaded:
     """A model and its tokenizer.
 
     Args:
         name: a folder, or the name of a repository.
-        where: it will be trained, cpu or cuda; the weights that learn are float32 on both.
+        prompt_config: how the model is prompted.
+        device: it will be trained on, cpu or cuda; trained weights are float32 on both.
 
     Raises:
         InputError: its tokenizer has no chat template.
@@ -60,30 +64,30 @@ def load(name: str, words: PromptConfig, where: str) -> Loaded:
         raise SetupError(f"{name} cannot be loaded: {str(error).splitlines()[0]}") from None
     if not tokenizer.chat_template:
         raise InputError(
-            f"the tokenizer of {name} has no chat template, so nobody knows how it is asked: take "
-            "a model that was made for chat (its name often ends in Instruct)"
+            f"the tokenizer of {name} has no chat template, so no prompt can be made: take "
+            "a model that was trained for chat (its name often ends in Instruct)"
         )
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
-    return Loaded(model, tokenizer, words, where)
+    return Loaded(model, tokenizer, prompt_config, device)
 
 
-def write_model(folder: Path, save: Any, words: PromptConfig) -> None:
-    """Write a model beside its place, then swap it in: weights, tokenizer and words.
+def write_model(folder: Path, save: Any, prompt_config: PromptConfig) -> None:
+    """Write weights, tokenizer and prompt config to a temporary folder, then swap it in.
 
     Args:
-        save: writes weights and tokenizer into a folder it is given.
+        save: writes weights and tokenizer to the folder it is called with.
 
     Raises:
         SetupError: the disk is full, or the folder cannot be written.
     """
     new, old = (folder.with_name(f"{folder.name}.{end}") for end in ("new", "old"))
     try:
-        for left in (new, old):
-            shutil.rmtree(left, ignore_errors=True)
+        for stale in (new, old):
+            shutil.rmtree(stale, ignore_errors=True)
         new.mkdir(parents=True)
         save(new)
-        words.save(new)
+        prompt_config.save(new)
         if folder.exists():
             folder.rename(old)
         new.rename(folder)
@@ -93,7 +97,7 @@ def write_model(folder: Path, save: Any, words: PromptConfig) -> None:
 
 
 def quiet(threads: int) -> None:
-    """Keep the libraries' own bars and warnings from between our lines, and to so many threads."""
+    """Turn off the libraries' progress bars and warnings, and limit torch's threads."""
     import datasets
     from transformers.utils import logging
 

@@ -1,8 +1,8 @@
-"""A language model of half a million to eight million parameters, made from nothing.
+"""The nano model: a language model of half a million to eight million parameters.
 
-Its tokenizer is learned from rows, and has whole words, identifiers and tags as tokens, so that a
-window of five short passages is some 150 of them. It is a Qwen2 like the large ones, so all that
-trains and serves those does the same to it, on a laptop and in minutes.
+Its tokenizer is trained on rows, and has whole words, identifiers and tags as tokens, so that a
+window of five short passages is some 150 of them. It is a Qwen2 like the large ones, so everything
+that trains and serves those works with it, on a laptop and in minutes.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ from rearank_agent.listwise.template import Template
 from rearank_agent.llm.checkpoint import PromptConfig
 from rearank_training.lm.demonstrations import Demonstration
 from rearank_training.lm.model import write_model
-from rearank_training.lm.prompts import Example, example_prompt
+from rearank_training.lm.prompts import example_prompt
 
-__all__ = ["LENGTH", "make", "nano_words"]
+__all__ = ["LENGTH", "make", "nano_config"]
 
 LENGTH = 1024
 """Tokens of prompt and reply together."""
 
 _END, _USER, _SELF = "<|end|>", "<|user|>", "<|self|>"
-# An acknowledgement says nothing, so it is left out: only the last turn of a chat may be our own.
+# Acknowledgements carry no information and are left out: only a last turn is the model's own.
 _CHAT = (
     "{% for message in messages %}"
     "{% if message.role == 'user' %}<|user|>{{ message.content }}"
@@ -43,31 +43,34 @@ _TAGS = ("<think>\n", "\n</think>\n", "<answer>", "</answer>")
 _PIECES = (*(f"[{number}]" for number in range(1, 21)), " > ", *_TAGS)
 
 
-def nano_words() -> PromptConfig:
-    """Its words: windows of five, passages of at most some twenty words."""
+def nano_config() -> PromptConfig:
+    """Its prompt config: windows of five, passages of at most some twenty words."""
     text = Path(__file__).with_name("nano.toml").read_text(encoding="utf-8")
     return PromptConfig(Template.parse(text), window=5, cut=120, budget=128)
 
 
 def make(
     folder: Path,
-    lessons: Iterable[Demonstration],
+    demonstrations: Iterable[Demonstration],
     size: int,
     layers: int,
     vocabulary: int,
     seed: int,
 ) -> int:
-    """Write a model with random weights, as vLLM and transformers read it; gives its parameters.
+    """Write a model with random weights for vLLM and transformers; gives its parameter count.
 
     Args:
-        lessons: whose words its tokenizer learns.
+        demonstrations: whose texts the tokenizer is trained on.
         size: of a hidden state; a multiple of 32.
+        layers: 1 or more.
+        vocabulary: tokens that are learned.
+        seed: of the weights.
 
     Raises:
         SetupError: the folder cannot be written.
     """
-    words = nano_words()
-    tokenizer = _tokenizer(_texts(lessons, words), vocabulary)
+    config = nano_config()
+    tokenizer = _tokenizer(_texts(demonstrations, config), vocabulary)
     ends = {"eos_token_id": tokenizer.eos_token_id, "pad_token_id": tokenizer.pad_token_id}
     torch.manual_seed(seed)
     model = Qwen2ForCausalLM(
@@ -90,24 +93,23 @@ def make(
         model.save_pretrained(to)
         tokenizer.save_pretrained(to)
 
-    write_model(folder, save, words)
+    write_model(folder, save, config)
     return sum(parameter.numel() for parameter in model.parameters())
 
 
-def _texts(lessons: Iterable[Demonstration], words: PromptConfig) -> Iterator[str]:
-    for lesson in lessons:
-        shown: Example = lesson.shown
-        yield from (message["content"] for message in example_prompt(words, shown).messages)
-        yield lesson.reply
+def _texts(demonstrations: Iterable[Demonstration], config: PromptConfig) -> Iterator[str]:
+    for one in demonstrations:
+        yield from (message["content"] for message in example_prompt(config, one.example).messages)
+        yield one.reply
 
 
 def _tokenizer(texts: Iterable[str], vocabulary: int) -> Any:
-    """Qwen2's own kind, since transformers cuts a qwen2's text as Qwen2 does, whatever it says."""
-    made = Qwen2Tokenizer().train_new_from_iterator(  # type: ignore[no-untyped-call]
+    """Of Qwen2's class: for a qwen2 transformers ignores another pre-tokenizer in the file."""
+    tokenizer = Qwen2Tokenizer().train_new_from_iterator(  # type: ignore[no-untyped-call]
         texts, vocabulary, new_special_tokens=[_END, _USER, _SELF], show_progress=False
     )
-    made.add_tokens([AddedToken(piece, normalized=False, special=False) for piece in _PIECES])
-    made.eos_token = made.pad_token = _END
-    made.model_max_length = LENGTH
-    made.chat_template = _CHAT
-    return made
+    tokenizer.add_tokens([AddedToken(piece, normalized=False, special=False) for piece in _PIECES])
+    tokenizer.eos_token = tokenizer.pad_token = _END
+    tokenizer.model_max_length = LENGTH
+    tokenizer.chat_template = _CHAT
+    return tokenizer

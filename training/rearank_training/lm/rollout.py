@@ -1,4 +1,4 @@
-"""Lists on their way through a schedule, many at a time: their windows are asked together."""
+"""Rollouts: many lists ranked by a schedule at once, with the prompts of a turn in one batch."""
 
 from __future__ import annotations
 
@@ -21,52 +21,54 @@ class Rollout:
     """A list that is being ranked.
 
     Attributes:
-        windows: those to be judged next; empty at the end.
-        order: the final order of positions, once there is one.
-        played: the replies of all turns so far.
+        windows: of the next turn; empty at the end.
+        order: the final permutation of positions; None until the end.
+        replies: of all turns so far, one sequence per turn.
     """
 
     def __init__(
-        self, schedule: Schedule, list_: Example, played: Sequence[Sequence[Reply]] = ()
+        self, schedule: Schedule, example: Example, replies: Sequence[Sequence[Reply]] = ()
     ) -> None:
-        self.schedule, self.list = schedule, list_
-        self._turns = schedule.start(len(list_.passages))
+        self.schedule, self.example = schedule, example
+        self._turns = schedule.start(len(example.passages))
         self.windows: tuple[Window, ...] = next(self._turns).windows
         self.order: Window | None = None
-        self.played: list[Sequence[Reply]] = []
-        for replies in played:
-            self.go_on(replies)
+        self.replies: list[Sequence[Reply]] = []
+        for turn in replies:
+            self.advance(turn)
 
-    def go_on(self, replies: Sequence[Reply]) -> None:
-        """Take the replies about `windows`."""
-        self.played.append(replies)
+    def advance(self, replies: Sequence[Reply]) -> None:
+        """Finish a turn with one reply for each of `windows`."""
+        self.replies.append(replies)
         try:
             self.windows = self._turns.send(replies).windows
         except StopIteration as end:
             self.windows, self.order = (), end.value
 
     def fork(self) -> Rollout:
-        """The same again, to go on otherwise from here."""
-        return Rollout(self.schedule, self.list, self.played)
+        """A copy that advances on its own from here."""
+        return Rollout(self.schedule, self.example, self.replies)
 
 
 def roll_out(
-    games: Sequence[Rollout],
-    words: PromptConfig,
-    say: Generate,
-    turns: Callable[[Rollout], bool] = lambda _game: True,
+    rollouts: Sequence[Rollout],
+    config: PromptConfig,
+    generate: Generate,
+    keep_going: Callable[[Rollout], bool] = lambda _rollout: True,
 ) -> None:
-    """Let the games go on, a turn of all at a time, each as long as `turns` wants it to."""
-    while open_ := [game for game in games if game.windows and turns(game)]:
+    """Advance all rollouts a turn at a time, each to its end or while `keep_going` holds."""
+    while active := [one for one in rollouts if one.windows and keep_going(one)]:
         prompts = [
-            example_prompt(words, g.list, window).messages for g in open_ for window in g.windows
+            example_prompt(config, one.example, window).messages
+            for one in active
+            for window in one.windows
         ]
-        said = iter(say(prompts))
-        for game in open_:
-            game.go_on([to_reply(next(said), len(window), words) for window in game.windows])
+        texts = iter(generate(prompts))
+        for one in active:
+            one.advance([to_reply(next(texts), len(window), config) for window in one.windows])
 
 
-def to_reply(text: str, n: int, words: PromptConfig) -> Reply:
-    """A reply as a policy gives it, by the reader of serving and of rewards."""
-    reading = parse_reply(text, n, words.form)
-    return Reply(reading.order, reading.scores, faults=reading.faults)
+def to_reply(text: str, n: int, config: PromptConfig) -> Reply:
+    """A reply as a policy gives it, by the parser of serving and of rewards."""
+    parsed = parse_reply(text, n, config.form)
+    return Reply(parsed.order, parsed.scores, faults=parsed.faults)

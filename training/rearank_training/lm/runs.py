@@ -1,9 +1,9 @@
-"""A run of training as a folder: claimed, logged, taken up again, and ended with a policy.
+"""A training run as a folder: started, logged, resumed, and finished with a policy.
 
 run.json        what the run depends on
-log.jsonl       a line a step, and one a look at dev
-checkpoint-N/   where it stands, for --resume
-policy/         the best on dev, to serve: weights, tokenizer and words
+log.jsonl       a line per step, and one per evaluation on dev
+checkpoint-N/   the state after step N, for --resume
+policy/         the best on dev, to serve: weights, tokenizer and prompt config
 """
 
 from __future__ import annotations
@@ -30,50 +30,52 @@ from rearank_training.lm.model import Loaded, write_model
 from rearank_training.lm.rollout import Generate
 from rearank_training.log import LOG
 
-__all__ = ["begin", "claim", "is_first_process", "run", "without_warnings"]
+__all__ = ["find_checkpoint", "is_first_process", "run", "without_warnings", "write_run_file"]
 
 _RUN = "run.json"
-_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS, errno.EACCES}
+_DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS, errno.EACCES}
 
 
-def begin(out: Path, told: Mapping[str, Any], resume: bool) -> Path | None:
-    """Whether a run may begin in a folder; gives the checkpoint to go on from, None for a new one.
+def find_checkpoint(out: Path, inputs: Mapping[str, Any], resume: bool) -> Path | None:
+    """The checkpoint to resume from in a run's folder, None for a new run.
 
     Args:
-        told: the settings, and what else the run depends on; as JSON.
+        out: the folder of the run.
+        inputs: the settings, and what else the run depends on; as JSON.
+        resume: whether the run in the folder goes on.
 
     Raises:
-        InputError: the folder holds a run with a checkpoint that is not to be gone on with, or
-            one of other settings; or there is nothing to go on from.
+        InputError: the folder holds a run with a checkpoint and `resume` is false, or a run with
+            other settings; or there is nothing to resume.
     """
     path = out / _RUN
-    whole = [one for one in out.glob("checkpoint-*") if _whole(one)]
+    complete = [one for one in out.glob("checkpoint-*") if _is_complete(one)]
     if not resume:
-        if whole and is_first_process():
+        if complete and is_first_process():
             raise InputError(f"{out} holds a run: go on with --resume, or choose another --out")
         return None
     try:
         before = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         raise InputError(f"{out} holds no run to go on with: leave out --resume") from None
-    now = _plain(told)
-    if odd := [name for name in now | before if now.get(name) != before.get(name)]:
-        changes = ", ".join(f"{name} was {before.get(name)}, is {now.get(name)}" for name in odd)
+    now = _as_json(inputs)
+    if names := [name for name in now | before if now.get(name) != before.get(name)]:
+        changes = ", ".join(f"{name} was {before.get(name)}, is {now.get(name)}" for name in names)
         raise InputError(f"{out} is a run of other settings: {changes}")
-    if not whole:
-        raise InputError(f"{out} has no whole checkpoint yet: leave out --resume")
-    return max(whole, key=_number)
+    if not complete:
+        raise InputError(f"{out} has no complete checkpoint yet: leave out --resume")
+    return max(complete, key=_number)
 
 
-def claim(out: Path, told: Mapping[str, Any]) -> None:
-    """Write down what the run in a folder depends on.
+def write_run_file(out: Path, inputs: Mapping[str, Any]) -> None:
+    """Write `run.json`: what the run in a folder depends on.
 
     Raises:
         SetupError: it cannot be written.
     """
     if is_first_process():
-        (out / LOG).unlink(missing_ok=True)  # of one that came to no checkpoint
-        write_text(out / _RUN, json.dumps(_plain(told), indent=2) + "\n")
+        (out / LOG).unlink(missing_ok=True)  # of a run without a checkpoint
+        write_text(out / _RUN, json.dumps(_as_json(inputs), indent=2) + "\n")
 
 
 def is_first_process() -> bool:
@@ -81,17 +83,17 @@ def is_first_process() -> bool:
     return os.environ.get("RANK", "0") == "0"
 
 
-def _plain(told: Mapping[str, Any]) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(json.dumps(told, default=str))
-    return found
+def _as_json(inputs: Mapping[str, Any]) -> dict[str, Any]:
+    plain: dict[str, Any] = json.loads(json.dumps(inputs, default=str))
+    return plain
 
 
 def _number(checkpoint: Path) -> int:
     return int(checkpoint.name.removeprefix("checkpoint-"))
 
 
-def _whole(checkpoint: Path) -> bool:
-    """Its state is written last."""
+def _is_complete(checkpoint: Path) -> bool:
+    """Whether `trainer_state.json`, which is written last, is there and has the folder's step."""
     with suppress(OSError, ValueError, KeyError):
         state = json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8"))
         return bool(state["global_step"] == _number(checkpoint))
@@ -100,7 +102,7 @@ def _whole(checkpoint: Path) -> bool:
 
 @contextmanager
 def without_warnings() -> Iterator[None]:
-    """Without the libraries' warnings about one another's old names."""
+    """Silence the libraries' warnings about deprecated names in one another."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)
         yield
@@ -108,55 +110,57 @@ def without_warnings() -> Iterator[None]:
 
 def run(
     trainer: Any,
-    looks: DevCallback,
+    callback: DevCallback,
     loaded: Loaded,
-    say: Generate,
+    generate: Generate,
     checkpoint: Path | None,
     measure: Callable[[], dict[str, float]] = dict,
 ) -> dict[str, Any]:
-    """Train to the end; gives the line of the best look.
+    """Train to the end; gives the log line of the best evaluation.
 
     Args:
-        say: asks the model.
-        checkpoint: to go on from.
-        measure: what else is measured at a look.
+        trainer: of TRL, with `callback` among its callbacks.
+        generate: the model's replies to prompts.
+        checkpoint: to resume from; None for a new run.
+        measure: further measures of an evaluation.
 
     Raises:
         InputError: the loss is not a number, or a reward fails.
         SetupError: the disk is full, or the folder cannot be written.
     """
-    trainer.remove_callback(PrinterCallback)  # the log is ours
-    trainer.create_model_card = lambda *_, **__: None  # and a card is not written by a program
-    looks.attach(say, partial(_keep, trainer, loaded), measure, _agreed, is_first_process())
+    trainer.remove_callback(PrinterCallback)  # we write the log
+    trainer.create_model_card = lambda *_, **__: None  # no generated model card
+    save = partial(_save_policy, trainer, loaded)
+    callback.attach(generate, save, measure, _broadcast, is_first_process())
     if checkpoint:
         state = json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8"))
-        looks.resume(state["global_step"] // looks.updates)
-        if looks.over or state["global_step"] >= trainer.args.max_steps:
-            return looks.best
+        callback.resume(state["global_step"] // callback.updates)
+        if callback.out_of_patience or state["global_step"] >= trainer.args.max_steps:
+            return callback.best
         _skip_epochs(trainer, int(state["epoch"]))
     try:
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     except RearankError:
         raise
     except Exception as error:
-        if not _full(error):
+        if not _is_disk_error(error):
             raise
         raise SetupError(
-            f"{looks.out} cannot be written: {str(error).splitlines()[0]}; with more room, "
-            "--resume goes on from the last whole checkpoint"
+            f"{callback.out} cannot be written: {str(error).splitlines()[0]}; with more disk "
+            "space, --resume goes on from the last complete checkpoint"
         ) from None
-    return looks.best
+    return callback.best
 
 
-def _agreed(line: dict[str, Any]) -> dict[str, Any]:
-    """The first process's, in all."""
+def _broadcast(line: dict[str, Any]) -> dict[str, Any]:
+    """The first process's line, in all processes."""
     lines = [line]
     broadcast_object_list(lines)
     return lines[0]
 
 
 def _skip_epochs(trainer: Any, epochs: int) -> None:
-    """Let TRL's sampler of prompts go on where it was: it would begin with the first epoch."""
+    """Advance TRL's prompt sampler to the checkpoint's epoch: it would restart at the first."""
     sampler_of = trainer._get_train_sampler
 
     def skipped(*dataset: Any) -> Any:
@@ -169,15 +173,15 @@ def _skip_epochs(trainer: Any, epochs: int) -> None:
     trainer._get_train_sampler = skipped
 
 
-def _full(error: Exception) -> bool:
-    """Whether this is how torch, safetensors or the system tell of a disk that takes no more."""
-    said = str(error).lower()
-    told = ("no space", "file too large", "i/o error", "file write failed", "unexpected pos")
-    return getattr(error, "errno", None) in _FULL or any(words in said for words in told)
+def _is_disk_error(error: Exception) -> bool:
+    """Whether torch, safetensors or the system report that the disk cannot be written."""
+    message = str(error).lower()
+    signs = ("no space", "file too large", "i/o error", "file write failed", "unexpected pos")
+    return getattr(error, "errno", None) in _DISK_ERRORS or any(sign in message for sign in signs)
 
 
-def _keep(trainer: Any, loaded: Loaded, folder: Path) -> None:
-    """Write the model as it is served: adapters merged in, in bf16 where a GPU trained it."""
+def _save_policy(trainer: Any, loaded: Loaded, folder: Path) -> None:
+    """Write the model for serving: adapters merged in, in bf16 where a GPU trained it."""
     model = trainer.accelerator.unwrap_model(trainer.model)
     if hasattr(model, "merge_and_unload"):
         model = deepcopy(model).merge_and_unload()
@@ -194,7 +198,7 @@ def _keep(trainer: Any, loaded: Loaded, folder: Path) -> None:
         loaded.tokenizer.save_pretrained(to)
         config = json.loads((to / "config.json").read_text(encoding="utf-8"))
         config["dtype"] = str(dtype).removeprefix("torch.")
-        config.pop("use_cache", None)  # training goes without
+        config.pop("use_cache", None)  # training turned it off
         write_text(to / "config.json", json.dumps(config, indent=2) + "\n")
 
-    write_model(folder, save, loaded.words)
+    write_model(folder, save, loaded.prompt_config)

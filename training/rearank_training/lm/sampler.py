@@ -1,4 +1,4 @@
-"""A language model that is asked as it is when served: prompts in, replies out, many at a time."""
+"""Replies sampled from a model in training: prompts and decoding as in serving, in batches."""
 
 from __future__ import annotations
 
@@ -13,93 +13,93 @@ from rearank_agent.llm.checkpoint import PromptConfig
 
 __all__ = ["Sampler", "chat_options"]
 
-_AT_ONCE = 64
+_BATCH_SIZE = 64
 
 
-def chat_options(words: PromptConfig) -> dict[str, Any]:
-    """What a chat template is told beside the messages; a server is told the same."""
-    return {} if words.think else {"enable_thinking": False}
+def chat_options(config: PromptConfig) -> dict[str, Any]:
+    """Keywords of the chat template beside the messages; a server gets the same."""
+    return {} if config.think else {"enable_thinking": False}
 
 
 class Sampler:
     """Replies of a model.
 
     Args:
-        model: of transformers, as it is; also one that is being trained.
+        model: of transformers; also one in training.
         tokenizer: with a chat template.
-        words: the model's.
-        at_once: prompts that are answered at a time.
+        config: the model's.
+        batch_size: prompts per call of the model.
     """
 
     def __init__(
-        self, model: Any, tokenizer: Any, words: PromptConfig, at_once: int = _AT_ONCE
+        self, model: Any, tokenizer: Any, config: PromptConfig, batch_size: int = _BATCH_SIZE
     ) -> None:
-        self.model, self.tokenizer, self.words = model, tokenizer, words
-        self._at_once = at_once
-        ends = [tokenizer.eos_token_id, *_listed(model.generation_config.eos_token_id)]
+        self.model, self.tokenizer, self.config = model, tokenizer, config
+        self._batch_size = batch_size
+        ends = [tokenizer.eos_token_id, *_as_list(model.generation_config.eos_token_id)]
         self._ends = list(dict.fromkeys(ends))
 
-    def say(self, prompts: Sequence[Sequence[Message]]) -> list[str]:
-        """The replies at temperature 0, as they are served."""
+    def reply(self, prompts: Sequence[Sequence[Message]]) -> list[str]:
+        """The replies at temperature 0, as in serving."""
         return self.text(self.generate([self.tokens(prompt) for prompt in prompts], 0.0))
 
     def tokens(self, messages: Sequence[Message]) -> list[int]:
-        """A prompt as the model reads it, the start of the reply included."""
-        told = {"add_generation_prompt": True, "return_dict": True, **chat_options(self.words)}
-        ids: list[int] = self.tokenizer.apply_chat_template(list(messages), **told)["input_ids"]
+        """The token ids of a prompt, the start of the reply included."""
+        options = {"add_generation_prompt": True, "return_dict": True, **chat_options(self.config)}
+        ids: list[int] = self.tokenizer.apply_chat_template(list(messages), **options)["input_ids"]
         return ids
 
     def text(self, replies: Sequence[Sequence[int]]) -> list[str]:
         """Replies as a server gives them: without control tokens."""
-        said: list[str] = self.tokenizer.batch_decode(replies, skip_special_tokens=True)
-        return said
+        texts: list[str] = self.tokenizer.batch_decode(replies, skip_special_tokens=True)
+        return texts
 
     def generate(self, prompts: Sequence[Sequence[int]], temperature: float) -> list[list[int]]:
-        """The replies to prompts, their end token included; 0 takes the likeliest throughout."""
+        """Token ids of the replies, the end token included; temperature 0 is greedy."""
         found: dict[int, list[int]] = {}
         by_length = sorted(range(len(prompts)), key=lambda number: len(prompts[number]))
-        for first in range(0, len(by_length), self._at_once):
-            some = by_length[first : first + self._at_once]
-            replies = self._generate([prompts[number] for number in some], temperature)
-            found.update(zip(some, replies, strict=True))
+        for first in range(0, len(by_length), self._batch_size):
+            batch = by_length[first : first + self._batch_size]
+            replies = self._generate([prompts[number] for number in batch], temperature)
+            found.update(zip(batch, replies, strict=True))
         return [found[number] for number in range(len(prompts))]
 
     @torch.no_grad()
     def _generate(self, prompts: list[Sequence[int]], temperature: float) -> list[list[int]]:
         pad, longest = self.tokenizer.pad_token_id, max(map(len, prompts))
-        missing = [longest - len(prompt) for prompt in prompts]
-        rows = [[pad] * gap + list(ids) for gap, ids in zip(missing, prompts, strict=True)]
-        mask = [[0] * gap + [1] * (longest - gap) for gap in missing]
+        gaps = [longest - len(prompt) for prompt in prompts]
+        rows = [[pad] * gap + list(ids) for gap, ids in zip(gaps, prompts, strict=True)]
+        mask = [[0] * gap + [1] * (longest - gap) for gap in gaps]
         device, training = self.model.device, self.model.training
-        # adapters would copy it onto the model below them, and leave it there
-        asked = getattr(self.model, "get_base_model", lambda: self.model)()
-        own, asked.generation_config = asked.generation_config, self._sampling(temperature)
+        # an adapter would copy its generation config onto the base model, and leave it there
+        base = getattr(self.model, "get_base_model", lambda: self.model)()
+        own, base.generation_config = base.generation_config, self._generation(temperature)
         self.model.eval()
         try:
-            made = self.model.generate(
+            output = self.model.generate(
                 input_ids=torch.tensor(rows, device=device),
                 attention_mask=torch.tensor(mask, device=device),
             )
         finally:
-            asked.generation_config = own
+            base.generation_config = own
             self.model.train(training)
-        return [self._ended(reply) for reply in made[:, longest:].tolist()]
+        return [self._until_end(reply) for reply in output[:, longest:].tolist()]
 
-    def _sampling(self, temperature: float) -> GenerationConfig:
-        """In place of the model's own, whose penalties and cuts `generate` would add to ours."""
+    def _generation(self, temperature: float) -> GenerationConfig:
+        """Replaces the model's own, whose penalties and top-k `generate` would add to ours."""
         return GenerationConfig(  # type: ignore[no-untyped-call]
             do_sample=temperature > 0,
             temperature=temperature or 1.0,
             top_k=0,
-            max_new_tokens=self.words.budget,
+            max_new_tokens=self.config.budget,
             eos_token_id=self._ends,
             pad_token_id=self.tokenizer.pad_token_id,
         )
 
-    def _ended(self, reply: list[int]) -> list[int]:
-        end = next((place for place, token in enumerate(reply) if token in self._ends), len(reply))
+    def _until_end(self, reply: list[int]) -> list[int]:
+        end = next((i for i, token in enumerate(reply) if token in self._ends), len(reply))
         return reply[: end + 1]
 
 
-def _listed(ids: int | list[int] | None) -> list[int]:
+def _as_list(ids: int | list[int] | None) -> list[int]:
     return ids if isinstance(ids, list) else [] if ids is None else [ids]

@@ -1,8 +1,8 @@
-"""A cold start: a language model learns to say what another policy would have said.
+"""Supervised fine-tuning: a language model learns to imitate the replies of another policy.
 
-The loss is on the reply alone, and the prompts are those of serving. Some queries are held out: a
-run ends, and is chosen, by the loss on their replies, so that what is left to learn is left to
-reinforcement, and no head start is made up by ending too soon.
+The loss is on the reply alone, and the prompts are those of serving. Some queries are held out: the
+loss on their replies decides when a run ends and which model is kept, so that imitation is trained
+to its end, and what reinforcement gains is not what imitation had left to learn.
 """
 
 from __future__ import annotations
@@ -33,34 +33,40 @@ from rearank_training.lm.trl_settings import (
 
 __all__ = ["sft"]
 
-_MOST_HELD_OUT = 256
+_MAX_HELD_OUT = 256
 
 
 @without_warnings()
 def sft(
     loaded: Loaded,
-    lessons: Sequence[Demonstration],
+    demonstrations: Sequence[Demonstration],
     dev: Dev,
     recipe: SFTSettings,
     out: Path,
     checkpoint: Path | None = None,
     watch: Watch = lambda _line: None,
 ) -> dict[str, Any]:
-    """Imitate, until held-out replies get no likelier; gives the line of the best look.
+    """Imitate until the held-out loss stops falling; gives the log line of the best evaluation.
 
     Args:
-        lessons: that fit.
-        out: the folder of the run; `out/policy` is what comes of it.
-        checkpoint: to go on from.
+        loaded: the model to train.
+        demonstrations: with prompts that fit.
+        dev: the queries of the evaluations.
+        recipe: the settings.
+        out: the folder of the run; the best model is written to `out/policy`.
+        checkpoint: to resume from; None for a new run.
+        watch: gets every line of the log.
 
     Raises:
         InputError: the loss is not a number, or the settings do not go together.
         SetupError: the folder cannot be written.
     """
-    looks = DevCallback("sft", out, dev, every=recipe.every, patience=recipe.patience, watch=watch)
-    if several_gpus(loaded.where) and recipe.lora:
-        raise InputError("adapters are trained on one GPU: leave out --lora, or the processes")
-    learned, held = _held_out(lessons, recipe.seed)
+    callback = DevCallback(
+        "sft", out, dev, every=recipe.every, patience=recipe.patience, watch=watch
+    )
+    if several_gpus(loaded.device) and recipe.lora:
+        raise InputError("adapters are trained on one GPU: leave out --lora, or start one process")
+    learned, held = _held_out(demonstrations, recipe.seed)
     trainer = SFTTrainer(
         model=loaded.model,
         args=_config(recipe, loaded, out),
@@ -68,19 +74,19 @@ def sft(
         eval_dataset=_table(held, loaded),
         processing_class=loaded.tokenizer,
         peft_config=adapters(recipe.lora),
-        callbacks=[looks],
+        callbacks=[callback],
     )
 
     def held_out() -> dict[str, float]:
         return {"held_out": round(trainer.evaluate()["eval_loss"], 6)}
 
-    say = Sampler(trainer.model, loaded.tokenizer, loaded.words).say
-    return run(trainer, looks, loaded, say, checkpoint, held_out)
+    sampler = Sampler(trainer.model, loaded.tokenizer, loaded.prompt_config)
+    return run(trainer, callback, loaded, sampler.reply, checkpoint, held_out)
 
 
 def _config(recipe: SFTSettings, loaded: Loaded, out: Path) -> SFTConfig:
     return SFTConfig(
-        **common_settings(out, recipe.seed, loaded.where),
+        **common_settings(out, recipe.seed, loaded.device),
         max_steps=recipe.steps,
         per_device_train_batch_size=recipe.at_once,
         gradient_accumulation_steps=accumulation_steps(recipe.batch, recipe.at_once),
@@ -97,25 +103,25 @@ def _config(recipe: SFTSettings, loaded: Loaded, out: Path) -> SFTConfig:
 
 
 def _held_out(
-    lessons: Sequence[Demonstration], seed: int
+    demonstrations: Sequence[Demonstration], seed: int
 ) -> tuple[Sequence[Demonstration], Sequence[Demonstration]]:
-    """Those that are learned, and those of a twentieth of the queries; of one query, the same."""
-    queries = sorted({lesson.shown.query for lesson in lessons})
+    """Those to train on, and those of a twentieth of the queries; with one query, all in both."""
+    queries = sorted({one.example.query for one in demonstrations})
     count = min(len(queries) // 2, max(1, len(queries) // 20))
-    chosen = set(Random(seed).sample(queries, count))  # noqa: S311 - to be drawn again
-    held = [lesson for lesson in lessons if lesson.shown.query in chosen]
-    learned = [lesson for lesson in lessons if lesson.shown.query not in chosen]
-    return learned, held[:_MOST_HELD_OUT] or lessons
+    chosen = set(Random(seed).sample(queries, count))  # noqa: S311 - reproducible, not secret
+    held = [one for one in demonstrations if one.example.query in chosen]
+    learned = [one for one in demonstrations if one.example.query not in chosen]
+    return learned, held[:_MAX_HELD_OUT] or demonstrations
 
 
-def _table(lessons: Sequence[Demonstration], loaded: Loaded) -> Dataset:
-    return Dataset.from_list([_row(lesson, loaded) for lesson in lessons])
+def _table(demonstrations: Sequence[Demonstration], loaded: Loaded) -> Dataset:
+    return Dataset.from_list([_row(one, loaded) for one in demonstrations])
 
 
-def _row(lesson: Demonstration, loaded: Loaded) -> dict[str, Any]:
-    options = chat_options(loaded.words)
+def _row(one: Demonstration, loaded: Loaded) -> dict[str, Any]:
+    options = chat_options(loaded.prompt_config)
     return {
-        "prompt": list(example_prompt(loaded.words, lesson.shown).messages),
-        "completion": [{"role": "assistant", "content": lesson.reply}],
+        "prompt": list(example_prompt(loaded.prompt_config, one.example).messages),
+        "completion": [{"role": "assistant", "content": one.reply}],
         **({"chat_template_kwargs": options} if options else {}),
     }

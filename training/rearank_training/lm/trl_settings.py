@@ -12,25 +12,25 @@ from rearank_agent.errors import InputError
 
 __all__ = ["accumulation_steps", "adapters", "common_settings", "several_gpus"]
 
-# transformers gave it another name in 5.23; vLLM 0.32 wants one before 5.20
-_RECOMPUTED = next(
+# transformers renamed it in 5.23; vLLM 0.32 needs a version before 5.20
+_CHECKPOINTING = next(
     name
     for name in ("activation_checkpointing", "gradient_checkpointing")
     if name in TrainingArguments.__dataclass_fields__
 )
 
 
-def common_settings(out: Path, seed: int, where: str) -> dict[str, Any]:
+def common_settings(out: Path, seed: int, device: str) -> dict[str, Any]:
     """The settings of TRL that both phases share."""
     return {
         "output_dir": str(out),
-        "use_cpu": where == "cpu",
-        "bf16": where == "cuda",
-        _RECOMPUTED: where == "cuda",
+        "use_cpu": device == "cpu",
+        "bf16": device == "cuda",
+        _CHECKPOINTING: device == "cuda",
         "report_to": "none",
         "disable_tqdm": True,
-        "logging_nan_inf_filter": False,  # a loss that is no number is to be seen
-        "save_strategy": "no",  # a look saves
+        "logging_nan_inf_filter": False,  # a loss that is NaN must be reported
+        "save_strategy": "no",  # an evaluation saves
         "save_total_limit": 2,
         "seed": seed,
         "data_seed": seed,
@@ -38,28 +38,32 @@ def common_settings(out: Path, seed: int, where: str) -> dict[str, Any]:
 
 
 def accumulation_steps(replies: int, at_once: int) -> int:
-    """How many passes of each process an update takes.
+    """The forward and backward passes of each process per update.
+
+    Args:
+        replies: per update, of all processes together.
+        at_once: replies of a pass.
 
     Raises:
-        InputError: the replies do not divide so.
+        InputError: the replies cannot be divided evenly.
     """
     processes = int(os.environ.get("WORLD_SIZE", "1"))
-    found, left = divmod(replies, at_once * processes)
-    if left or not found:
+    passes, rest = divmod(replies, at_once * processes)
+    if rest or not passes:
         raise InputError(
             f"an update learns from {replies} replies, which {processes} processes cannot take "
             f"{at_once} at a time: change --at-once"
         )
-    return found
+    return passes
 
 
-def several_gpus(where: str) -> bool:
+def several_gpus(device: str) -> bool:
     """Whether this is one of several processes on GPUs."""
-    return where == "cuda" and int(os.environ.get("WORLD_SIZE", "1")) > 1
+    return device == "cuda" and int(os.environ.get("WORLD_SIZE", "1")) > 1
 
 
 def adapters(rank: int) -> Any:
-    """Adapters of a rank on all linear layers; None for none."""
+    """LoRA adapters of this rank on all linear layers; None for rank 0."""
     if not rank:
         return None
     from peft import LoraConfig

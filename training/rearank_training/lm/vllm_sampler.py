@@ -1,4 +1,4 @@
-"""The replies of a model that is being trained, by the vLLM that samples its rollouts."""
+"""Replies of a model in training, by the vLLM that samples its rollouts."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ __all__ = ["VLLMSampler"]
 
 
 class VLLMSampler(Sampler):
-    """As `Sampler`, from a trainer of TRL's with vLLM in its processes."""
+    """A `Sampler` for a TRL trainer with vLLM in its processes."""
 
-    def __init__(self, trainer: Any, tokenizer: Any, words: PromptConfig) -> None:
-        super().__init__(trainer.model, tokenizer, words)
+    def __init__(self, trainer: Any, tokenizer: Any, config: PromptConfig) -> None:
+        super().__init__(trainer.model, tokenizer, config)
         self._trainer = trainer
 
     def generate(self, prompts: Sequence[Sequence[int]], temperature: float) -> list[list[int]]:
-        """The replies to prompts; the weights are brought up to date first."""
+        """Token ids of the replies; the weights are synchronized first."""
         trainer, vllm = self._trainer, self._trainer.vllm_generation
         if trainer.state.global_step != trainer._last_loaded_step:
             vllm.sync_weights()
             trainer._last_loaded_step = trainer.state.global_step
         before, vllm.temperature = vllm.temperature, temperature
         try:
-            asked = [list(ids) for ids in prompts]
-            _, replies, *_ = vllm.generate(prompts=asked, images=None, num_generations=1)
+            token_ids = [list(ids) for ids in prompts]
+            _, replies, *_ = vllm.generate(prompts=token_ids, images=None, num_generations=1)
         finally:
             vllm.temperature = before
-        return [self._ended(list(reply)) for reply in replies]
+        return [self._until_end(list(reply)) for reply in replies]

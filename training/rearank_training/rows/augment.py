@@ -1,9 +1,9 @@
 """The paper's augmentation for any collection (REARANK, arXiv 2505.20046, section 3).
 
-Many random sets are drawn from the head of a judged query's first-stage list; those that teach
-nothing are dropped, and counted by why. A set depends on the seed, its collection, query and
-number alone: more sets, other queries or another order of collections leave it as it is, and
-with `limit` the queries of a small sample are among those of a larger one.
+Random sets are drawn from the head of a judged query's first-stage list; those without a training
+signal are dropped and counted by reason. A set depends only on the seed, its collection, query and
+number: more sets, other queries or another order of collections do not change it, and with `limit`
+the queries of a small sample are among those of a larger one.
 """
 
 from __future__ import annotations
@@ -23,47 +23,50 @@ from rearank_agent.errors import InputError
 from rearank_agent.types import Passage, check_text
 from rearank_training.rows.rows import Query, Row, Rows
 
-__all__ = ["MAX_SHARED", "MIN_PASSAGES", "Augmentation", "augment", "left_out", "normalized_query"]
+__all__ = [
+    "MAX_SHARED", "MIN_PASSAGES", "Augmentation", "augment", "dropped_lines", "normalized_query",
+]  # fmt: skip
 
 MIN_PASSAGES = 5
-"""Passages of a set. A shorter list says too little of an order: its query has no rows."""
+"""The fewest passages of a set: a query with a shorter list has no rows."""
 
-_LOWEST = 0.1
-"""nDCG@10 of a set in its first-stage order, as the paper has it."""
+_MIN_NDCG = 0.1
+"""The lowest nDCG@10 of a set in its first-stage order, as in the paper."""
 
 MAX_SHARED = 0.05
-"""Of a collection's queries: more of them in dev collections are no accident."""
+"""The largest share of a collection's queries that may be in dev collections too."""
 
 _REASONS = {
     "repeated": "sets were drawn before",
     "irrelevant": "sets have no relevant passage",
     "equal": "sets have one grade throughout",
-    "low": f"sets have nDCG@10 below {_LOWEST}",
+    "low": f"sets have nDCG@10 below {_MIN_NDCG}",
 }
-"""Why a set is dropped; the first that holds counts."""
+"""Why a set is dropped; the first reason that holds is counted."""
 
-_BEFORE = {
+_SKIPPED = {
     "held_out": "queries are in a dev collection too",
     "unknown": "candidates are not in the corpus",
     "short": f"queries have fewer than {MIN_PASSAGES} candidates",
 }
-"""What is left out before anything is drawn."""
+"""What is left out before sets are drawn."""
 
 
 @dataclass(frozen=True)
 class Augmentation:
-    """How rows are made.
+    """The settings of the augmentation.
 
     Attributes:
-        sets: how many are drawn of a query. A list no longer than `size` is one set, whole.
-        size: passages in a set.
-        depth: how much of a list is drawn from.
+        sets: drawn per query, 1 or more. A list no longer than `size` is one set.
+        size: passages in a set, 5 to `depth`.
+        depth: candidates at the head of a list that sets are drawn from.
         seed: of the sets, and of the sample of queries.
-        limit: how many judged queries are used, of all collections together; None for all.
-        filtered: whether sets that teach little are left out; the paper's filter.
+        limit: judged queries that are used, of all collections together; None for all.
+        filtered: whether the paper's filter is applied: no set without relevant passages, with a
+            single grade, or with nDCG@10 below 0.1.
 
     Raises:
-        InputError: a number makes no sense.
+        InputError: a number is out of its range.
     """
 
     sets: int = 50
@@ -82,100 +85,100 @@ class Augmentation:
 
 def augment(
     collections: Sequence[Collection],
-    how: Augmentation,
+    settings: Augmentation,
     dev: Sequence[Collection] = (),
     watch: Callable[[int, int], None] = lambda _done, _total: None,
 ) -> Rows:
     """The rows of all collections.
 
     Args:
-        collections: with first-stage lists, and a name of its own each.
-        how: how many, how large, how deep.
-        dev: what is held out: a query whose words are those of a query there is left out.
-        watch: is told how many of how many queries are done.
+        collections: with first-stage lists and distinct names.
+        settings: how many sets, how large, how deep.
+        dev: held-out collections: a query that is in one of them, normalized, is left out.
+        watch: called with the number of queries done, and of all.
 
     Raises:
         InputError: a collection has no lists, or shares more than 5% of its queries with `dev`;
-            two have one name; no row is left.
+            two have the same name; no row is left.
     """
     if len({one.name for one in collections}) < len(collections):
-        raise InputError("two of the collections have one name")
+        raise InputError("two of the collections have the same name")
     held = _held_out(collections, dev)
-    chosen = _chosen(collections, held, how)
-    total, done = sum(map(len, chosen.values())), 0
+    sampled = _sample_queries(collections, held, settings)
+    total, done = sum(map(len, sampled.values())), 0
     rows: list[Row] = []
     passages: dict[tuple[str, str], Passage] = {}
-    about = {}
+    facts = {}
     for one in collections:
         counts = Counter(queries=len(one.queries), held_out=len(held[one.name]))
-        for query in (_query(one, name, how.depth, counts) for name in chosen[one.name]):
-            if kept := list(_kept(query, how, counts)):
+        for query in (_query(one, name, settings.depth, counts) for name in sampled[one.name]):
+            if kept := list(_useful_rows(query, settings, counts)):
                 rows += kept
                 passages |= {(one.name, name): one.corpus[name] for name in query.passages}
             watch(done := done + 1, total)
-        about[one.name] = _about(one, how.depth, counts)
+        facts[one.name] = _facts(one, settings.depth, counts)
     if not rows:
-        raise InputError(f"no set is worth learning from: {', '.join(left_out(about))}")
-    made = {
-        "augmentation": asdict(how),
-        "collections": about,
+        raise InputError(f"no set has a training signal: {', '.join(dropped_lines(facts))}")
+    provenance = {
+        "augmentation": asdict(settings),
+        "collections": facts,
         "dev": {one.name: one.hash for one in dev},
     }
-    return Rows(tuple(rows), passages, made)
+    return Rows(tuple(rows), passages, provenance)
 
 
-def left_out(about: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """What was left out and why, in words.
+def dropped_lines(facts: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """What was left out and why: a line for each reason, with its count.
 
     Args:
-        about: the manifest's `collections`.
+        facts: the manifest's `collections`.
     """
     counts = Counter[str]()
-    for one in about.values():
-        counts.update({name: one[name] for name in _BEFORE} | one["dropped"])
-    return [f"{counts[why]:,} {told}" for why, told in (_BEFORE | _REASONS).items() if counts[why]]
+    for one in facts.values():
+        counts.update({name: one[name] for name in _SKIPPED} | one["dropped"])
+    return [f"{counts[why]:,} {text}" for why, text in (_SKIPPED | _REASONS).items() if counts[why]]
 
 
 def _held_out(
     collections: Sequence[Collection], dev: Sequence[Collection]
 ) -> dict[str, frozenset[str]]:
-    """The queries of every collection whose words stand in a dev collection."""
+    """The queries of every collection that are in a dev collection too."""
     where = {normalized_query(text): one.name for one in dev for text in one.queries.values()}
     held, over = {}, []
     for one in collections:
-        asked = {query: where.get(normalized_query(text)) for query, text in one.queries.items()}
-        shared = {query: name for query, name in asked.items() if name is not None}
+        found = {query: where.get(normalized_query(text)) for query, text in one.queries.items()}
+        shared = {query: name for query, name in found.items() if name is not None}
         held[one.name] = frozenset(shared)
-        if len(shared) > MAX_SHARED * len(asked):
-            there = ", ".join(f"{n:,} in {name}" for name, n in Counter(shared.values()).items())
-            over.append(f"{one.name}, {len(shared):,} of {len(asked):,} ({there})")
+        if len(shared) > MAX_SHARED * len(found):
+            places = ", ".join(f"{n:,} in {name}" for name, n in Counter(shared.values()).items())
+            over.append(f"{one.name}, {len(shared):,} of {len(found):,} ({places})")
     if over:
         raise InputError(
             f"more than {MAX_SHARED:.0%} of the queries are in dev collections too: "
-            f"{'; '.join(over)}; train and choose on different collections"
+            f"{'; '.join(over)}; use different collections for training and dev"
         )
     return held
 
 
 def normalized_query(text: str) -> str:
-    """What makes two queries the same: the words alone; a text without words stays as it is."""
+    """The query's words alone, case-folded; a text without words is case-folded and stripped."""
     plain = normalize("NFKC", text).casefold()
     return " ".join(re.findall(r"\w+", plain)) or plain.strip()
 
 
-def _chosen(
-    collections: Sequence[Collection], held: Mapping[str, frozenset[str]], how: Augmentation
+def _sample_queries(
+    collections: Sequence[Collection], held: Mapping[str, frozenset[str]], settings: Augmentation
 ) -> dict[str, list[str]]:
     """The queries that are used, of every collection in its own order."""
     free = {one.name: [q for q in one.queries if q not in held[one.name]] for one in collections}
     pairs = [(name, query) for name, queries in free.items() for query in queries]
-    drawn = sorted(pairs, key=lambda pair: (_random(how.seed, *pair).random(), pair))
-    lucky = set(drawn[: how.limit])
-    return {name: [q for q in queries if (name, q) in lucky] for name, queries in free.items()}
+    drawn = sorted(pairs, key=lambda pair: (_random(settings.seed, *pair).random(), pair))
+    sampled = set(drawn[: settings.limit])
+    return {name: [q for q in queries if (name, q) in sampled] for name, queries in free.items()}
 
 
 def _random(*parts: str | int) -> Random:
-    return Random(json.dumps(parts))  # noqa: S311 - not for secrets: it is to be drawn again
+    return Random(json.dumps(parts))  # noqa: S311 - reproducible, not secret
 
 
 def _query(one: Collection, name: str, depth: int, counts: Counter[str]) -> Query:
@@ -193,15 +196,15 @@ def _query(one: Collection, name: str, depth: int, counts: Counter[str]) -> Quer
     return Query(one.name, name, text, one.instruction, found[:depth], grades)
 
 
-def _kept(query: Query, how: Augmentation, counts: Counter[str]) -> Iterator[Row]:
-    """The sets worth learning from; what becomes of every set is counted."""
+def _useful_rows(query: Query, settings: Augmentation, counts: Counter[str]) -> Iterator[Row]:
+    """The sets with a training signal; every set is counted as kept or by why it is dropped."""
     if len(query.passages) < MIN_PASSAGES:
         counts["short"] += 1
         return
     seen = set()
-    for number, ranks in enumerate(_drawn(query, how)):
+    for number, ranks in enumerate(_draw(query, settings)):
         row = Row(query, number, ranks)
-        reason = "repeated" if ranks in seen else _unfit(row) if how.filtered else ""
+        reason = "repeated" if ranks in seen else _drop_reason(row) if settings.filtered else ""
         seen.add(ranks)
         counts[reason or "rows"] += 1
         if not reason:
@@ -209,33 +212,33 @@ def _kept(query: Query, how: Augmentation, counts: Counter[str]) -> Iterator[Row
             yield row
 
 
-def _drawn(query: Query, how: Augmentation) -> Iterator[tuple[int, ...]]:
+def _draw(query: Query, settings: Augmentation) -> Iterator[tuple[int, ...]]:
     ranks = range(1, len(query.passages) + 1)
-    if len(ranks) <= how.size:
+    if len(ranks) <= settings.size:
         yield tuple(ranks)
         return
-    for number in range(how.sets):
-        random = _random(how.seed, query.collection, query.id, number)
-        yield tuple(sorted(random.sample(ranks, how.size)))
+    for number in range(settings.sets):
+        random = _random(settings.seed, query.collection, query.id, number)
+        yield tuple(sorted(random.sample(ranks, settings.size)))
 
 
-def _unfit(row: Row) -> str:
+def _drop_reason(row: Row) -> str:
     gains = {max(grade, 0) for grade in row.grades}
     if gains == {0}:
         return "irrelevant"
     if len(gains) == 1:
         return "equal"
-    return "low" if row.initial < _LOWEST else ""
+    return "low" if row.initial < _MIN_NDCG else ""
 
 
-def _about(one: Collection, depth: int, counts: Counter[str]) -> dict[str, Any]:
+def _facts(one: Collection, depth: int, counts: Counter[str]) -> dict[str, Any]:
     lists = {query: list(ids[:depth]) for query, ids in (one.lists or {}).items()}
     dropped = {reason: counts[reason] for reason in _REASONS}
     return {
         "hash": one.hash,
         "first_stage": one.listed,
         "lists": sha256(json.dumps(lists).encode()).hexdigest(),
-        **{name: counts[name] for name in ("queries", "chosen", *_BEFORE)},
+        **{name: counts[name] for name in ("queries", "chosen", *_SKIPPED)},
         "sets": counts["rows"] + sum(dropped.values()),
         "dropped": dropped,
         "rows": counts["rows"],

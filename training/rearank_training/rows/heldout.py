@@ -1,4 +1,4 @@
-"""What is chosen by: judged queries that nothing is learned from, and their first-stage lists."""
+"""Dev queries: judged queries that are not trained on, with their first-stage lists."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class HeldOutQuery:
     """A query, the passages its first stage found, and their grades.
 
     Attributes:
-        ideal: all of the query's grades, also of what was not found.
+        ideal: all of the query's grades, also of passages the first stage missed.
     """
 
     collection: str
@@ -41,41 +41,41 @@ def held_out(
     queries: int,
     depth: int = 100,
     seed: int = 0,
-    learned: Iterable[str] = (),
+    trained_on: Iterable[str] = (),
 ) -> tuple[list[HeldOutQuery], int]:
-    """A fixed sample of judged queries, and how many were left out as they are learned from.
+    """A fixed sample of judged queries, and how many were left out because they are trained on.
 
     Args:
         collections: with first-stage lists.
         queries: of each, at most; drawn by the seed.
         depth: of the lists.
         seed: of the sample.
-        learned: texts of queries that are learned from: one with their words is left out.
+        trained_on: texts of training queries; a query equal to one, normalized, is left out.
 
     Raises:
-        InputError: no query has a list, or more than 5% of a collection's are learned from.
+        InputError: no query has a list, or more than 5% of a collection's are trained on.
     """
-    known = {normalized_query(text) for text in learned}
-    asked: list[HeldOutQuery] = []
+    known = {normalized_query(text) for text in trained_on}
+    found: list[HeldOutQuery] = []
     dropped = 0
     for one in collections:
         listed = [query for query in one.queries if (one.lists or {}).get(query)]
         free = [query for query in listed if normalized_query(one.queries[query]) not in known]
         if (shared := len(listed) - len(free)) > MAX_SHARED * len(listed):
             raise InputError(
-                f"{shared:,} of {len(listed):,} queries of {one.name} are in the rows: train "
-                "and choose on different collections"
+                f"{shared:,} of {len(listed):,} queries of {one.name} are in the rows: "
+                "use different collections for training and dev"
             )
         dropped += shared
-        random = Random(f"{seed} {one.name}")  # noqa: S311 - to be drawn again
+        random = Random(f"{seed} {one.name}")  # noqa: S311 - reproducible, not secret
         chosen = free if len(free) <= queries else sorted(random.sample(free, queries))
-        asked += [_judged(one, query, depth) for query in chosen]
-    if not asked:
+        found += [_query(one, query, depth) for query in chosen]
+    if not found:
         raise InputError("no query of the dev collections has a first-stage list")
-    return asked, dropped
+    return found, dropped
 
 
-def _judged(one: Collection, query: str, depth: int) -> HeldOutQuery:
+def _query(one: Collection, query: str, depth: int) -> HeldOutQuery:
     listed = [p for p in (one.lists or {})[query][:depth] if p in one.corpus]
     grades = one.qrels[query]
     return HeldOutQuery(

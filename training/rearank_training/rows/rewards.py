@@ -1,18 +1,18 @@
-"""What an order, or a reply that says one, is worth: the measures and the reader of evaluation.
+"""Rewards of orders and of replies: the measures and the parser of evaluation.
 
 A set of n passages has n *gains* in its first-stage order; an *order* holds positions from 0,
 best first. The ideal is that of the set itself (REARANK, arXiv 2505.20046, section 3).
 
-A reward is called as TRL does, batch in and list out:
+TRL calls a reward with a batch, and gets a list:
 
     reward(completions=[...], grades=[...])     # one entry a completion, other columns as they are
 
-and rewards of orders, which a policy without words learns from, also so:
+and rewards of orders, which the embedded policy learns from, have a second call:
 
     reward.of_orders(orders, gains)             # many orders of one set
 
-A reply is read by `listwise.read`: what is rewarded is what is served. So a reply without an
-answer keeps the first stage's order, and is worth what that is.
+A reply is parsed by `listwise.parse_reply`: what is rewarded is what is served. So a reply without
+an answer keeps the first stage's order, and has the reward of that.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _TAGS = ["think", "/think", "answer", "/answer"]
 
 
 def relative_ndcg(new: Sequence[float], initial: Sequence[float], k: int = 10) -> float:
-    """The share of what could be gained that was gained; at most 1, and not clipped below.
+    """The gain in nDCG as a share of the possible gain; at most 1, and not clipped below.
 
     (nDCG(new) - nDCG(initial)) / (nDCG(best) - nDCG(initial)), and 0 where the initial order is
     best already (arXiv 2505.20046, section 3).
@@ -45,7 +45,7 @@ def relative_ndcg(new: Sequence[float], initial: Sequence[float], k: int = 10) -
     Args:
         new: the gains of all passages of the set in their new order.
         initial: the same in first-stage order.
-        k: the depth.
+        k: the cutoff.
     """
     start, best = ndcg(initial, initial, k), ndcg(sorted(initial, reverse=True), initial, k)
     return (ndcg(new, initial, k) - start) / (best - start) if best != start else 0.0
@@ -53,7 +53,7 @@ def relative_ndcg(new: Sequence[float], initial: Sequence[float], k: int = 10) -
 
 @dataclass(frozen=True)
 class Reward(ABC):
-    """What a reply is worth."""
+    """The reward of a reply."""
 
     name: ClassVar[str]
 
@@ -68,11 +68,11 @@ class Reward(ABC):
 
         Args:
             completions: strings, or chats whose last message is the reply.
-            grades: of the passages as they were shown, one list a completion.
+            grades: of the passages as they were shown, one list per completion.
         """
         return [
-            self.of_reply(said if isinstance(said, str) else said[-1]["content"], gains)
-            for said, gains in zip(completions, grades, strict=True)
+            self.of_reply(one if isinstance(one, str) else one[-1]["content"], gains)
+            for one, gains in zip(completions, grades, strict=True)
         ]
 
     @abstractmethod
@@ -82,7 +82,7 @@ class Reward(ABC):
 
 @dataclass(frozen=True)
 class OrderReward(Reward):
-    """What an order is worth, however it was said."""
+    """The reward of an order, whatever the form of the reply."""
 
     @abstractmethod
     def of_order(self, order: Sequence[int], gains: Sequence[float]) -> float:
@@ -93,7 +93,7 @@ class OrderReward(Reward):
         return [self.of_order(order, gains) for order in orders]
 
     def of_reply(self, reply: str, gains: Sequence[float]) -> float:
-        """The reward of the order that is read from the reply."""
+        """The reward of the order that is parsed from the reply."""
         return self.of_order(parse_reply(reply, len(gains)).order, gains)
 
 
@@ -137,7 +137,7 @@ class Recall(OrderReward):
 class Rbo(OrderReward):
     """Rank-biased overlap with the best order, 0 to 1.
 
-    The best order is by gain; equal gains stay as the first stage has them.
+    The best order is by gain; equal gains stay in first-stage order.
     """
 
     name = "rbo"
@@ -151,10 +151,10 @@ class Rbo(OrderReward):
 
 @dataclass(frozen=True)
 class ReasonRank(OrderReward):
-    """nDCG@10 + 0.2 recall@10 + 0.1 RBO; 0 for a bad list and -1 for bad tags.
+    """nDCG@10 + 0.2 recall@10 + 0.1 RBO; 0 for a malformed list and -1 for malformed tags.
 
     ReasonRank's sum (arXiv 2508.07050). Its published code takes the plain mean of the overlaps
-    and an order of a teacher; here they fall by p = 0.9 and grades make the order.
+    with a teacher's order; here they are weighted by p = 0.9 and the best order is by grade.
     """
 
     name = "reasonrank"
@@ -173,7 +173,7 @@ class ReasonRank(OrderReward):
 
 @dataclass(frozen=True)
 class Tags(Reward):
-    """1 if thought and answer stand in their tags, each once and in this order; else 0."""
+    """1 if reasoning and answer are in their tags, each once and in this order; else 0."""
 
     name = "tags"
 
@@ -186,7 +186,7 @@ class Tags(Reward):
 class CompleteList(Reward):
     """1 if the answer names every passage once and nothing else; else 0.
 
-    The published check is content with a single identifier.
+    The published check accepts a single identifier.
     """
 
     name = "complete_list"
@@ -198,7 +198,7 @@ class CompleteList(Reward):
 
 @dataclass(frozen=True)
 class Rearank(Reward):
-    """0.8 relative nDCG + 0.1 tags + 0.1 list: the paper's, but for the list's check."""
+    """0.8 relative nDCG + 0.1 tags + 0.1 complete list: the paper's, but for the list's check."""
 
     name = "rearank"
 
@@ -207,7 +207,7 @@ class Rearank(Reward):
         return self.of_gain(RelativeNdcg().of_reply(reply, gains), reply, gains)
 
     def of_gain(self, gain: float, reply: str, gains: Sequence[float]) -> float:
-        """The same where the gain is known otherwise: of a whole list, say."""
+        """The same with a gain that is computed elsewhere, as of a complete list."""
         form = Tags().of_reply(reply, gains) + CompleteList().of_reply(reply, gains)
         return 0.8 * gain + 0.1 * form
 
@@ -218,7 +218,7 @@ REWARDS: Mapping[str, Reward] = {
         RelativeNdcg(), Ndcg(), Recall(), Rbo(), ReasonRank(), Tags(), CompleteList(), Rearank(),
     )
 }  # fmt: skip
-"""By the name a command line knows them by."""
+"""By the name on the command line."""
 
 
 def reward_by_name(name: str) -> Reward:
@@ -241,5 +241,5 @@ def _tagged(reply: str) -> bool:
 
 
 def _complete(reply: str, n: int) -> bool:
-    reading = parse_reply(reply, n)
-    return reading.readable and not reading.faults
+    parsed = parse_reply(reply, n)
+    return parsed.readable and not parsed.faults

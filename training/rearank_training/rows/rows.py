@@ -1,11 +1,11 @@
-"""What every trainer learns from: small sets of passages of judged queries, in a folder.
+"""Training rows: small sets of passages of judged queries, as files in a folder.
 
     queries.jsonl    a query, its first-stage list and the grades of that
     passages.jsonl   the passages of those lists
     rows.jsonl       {"collection": ..., "query": ID, "number": 3, "ranks": [2, 3, 11, ...]}
-    manifest.json    what it was made of and how, counts, and the hashes of the other files
+    manifest.json    sources, settings, counts, and the hashes of the other files
 
-Every text stands there once, however many sets it is in; `read_rows` joins them again. The same
+Every text is stored once, however many sets it is in; `read_rows` joins them again. The same
 rows give the same bytes. `augment.py` makes them.
 """
 
@@ -43,10 +43,10 @@ class Query:
     Attributes:
         collection: its name.
         id: unique in the collection.
-        text: what is asked.
+        text: the query.
         instruction: one sentence on what relevant means here; may be empty.
         passages: ids, best first.
-        grades: of each of them, as they were judged; 0 for what was not.
+        grades: one for each passage, from the qrels; 0 where it was not judged.
     """
 
     collection: str
@@ -63,7 +63,7 @@ class Row:
 
     Attributes:
         number: of the draw, from 0.
-        ranks: of the passages in the query's list, from 1, rising.
+        ranks: of the passages in the query's list, from 1, ascending.
     """
 
     query: Query
@@ -82,7 +82,7 @@ class Row:
 
     @property
     def initial(self) -> float:
-        """nDCG@10 of the set as it stands, 0 to 1; the ideal is the set's own.
+        """nDCG@10 of the set in first-stage order, 0 to 1; the ideal is the set's own.
 
         At 1 no order is better, and the relative reward of all orders is 0.
         """
@@ -94,29 +94,35 @@ class _Graded(Protocol):
     def grades(self) -> tuple[int, ...]: ...
 
 
-_Some = TypeVar("_Some", bound=_Graded)
+_T = TypeVar("_T", bound=_Graded)
 
 
 def _initial(one: _Graded) -> float:
     return ndcg(one.grades, one.grades, 10)
 
 
-def with_signal(some: Iterable[_Some]) -> list[_Some]:
-    """Those that have a better order than their own: of the others all orders gain nothing."""
-    return [one for one in some if _initial(one) < 1]
+def with_signal(rows: Iterable[_T]) -> list[_T]:
+    """Those not in their best order: of the others, every order has the relative reward 0."""
+    return [one for one in rows if _initial(one) < 1]
 
 
 @dataclass(frozen=True)
 class Rows:
-    """Rows, those of a query side by side; their passages; what they were made of, as JSON."""
+    """Rows and their passages.
+
+    Attributes:
+        rows: those of a query side by side.
+        passages: of all rows.
+        provenance: sources, settings and counts, as JSON; they become part of the manifest.
+    """
 
     rows: tuple[Row, ...]
     passages: Passages
-    made: Mapping[str, Any]
+    provenance: Mapping[str, Any]
 
 
 def write_rows(folder: Path, rows: Rows) -> dict[str, Any]:
-    """Write rows, and give their manifest; it is written last, so that half a build has none.
+    """Write rows; gives their manifest, written last, so that an incomplete build has none.
 
     Raises:
         SetupError: a file cannot be written.
@@ -134,7 +140,7 @@ def write_rows(folder: Path, rows: Rows) -> dict[str, Any]:
     manifest = {
         "kind": "rows",
         "version": _VERSION,
-        **rows.made,
+        **rows.provenance,
         "files": {
             name: write_text(folder / name, (f"{_json(one)}\n" for one in part))
             for name, part in zip(_FILES, parts, strict=True)
@@ -163,13 +169,13 @@ def read_rows(folder: Path) -> tuple[tuple[Row, ...], Passages]:
     """The rows of a folder, and their passages.
 
     Raises:
-        InputError: no rows are there, or a file is not what was written.
+        InputError: the folder has no rows, or a file was changed.
     """
     hashes = _hashes(folder / _MANIFEST)
     queries, passages, rows = (_lines(folder / name, hashes.get(name)) for name in _FILES)
-    asked = {(query.collection, query.id): query for query in map(_query, queries)}
+    by_id = {(query.collection, query.id): query for query in map(_query, queries)}
     texts = {(p["collection"], p["id"]): Passage(p["id"], p["text"], p["title"]) for p in passages}
-    found = (Row(asked[r["collection"], r["query"]], r["number"], tuple(r["ranks"])) for r in rows)
+    found = (Row(by_id[r["collection"], r["query"]], r["number"], tuple(r["ranks"])) for r in rows)
     return tuple(found), texts
 
 
@@ -181,16 +187,17 @@ def _query(values: dict[str, Any]) -> Query:
 def _hashes(path: Path) -> dict[str, str]:
     if not path.is_file():
         raise InputError(
-            f"{path.parent} holds no rows, or half a build: make them with rearank-agent train rows"
+            f"{path.parent} has no rows, or an incomplete build: make them with "
+            "rearank-agent train rows"
         )
     try:
-        told = json.loads(path.read_bytes())
-        hashes: dict[str, str] = dict(told["files"])
-        known = (told["kind"], told["version"]) == ("rows", _VERSION)
+        manifest = json.loads(path.read_bytes())
+        hashes: dict[str, str] = dict(manifest["files"])
+        known = (manifest["kind"], manifest["version"]) == ("rows", _VERSION)
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise InputError(f"{path} is damaged: {error!r:.80}; make the rows again") from None
     if not known:
-        raise InputError(f"{path} is not of rows that this program reads; make them again")
+        raise InputError(f"{path} is not a manifest of rows this version reads; make them again")
     return hashes
 
 
