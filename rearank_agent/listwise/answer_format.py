@@ -21,7 +21,7 @@ BEST_SCORE = 10.0
 
 Format = Literal["order", "scores"]
 
-TAG = re.compile(r"<(/?)(think|answer)\s*>", re.IGNORECASE)
+TAG = re.compile(r"<(/?)(think(?:ing)?|answer)\s*>", re.IGNORECASE)
 
 
 def write_reply(

@@ -11,14 +11,16 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from rearank_agent.listwise.answer_format import BEST_SCORE, TAG, Format
+from rearank_agent.listwise.chains import complete_chains, is_chain, is_set_apart, other_names
+from rearank_agent.listwise.scores import find_scores, scale_of
 from rearank_agent.text import sentences
 from rearank_agent.types import Fault, Rationale
 
 __all__ = ["ParsedReply", "parse_reply"]
 
 _IDENTIFIER = re.compile(r"\[\s*([0-9]+)\s*\]")
-_SCORED = re.compile(r"\[\s*([0-9]+)\s*\]\s*[:=]?\s*([0-9]+(?:\.[0-9]+)?)")
-_CHAIN: dict[Format, re.Pattern[str]] = {
+# A reply that is nothing but its answer; repaired like one in its tags.
+_BARE: dict[Format, re.Pattern[str]] = {
     "order": re.compile(r"\s*(?:\[\s*[0-9]+\s*\]\s*+[>,]?\s*+)+"),
     "scores": re.compile(
         r"\s*(?:\[\s*[0-9]+\s*\]\s*+[:=]?\s*+[0-9]++(?:\.[0-9]++)?\s*+[,;]?\s*+)+"
@@ -26,6 +28,7 @@ _CHAIN: dict[Format, re.Pattern[str]] = {
 }
 _MENTION = re.compile(r"\[\s*([0-9]{1,6})\s*\]|\b[Pp]assages? ([0-9]{1,6})\b")
 _NO_RATIONALE = Rationale()
+_FORM = Fault("form", (), "the answer was in another form than asked for")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,9 +55,9 @@ class ParsedReply:
 def parse_reply(text: str, n: int, form: Format = "order", ids: Sequence[str] = ()) -> ParsedReply:
     """Parse a reply; any string gives a permutation.
 
-    The answer is the last complete `<answer>` outside the reasoning or, where there are no tags
-    at all, a bare chain of identifiers that is the whole reply. Reasoning without an end is no
-    answer. Only bracketed identifiers count.
+    The answer is the last complete `<answer>` outside the reasoning. Without one it is the only
+    complete chain of identifiers there, whatever is around it, with the fault `form`. Reasoning
+    without an end is no answer, and digits in prose never are.
 
     Args:
         text: the reply, unchanged.
@@ -62,54 +65,111 @@ def parse_reply(text: str, n: int, form: Format = "order", ids: Sequence[str] = 
         form: the format asked for.
         ids: the passages' own ids, to name them in faults.
     """
-    reasoning, answer = _split(text, form)
+    reasoning, answer, rest = _split(text)
+    if answer is None and rest == text and _is_bare(text, n, form):
+        answer = text
+    parse = _parse_scores if form == "scores" else _parse_order
+    parsed = parse(answer, rest, n, ids) if n else ((), () if form == "scores" else None, ())
     rationales = _rationales(reasoning, n)
-    items = _SCORED.findall(answer) if form == "scores" else _IDENTIFIER.findall(answer)
-    found: dict[int, float] = {}
-    foreign: list[str] = []
-    repeated: list[int] = []
-    for item in items:
-        number, score = item if isinstance(item, tuple) else (item, "0")
-        position = int(number) - 1 if len(number) <= 6 else -1
-        if not 0 <= position < n or float(score[:9]) > BEST_SCORE:
-            foreign.append(f"[{number:.9}]")
-        elif position in found:
-            repeated.append(position)
-        else:
-            found[position] = float(score)
-    missing = [position for position in range(n) if position not in found]
-    if not found and n:
+    if parsed is None:
         detail = "no answer could be read; the window keeps its order"
         unreadable = Fault("unreadable", tuple(ids), detail)
         return ParsedReply(tuple(range(n)), None, False, reasoning, rationales, (unreadable,))
-
-    faults = tuple(_repairs(missing, repeated, foreign, ids))
-    if form == "order":
-        return ParsedReply((*found, *missing), None, True, reasoning, rationales, faults)
-    scores = tuple(found.get(position, 0.0) for position in range(n))
-    order = sorted(range(n), key=lambda position: (position not in found, -scores[position]))
-    return ParsedReply(tuple(order), scores, True, reasoning, rationales, faults)
+    order, scores, faults = parsed
+    return ParsedReply(order, scores, True, reasoning, rationales, faults)
 
 
-def _split(text: str, form: Format) -> tuple[str, str]:
-    """Reasoning and answer; an empty answer where none can be trusted."""
-    tags = [(t[1] + t[2].lower(), t.start(), t.end()) for t in TAG.finditer(text)]
-    if not tags:
-        return "", text if _CHAIN[form].fullmatch(text) else ""
+def _is_bare(text: str, n: int, form: Format) -> bool:
+    """Whether a reply without tags is nothing but one answer."""
+    several = len({one.order for one in complete_chains(text, n)}) > 1
+    return bool(_BARE[form].fullmatch(text)) and not several
+
+
+def _split(text: str) -> tuple[str, str | None, str]:
+    """Reasoning; the answer in its tags, None without one; and all that is not reasoning."""
+    tags = [
+        (t[1] + t[2].lower().removesuffix("ing"), t.start(), t.end()) for t in TAG.finditer(text)
+    ]
     closed = next((tag for tag in reversed(tags) if tag[0] == "/think"), None)
     reasoning, start = (text[: closed[1]], closed[2]) if closed else ("", 0)
     unclosed = next((tag for tag in tags if tag[0] == "think" and tag[1] >= start), None)
     end = unclosed[1] if unclosed else len(text)
     if unclosed:
         reasoning += text[unclosed[2] :]
-    opened, answer = -1, ""
+    opened, answer = -1, None
     for name, at, after in tags:
         if start <= at < end:
             if name == "answer":
                 opened = after
             elif name == "/answer" and opened >= 0:
                 opened, answer = -1, text[opened:at]
-    return TAG.sub("", reasoning).strip(), answer
+    rest = "" if unclosed else TAG.sub("\n", text[start:end])
+    return TAG.sub("", reasoning).strip(), answer, rest
+
+
+def _tag_name(tag: re.Match[str]) -> str:
+    return tag[1] + tag[2].lower().removesuffix("ing")
+
+
+_Parsed = tuple[tuple[int, ...], tuple[float, ...] | None, tuple[Fault, ...]]
+
+
+def _parse_order(answer: str | None, rest: str, n: int, ids: Sequence[str]) -> _Parsed | None:
+    chains = complete_chains(rest if answer is None else answer, n)
+    if answer is None:
+        apart = any(is_set_apart(rest, one.start, one.end) for one in chains)
+        alike = len({one.order for one in chains}) == 1
+        return (chains[0].order, None, (_FORM,)) if n > 1 and apart and alike else None
+    found, faults = _repaired([int(one[:7]) for one in _IDENTIFIER.findall(answer)], n, ids)
+    order = (*found, *(position for position in range(n) if position not in found))
+    if chains and chains[-1].order != order:
+        return chains[-1].order, None, (_FORM,)
+    if found:
+        return order, None, faults
+    other = other_names(answer, n)
+    return (other, None, (_FORM,)) if other else None
+
+
+def _parse_scores(answer: str | None, rest: str, n: int, ids: Sequence[str]) -> _Parsed | None:
+    scored = find_scores(rest if answer is None else answer)
+    repairs: list[Fault] = []
+    if answer is None:
+        apart = n > 1 and is_chain(rest, scored, n)
+        if not apart or not is_set_apart(rest, scored[0].start, scored[-1].end):
+            return None
+        repairs.append(_FORM)
+    if (top := scale_of(scored)) is None:
+        return None
+    if top != BEST_SCORE:
+        detail = f"scores of 0 to {top:g} were rescaled to 0 to {BEST_SCORE:g}"
+        repairs.append(Fault("form", (), detail))
+    found, faults = _repaired([one.number for one in scored], n, ids)
+    if not found:
+        return None
+    by_position: dict[int, float] = {}
+    for one in scored:
+        by_position.setdefault(one.number - 1, one.score * BEST_SCORE / top)
+    scores = tuple(by_position.get(position, 0.0) for position in range(n))
+    order = sorted(range(n), key=lambda position: (position not in found, -scores[position]))
+    return tuple(order), scores, (*repairs, *faults)
+
+
+def _repaired(
+    numbers: Iterable[int], n: int, ids: Sequence[str]
+) -> tuple[dict[int, None], tuple[Fault, ...]]:
+    """The positions named, in order and once each; and what had to be repaired."""
+    found: dict[int, None] = {}
+    foreign: list[str] = []
+    repeated: list[int] = []
+    for number in numbers:
+        if not 1 <= number <= n:
+            foreign.append(f"[{number}]")
+        elif number - 1 in found:
+            repeated.append(number - 1)
+        else:
+            found[number - 1] = None
+    missing = [position for position in range(n) if position not in found]
+    return found, tuple(_repairs(missing, repeated, foreign, ids))
 
 
 def _repairs(
@@ -124,7 +184,7 @@ def _repairs(
         yield Fault("repeated", named(repeated), f"{len(repeated)} repeats; the first one counts")
     if foreign:
         listed = ", ".join(foreign[:9])
-        yield Fault("foreign", (), f"{len(foreign)} not of this window or scale: {listed}")
+        yield Fault("foreign", (), f"{len(foreign)} not of this window: {listed}")
 
 
 def _rationales(reasoning: str, n: int) -> tuple[Rationale, ...]:

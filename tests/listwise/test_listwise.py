@@ -167,7 +167,7 @@ def test_repair_faults_say_which_and_how_many():
     assert reading.faults == (
         Fault("missing", ("b", "d"), "2 left out; put last in their order"),
         Fault("repeated", ("c",), "1 repeats; the first one counts"),
-        Fault("foreign", (), "1 not of this window or scale: [9]"),
+        Fault("foreign", (), "1 not of this window: [9]"),
     )
     assert parse_reply("?", 2, ids="ab").faults == (
         Fault("unreadable", ("a", "b"), "no answer could be read; the window keeps its order"),
@@ -176,7 +176,7 @@ def test_repair_faults_say_which_and_how_many():
 
 def test_scores_are_repaired():
     reading = parse_reply(
-        "<answer>[2] 9/10, [1]: 7.5, [3] 11, [2] 1</answer>", 4, "scores", ids="abcd"
+        "<answer>[2] 9/10, [1]: 7.5, [7] 3, [2] 1</answer>", 4, "scores", ids="abcd"
     )
     assert reading.scores == (7.5, 9.0, 0.0, 0.0)
     assert reading.order == (1, 0, 2, 3)
