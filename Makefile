@@ -8,7 +8,7 @@ FOREIGN_PYTHON := $(CACHE)/foreign-python-1
 .PHONY: help demo test test-serve test-foreign test-train e2e figures paper-embedded clean
 
 help: ## show this list
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-15s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-15s %s\n", $$1, $$2}'
 
 demo: .venv/core ## install, and rerank the examples
 	$(BIN)/rearank-agent rerank "why do fleas come back after treatment" examples/fleas.jsonl --top 4

@@ -10,13 +10,7 @@ A policy that fails *inside* a request raises nothing: the passages keep their
 order and the failure is in the ranking's `faults`.
 """
 
-import sys
-from importlib.util import find_spec
-
-__all__ = [
-    "BusyError", "InputError", "PolicyError", "RearankError", "SetupError", "install_line",
-    "require",
-]  # fmt: skip
+__all__ = ["BusyError", "InputError", "PolicyError", "RearankError", "SetupError"]
 
 
 class RearankError(Exception):
@@ -45,24 +39,3 @@ class PolicyError(RearankError):
 
 class BusyError(RearankError):
     """Other work must finish first; try again in a moment."""
-
-
-def install_line(extra: str) -> str:
-    """The line that installs one of our extras for this interpreter."""
-    return f"{sys.executable or 'python'} -m pip install 'rearank-agent[{extra}]'"
-
-
-def require(feature: str, extra: str, *modules: str) -> None:
-    """Check that the modules of an extra are installed, before work that needs them begins.
-
-    Args:
-        feature: what needs them, for the message.
-        extra: the one that installs them.
-        modules: top-level ones; nothing is imported.
-
-    Raises:
-        SetupError: one is missing; the message has the line that installs it.
-    """
-    for module in modules:
-        if find_spec(module) is None:
-            raise SetupError(f"{feature} needs {module}: {install_line(extra)}")

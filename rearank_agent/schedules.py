@@ -217,7 +217,15 @@ def batches(window: int = 100) -> Schedule:
 
 
 SCHEDULES: dict[str, Callable[..., Schedule]] = {
-    factory.__name__: factory for factory in (whole, sliding, tournament, topdown, groups, batches)
+    each.__name__: each
+    for each in (
+        whole,
+        sliding,
+        tournament,
+        topdown,
+        groups,
+        batches,
+    )
 }
 
 

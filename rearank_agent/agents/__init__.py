@@ -4,7 +4,7 @@ agent = Agent("openai:gpt-5", capabilities=[Rerank(Reranker(), Library([Path("do
 agent = Agent("openai:gpt-5", toolsets=[Reranked(their_search, tool="search", query_arg="query")])
 """
 
-from rearank_agent.errors import require
+from rearank_agent.extras import require
 
 require("rearank_agent.agents", "llm", "pydantic_ai")
 

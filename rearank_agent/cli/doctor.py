@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from rearank_agent.cli.complete import policies
 from rearank_agent.cli.policy_options import PolicyOptions
@@ -76,12 +77,19 @@ def doctor(
     if as_json:
         print(json.dumps(report))
     else:
-        table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
-        for name, value in report.items():
-            table.add_row(name, str(value))
-        Console(highlight=False).print(table)
+        _print_report(report)
     if "problem" in report:
         sys.exit(1)
+
+
+def _print_report(report: dict[str, Any]) -> None:
+    table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
+    for name, value in report.items():
+        if name != "problem":
+            table.add_row(name, Text(str(value)))
+    Console(highlight=False).print(table)
+    if "problem" in report:  # below the table, where no command to paste is broken into lines
+        print(f"problem: {report['problem']}")
 
 
 def _version(package: str) -> str:

@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from rearank_agent.data.collection import Collection, count_notes, make_collection
-from rearank_agent.errors import InputError, SetupError, install_line
+from rearank_agent.errors import InputError, SetupError
+from rearank_agent.extras import install_line
 from rearank_agent.files import digest_of
 from rearank_agent.types import Passage
 

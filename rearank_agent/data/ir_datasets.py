@@ -15,7 +15,8 @@ from itertools import islice
 from typing import Any
 
 from rearank_agent.data.collection import Collection, count_notes, make_collection
-from rearank_agent.errors import InputError, RearankError, SetupError, install_line
+from rearank_agent.errors import InputError, RearankError, SetupError
+from rearank_agent.extras import install_line
 from rearank_agent.text import printable, shorten
 from rearank_agent.types import Passage
 

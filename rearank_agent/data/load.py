@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from rearank_agent.data.beir import read_folder
+from rearank_agent.data.bright import bright, is_bright
 from rearank_agent.data.collection import Collection, count_notes
 from rearank_agent.errors import InputError
 
 __all__ = ["load_collections", "remarks", "select_queries"]
+
+
+_READERS: tuple[tuple[Callable[[Path], bool], Callable[[Path], list[Collection]]], ...] = (
+    (is_bright, bright),
+    (lambda _path: True, lambda path: [read_folder(path)]),
+)
+"""Kinds of folders: whether a path is one, and what reads it; the first that knows it."""
 
 
 def load_collections(names: Iterable[str]) -> list[Collection]:
@@ -31,11 +39,9 @@ def load_collections(names: Iterable[str]) -> list[Collection]:
 
 
 def _named(name: str) -> list[Collection]:
-    from rearank_agent.data.bright import bright, is_bright
-
     path = Path(name)
     if path.exists():
-        return bright(path) if is_bright(path) else [read_folder(path)]
+        return next(read(path) for known, read in _READERS if known(path))
     from rearank_agent.data.ir_datasets import BEIR_MISSING, GROUPS, ir_dataset
 
     found = [ir_dataset(one) for one in GROUPS.get(name, (name,))]

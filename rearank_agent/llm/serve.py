@@ -18,7 +18,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from rearank_agent.errors import InputError, SetupError, install_line
+from rearank_agent.errors import InputError, SetupError
+from rearank_agent.extras import install_line
 from rearank_agent.llm.budget import answer_tokens
 from rearank_agent.llm.checkpoint import PromptConfig
 

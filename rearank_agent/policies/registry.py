@@ -5,7 +5,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Any
 
-from rearank_agent.errors import InputError, require
+from rearank_agent.errors import InputError
+from rearank_agent.extras import require
 from rearank_agent.policies.protocol import Policy
 
 __all__ = ["DEFAULT", "POLICIES", "policy"]

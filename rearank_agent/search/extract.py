@@ -11,7 +11,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from rearank_agent.errors import install_line
+from rearank_agent.extras import install_line
 from rearank_agent.search.chunk import Chunk, Document, chunk_document, headings
 from rearank_agent.search.html import html_document
 

@@ -6,6 +6,9 @@ import sys
 
 import pytest
 
+from rearank_agent import extras
+from rearank_agent.extras import install_line
+
 EXTRAS = ("pydantic_ai", "openai", "mcp", "starlette", "uvicorn", "httpx2", "markitdown", "pyarrow",
           "ir_measures", "ir_datasets", "scipy", "matplotlib", "torch", "transformers")  # fmt: skip
 BARE = (
@@ -47,6 +50,7 @@ def test_the_base_ranks_searches_plans_and_explains(tmp_path):
         ("llm", ("plan", "--policy", "openai:gpt-5")),
         ("mcp", ("mcp",)),
         ("mcp", ("mcp", "--http", "127.0.0.1:0")),
+        ("mcp", ("mcp", "install", "--client", "cursor")),
         ("eval", ("eval", "examples/harbour")),
         ("train", ("train", "nano", "rows", "--out", "model")),
         ("train", ("train", "sft", "model", "rows", "--dev", "dev", "--out", "out")),
@@ -56,7 +60,7 @@ def test_the_base_ranks_searches_plans_and_explains(tmp_path):
 )
 def test_a_missing_extra_is_an_error_with_the_line_to_type(extra, arguments):
     done = bare(*arguments)
-    line = f"{sys.executable} -m pip install 'rearank-agent[{extra}]'\n"
+    line = f"which is not installed: {install_line(extra)}\n"
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.startswith("rearank-agent: ")
     assert done.stderr.endswith(line)
@@ -73,3 +77,36 @@ def test_help_needs_no_extra():
     for command in (("eval",), ("train", "grpo"), ("mcp",), ("mcp", "proxy"), ("mcp", "install")):
         done = bare(*command, "--help")
         assert (done.returncode, done.stderr) == (0, ""), command
+
+
+def test_the_line_is_for_this_interpreter_and_works_before_a_release(monkeypatch, tmp_path):
+    """A checkout is installed from where it is; a release by its name; without pip, by uv."""
+
+    def line(origin, pip=True):
+        text = origin and json.dumps(origin)
+        monkeypatch.setattr(extras, "distribution", lambda _: Installed(text))
+        monkeypatch.setattr(extras, "find_spec", lambda name: pip or None)
+        return install_line("eval")
+
+    checkout = {"url": tmp_path.as_uri(), "dir_info": {"editable": True}}
+    python = f"{sys.executable} -m pip install"
+    assert line(None) == f"{python} 'rearank-agent[eval]'"
+    assert line({"url": "https://example.org/a.whl"}) == f"{python} 'rearank-agent[eval]'"
+    assert line(checkout) == f"{python} -e '{tmp_path}[eval]'"
+    assert line(checkout | {"dir_info": {}}) == f"{python} '{tmp_path}[eval]'"
+    uv = f"uv pip install --python {sys.executable}"
+    assert line(None, pip=False) == f"{uv} 'rearank-agent[eval]'"
+
+
+class Installed:
+    def __init__(self, origin):
+        self.origin = origin
+
+    def read_text(self, name):
+        return self.origin
+
+
+def test_doctor_shows_the_line_whole(tmp_path):
+    """In a table of 80 columns it may not lose its brackets, nor be broken."""
+    done = bare("doctor", "--policy", "vllm:qwen")
+    assert (done.returncode, install_line("llm") in done.stdout) == (1, True)

@@ -1,3 +1,4 @@
+import re
 import sys
 from hashlib import sha256
 
@@ -8,6 +9,7 @@ from pyarrow import parquet
 from rearank_agent.data.bright import SETS, bright, is_bright
 from rearank_agent.data.load import load_collections, remarks
 from rearank_agent.errors import InputError, SetupError
+from rearank_agent.extras import install_line
 from rearank_agent.types import Passage
 
 DOCUMENTS = {
@@ -165,5 +167,5 @@ def test_without_pyarrow(tmp_path, monkeypatch):
     one_set(tmp_path)
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     assert is_bright(tmp_path)
-    with pytest.raises(SetupError, match=r"pip install 'rearank-agent\[bright\]'"):
+    with pytest.raises(SetupError, match=re.escape(install_line("bright"))):
         bright(tmp_path)

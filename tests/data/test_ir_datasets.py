@@ -3,6 +3,7 @@
 import gzip
 import io
 import itertools
+import re
 import sys
 import tarfile
 import zipfile
@@ -13,6 +14,7 @@ import pytest
 from rearank_agent.data.ir_datasets import BEIR_MISSING, GROUPS, StoredCorpus, ir_dataset
 from rearank_agent.data.load import remarks
 from rearank_agent.errors import InputError, SetupError
+from rearank_agent.extras import install_line
 from rearank_agent.types import Passage
 
 SCIFACT = {
@@ -365,5 +367,5 @@ def test_files_that_are_broken(home):
 
 def test_without_ir_datasets(monkeypatch):
     monkeypatch.setitem(sys.modules, "ir_datasets", None)
-    with pytest.raises(SetupError, match=r"pip install 'rearank-agent\[eval\]'"):
+    with pytest.raises(SetupError, match=re.escape(install_line("eval"))):
         ir_dataset("beir/scifact/test")

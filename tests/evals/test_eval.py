@@ -12,6 +12,7 @@ from starlette.responses import JSONResponse
 from helpers.small import QRELS, QUERIES, beir
 from helpers.stub import backwards
 from rearank_agent.data.beir import read_folder
+from rearank_agent.extras import install_line
 
 HARBOUR = str(Path(__file__).parents[2] / "examples/harbour")
 
@@ -371,9 +372,9 @@ def test_compare_says_where_candidates_differ(run, tmp_path, monkeypatch):
 
 
 def test_without_the_extra_it_names_the_line_that_installs_it(run, monkeypatch):
-    monkeypatch.setattr("rearank_agent.errors.find_spec", lambda name: None)
+    monkeypatch.setattr("rearank_agent.extras.find_spec", lambda name: None)
     code, _, err = run("eval", HARBOUR)
-    assert (code, "pip install 'rearank-agent[eval]'" in err) == (1, True)
+    assert (code, install_line("eval") in err) == (1, True)
 
 
 def test_out_is_a_file(run, tmp_path):

@@ -14,6 +14,7 @@ from rearank_agent.cli import main
 from rearank_agent.data.first_stage import first_stage
 from rearank_agent.data.load import load_collections
 from rearank_agent.errors import InputError, SetupError
+from rearank_agent.extras import install_line
 from rearank_agent.policies.embedded.encoder import Encoder
 from rearank_agent.policies.embedded.policy import WEIGHTS, Embedded
 from rearank_agent.policies.embedded.similarity import PooledText, similarity
@@ -337,9 +338,9 @@ def test_the_command_refuses_to_choose_by_what_it_learns(command, capsys):
 
 
 def test_the_command_without_torch(command, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr("rearank_agent.errors.find_spec", lambda name: None)
+    monkeypatch.setattr("rearank_agent.extras.find_spec", lambda name: None)
     assert command(beir(tmp_path / "dev")) == 1
-    assert "pip install 'rearank-agent[train]'" in capsys.readouterr().err
+    assert install_line("train") in capsys.readouterr().err
 
 
 def test_rows_without_signal_are_refused(base, tmp_path, rows, command, capsys):

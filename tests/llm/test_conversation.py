@@ -97,7 +97,7 @@ async def test_a_repaired_answer_says_what_was_repaired():
     assert reply.faults == (
         Fault("missing", ("a", "b"), "2 left out; put last in their order"),
         Fault("repeated", ("c",), "1 repeats; the first one counts"),
-        Fault("foreign", (), "1 not of this window or scale: [9]"),
+        Fault("foreign", (), "1 not of this window: [9]"),
     )
 
 
@@ -159,8 +159,9 @@ async def test_an_error_while_asking_again_keeps_the_order_and_says_so():
 
 async def test_reasoning_sent_separately_is_put_in_front():
     parts = [ThinkingPart("[2] wins. </think><answer>[3]</answer>"), TextPart("[2] > [1] > [3]")]
-    reply, _ = await reply_from(ModelResponse(parts), "[2] > [1] > [3]")
-    assert (reply.order, reply.faults[0].kind) == ((1, 0, 2), "reasked")
+    reply, scripted = await reply_from(ModelResponse(parts))
+    assert (reply.order, [fault.kind for fault in reply.faults]) == ((1, 0, 2), ["form"])
+    assert len(scripted.asked) == 1
     assert reply.reasoning.startswith("[2] wins. [3]")
     parts = [ThinkingPart("[2] wins."), TextPart("<answer>[2] > [1] > [3]</answer>")]
     reply, _ = await reply_from(ModelResponse(parts))

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shlex
 import signal
 import socket
@@ -15,6 +16,7 @@ import pytest
 
 from helpers.terminal import PROGRAM
 from rearank_agent import InputError, SetupError
+from rearank_agent.extras import install_line
 from rearank_agent.llm.checkpoint import CONFIG_FILE, PromptConfig, describe
 from rearank_agent.llm.serve import Server, required_length, vllm_command
 
@@ -183,7 +185,7 @@ def test_the_length_follows_the_window_and_the_model(tmp_path):
 def test_no_vllm(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
-    with pytest.raises(SetupError, match=r"pip install 'rearank-agent\[serve\]'.*--vllm"):
+    with pytest.raises(SetupError, match=re.escape(install_line("serve")) + r".*--vllm"):
         vllm_command()
     with pytest.raises(SetupError, match="there is no program nowhere/vllm"):
         vllm_command("nowhere/vllm")

@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rearank_agent.extras import install_line
 from rearank_agent.search.chunk import (
     MAX_WORDS,
     MIN_WORDS,
@@ -238,7 +239,7 @@ def test_without_the_extra_the_pip_line_is_named(file, monkeypatch, name):
     monkeypatch.setitem(sys.modules, "markitdown", None)
     assert file(name, b"%PDF") == Extraction(
         (),
-        (FileFault("extra", f"needs: {sys.executable} -m pip install 'rearank-agent[docs]'"),),
+        (FileFault("extra", f"needs: {install_line('docs')}"),),
         cacheable=False,
     )
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from rearank_agent import InputError
+from rearank_agent.extras import install_line
 from rearank_agent.search.library import Library
 
 FLEAS = "# Fleas\n\nA flea jumps far.\n\nIt lives for a hundred days.\n"
@@ -93,7 +94,7 @@ def test_pdf_and_office_files_name_the_extra(search, folder, monkeypatch):
     (folder / "paper.pdf").write_bytes(b"%PDF-1.4 ...")
     (fault,) = search("flea").faults
     assert (fault.kind, fault.ids) == ("extra", ("docs/paper.pdf",))
-    assert "pip install 'rearank-agent[docs]'" in fault.detail
+    assert install_line("docs") in fault.detail
 
 
 def test_links_never_lead_outside(search, folder, tmp_path):

@@ -14,7 +14,8 @@ import typer
 from typer.core import TyperGroup
 
 from rearank_agent.cli.options import with_options
-from rearank_agent.errors import InputError, require
+from rearank_agent.errors import InputError
+from rearank_agent.extras import require
 from rearank_agent.redact import redact
 from rearank_evals.cli.options import FIRST, CollectionOptions, SystemOptions
 

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from rearank_agent.errors import InputError
-from rearank_mcp.cli.serve import Root
+from rearank_agent.extras import require
+from rearank_mcp.cli.serve import SERVER_MODULES, Root
 from rearank_mcp.install.hosts import Host
 
 if TYPE_CHECKING:
@@ -70,6 +71,7 @@ def install(
         new = proxy_entry(client, proxy, context.args)
         _check_options("proxy", new["args"][2:])
     else:
+        require("the server", "mcp", *SERVER_MODULES)  # else the host would start it in vain
         _check_options("", list(context.args))
         roots = root or [Path()]
         resolve_roots(roots)

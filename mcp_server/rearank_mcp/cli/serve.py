@@ -12,11 +12,13 @@ import typer
 from rearank_agent.cli.lazy import Command, lazy_group
 from rearank_agent.cli.options import with_options
 from rearank_agent.cli.policy_options import RerankerOptions
-from rearank_agent.errors import require
+from rearank_agent.extras import require
 from rearank_agent.present.truncate import MIN_TOKENS
 
 if TYPE_CHECKING:
     from rearank_mcp.service import Service
+
+SERVER_MODULES = ("mcp", "starlette", "uvicorn")
 
 COMMANDS = {
     "install": Command(
@@ -95,7 +97,7 @@ def mcp(
     """
     if context.invoked_subcommand:
         return
-    require("mcp", "mcp", "mcp", "starlette", "uvicorn")
+    require("the server", "mcp", *SERVER_MODULES)
     if http:
         _over_http(options, root, max_tokens, http, allow_host or (), allow_origin or ())
     else:

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from rearank_agent.cli.options import with_options
-from rearank_agent.errors import InputError, require
+from rearank_agent.errors import InputError
+from rearank_agent.extras import require
 from rearank_training.cli.inputs import with_lists
 from rearank_training.embedded.settings import EmbeddedSettings
 

@@ -13,7 +13,8 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from rearank_agent.cli.output import progress_bar, progress_line
-from rearank_agent.errors import InputError, require
+from rearank_agent.errors import InputError
+from rearank_agent.extras import require
 from rearank_training.cli.inputs import with_lists
 from rearank_training.lm.settings import GRPOSettings, PromptOptions, SFTSettings
 

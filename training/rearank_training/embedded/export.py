@@ -21,7 +21,8 @@ from tokenizers import Tokenizer
 from torch import nn
 from transformers import AutoModel
 
-from rearank_agent.errors import SetupError, install_line
+from rearank_agent.errors import SetupError
+from rearank_agent.extras import install_line
 from rearank_agent.files import atomic_write, digest, write_text
 from rearank_agent.policies.embedded.encoder import Encoder
 from rearank_training.embedded.quantise import OPSET, QUANTISATION, quantise
