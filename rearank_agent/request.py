@@ -89,6 +89,11 @@ class Request:
         """Whether all windows failed in the first turn, or in two turns in a row."""
         return self.failed_turns >= min(2, self.turns)
 
+    @property
+    def _unjudged(self) -> bool:
+        """Whether windows were ranked and none has an answer."""
+        return bool(self.steps) and not any(step.reply.answered for step in self.steps)
+
     async def _judge_turn(self, turn: Turn) -> list[Reply]:
         """A reply for every window of the turn; an unfinished window keeps its order."""
         begun = perf_counter()
@@ -175,7 +180,7 @@ class Request:
             passages=tuple(ranked),
             steps=tuple(self.steps),
             faults=faults,
-            partial=any(fault.kind in ("deadline", "failed") for fault in faults),
+            partial=self._unjudged or any(f.kind in ("deadline", "failed") for f in faults),
             usage=replace(usage, turns=self.turns, seconds=self.seconds),
             blend=blend,
         )

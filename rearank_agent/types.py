@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from pydantic import TypeAdapter
 
 __all__ = [
-    "VERSION", "Fault", "Passage", "Quote", "Ranked", "Ranking", "Rationale", "Reply", "Step",
-    "Task", "Usage", "Window", "as_passages", "check_text",
+    "NO_ANSWER", "VERSION", "Fault", "Passage", "Quote", "Ranked", "Ranking", "Rationale", "Reply",
+    "Step", "Task", "Usage", "Window", "as_passages", "check_text",
 ]  # fmt: skip
 
 VERSION = 1
@@ -246,6 +246,10 @@ class Usage(Value):
         return Usage(*(getattr(self, n) + getattr(other, n) for n in Usage.__slots__))
 
 
+NO_ANSWER = frozenset({"failed", "unreadable"})
+"""The faults after which a window keeps its order."""
+
+
 @dataclass(frozen=True, slots=True)
 class Reply(Value):
     """A policy's result for one window of n passages.
@@ -267,6 +271,11 @@ class Reply(Value):
     reasoning: str = ""
     faults: tuple[Fault, ...] = ()
     usage: Usage = Usage()
+
+    @property
+    def answered(self) -> bool:
+        """Whether the policy gave an order; else the window keeps its own."""
+        return NO_ANSWER.isdisjoint(fault.kind for fault in self.faults)
 
 
 @dataclass(frozen=True, slots=True)
@@ -330,7 +339,7 @@ class Ranking(Value):
         passages: best first.
         steps: every window that was ranked, in time order.
         faults: everything that was repaired or left out, in the whole request.
-        partial: whether the deadline or a failure ended it early.
+        partial: whether the deadline or a failure ended it early, or no window has an answer.
         blend: the weight of the given order in the scores; 0 for none.
     """
 
@@ -350,3 +359,8 @@ class Ranking(Value):
     def ids(self) -> tuple[str, ...]:
         """The passages' ids, best first."""
         return tuple(ranked.id for ranked in self.passages)
+
+    @property
+    def judged(self) -> bool:
+        """Whether the policy gave an order for any window; else the order is the one given."""
+        return any(step.reply.answered for step in self.steps)

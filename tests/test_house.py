@@ -29,7 +29,7 @@ FILES = {
 MOST_LINES_A_FILE = 250
 MOST_LINES_A_FUNCTION = 40
 LONG_FILES = {
-    "rearank_agent/types.py": (355, "the values are one page, read together"),
+    "rearank_agent/types.py": (370, "the values are one page, read together"),
     "rearank_agent/schedules.py": (400, "every schedule is here, side by side"),
 }
 A_SIGNATURE = "a command's signature is its options"

@@ -375,3 +375,24 @@ def test_a_policy_that_keeps_failing_ends_the_request():
     ranking = Reranker(flaky, schedule="sliding:2:1").rerank_sync("q", ["x"] * 50)
     assert (len(flaky.windows), ranking.partial) == (5, True)
     assert len(ranking.ids) == 50
+
+
+async def test_a_request_without_one_answer_is_partial():
+    def mute(ids, answers):
+        kept = tuple(range(len(ids)))
+        return Reply(
+            kept, faults=() if answers else (Fault("unreadable", tuple(ids), "no answer"),)
+        )
+
+    for answered, partial in ((set(), True), ({2}, False)):
+        calls = []
+
+        def act(task, window, answered=answered, calls=calls):
+            calls.append(window)
+            return mute(task.ids(window), len(calls) in answered)
+
+        policy = ByLength(act=act)
+        policy.window = 2
+        ranking = await Reranker(policy, schedule="sliding:2:1").rerank("q", list("abcd"))
+        assert (ranking.partial, ranking.judged) == (partial, bool(answered))
+        assert ranking.ids == ("1", "2", "3", "4")

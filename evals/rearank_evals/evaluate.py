@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from rearank_agent.data.trec import Qrels, read_qrels
-from rearank_agent.errors import InputError
 from rearank_agent.files import digest
+from rearank_evals.measured import Measured, judged, measured_systems, unjudged, unjudged_notes
 from rearank_evals.measures.official import means, per_query
-from rearank_evals.measures.outcome import Outcome, case, outcome
+from rearank_evals.measures.outcome import case
 from rearank_evals.measures.robustness import robustness
 from rearank_evals.measures.stats import compare, interval, macro
 from rearank_evals.report.published import published
@@ -24,16 +23,9 @@ from rearank_evals.runs.run_folder import ReportEntry
 __all__ = ["Report", "evaluate", "relative_path"]
 
 _CASES = 10  # wins, and losses, of a system
+_PACKAGES = ("ir-measures", "pytrec-eval-terrier", "scipy")
 Report = dict[str, dict[str, dict[str, float]]]
 """{collection: {system: {measure: value}}}, values in 0..1."""
-
-
-@dataclass
-class _Measured:
-    entry: ReportEntry
-    qrels: Qrels
-    values: dict[str, dict[str, float]]
-    outcome: Outcome
 
 
 def evaluate(
@@ -57,9 +49,9 @@ def evaluate(
             judgements; the baseline is none of them; a file is damaged.
     """
     names = [str(measure) for measure in measures]
-    by_collection = _by_collection(entries, measures)
-    for name, systems in by_collection.items():
-        _check_comparable(name, systems, baseline)
+    measured = measured_systems(entries, measures, baseline)
+    entries = [one.entry for systems in measured.values() for one in systems.values()]
+    by_collection = {name: judged(systems) for name, systems in measured.items()}
     report = {
         name: {system: means(one.values) for system, one in systems.items()}
         for name, systems in by_collection.items()
@@ -72,13 +64,11 @@ def evaluate(
         "measures": names,
         "baseline": baseline,
         "collections": {
-            name: _collection_details(folder, systems, measures, baseline)
+            name: _collection_details(folder, systems, measures, baseline, unjudged(measured[name]))
             for name, systems in by_collection.items()
         },
         "macro": _macro(by_collection, names[0], baseline),
-        "versions": {
-            name: version(name) for name in ("ir-measures", "pytrec-eval-terrier", "scipy")
-        },
+        "versions": {name: version(name) for name in _PACKAGES},
         "files": _files(folder, entries),
         "manifests": {
             f"{entry.collection}/{entry.system}": read_json(entry.saved.manifest)
@@ -88,41 +78,12 @@ def evaluate(
     return report, details
 
 
-def _by_collection(
-    entries: Sequence[ReportEntry], measures: Sequence[Any]
-) -> dict[str, dict[str, _Measured]]:
-    """Every system on every collection, measured."""
-    found: dict[str, dict[str, _Measured]] = {}
-    qrels = {path: read_qrels(path) for path in {entry.qrels for entry in entries}}
-    for entry in entries:
-        systems = found.setdefault(entry.collection, {})
-        if entry.system in systems:
-            raise InputError(f"{entry.collection} has two systems named {entry.system}")
-        systems[entry.system] = _measure(entry, qrels[entry.qrels], measures)
-    return found
-
-
-def _measure(entry: ReportEntry, qrels: Qrels, measures: Sequence[Any]) -> _Measured:
-    values = per_query(measures, qrels, entry.saved.read_run())
-    return _Measured(entry, qrels, values, outcome(entry.saved.rankings()))
-
-
-def _check_comparable(name: str, systems: Mapping[str, _Measured], baseline: str) -> None:
-    (first, one), *others = systems.items()
-    for system, other in others:
-        if other.qrels != one.qrels:
-            raise InputError(
-                f"{system} and {first} were measured on different queries or judgements of {name}: "
-                f"{other.entry.qrels} and {one.entry.qrels} differ"
-            )
-    if baseline not in systems:
-        raise InputError(
-            f"{name} has no system {baseline!r} to compare with; it has: {', '.join(systems)}"
-        )
-
-
 def _collection_details(
-    folder: Path, systems: Mapping[str, _Measured], measures: Sequence[Any], baseline: str
+    folder: Path,
+    systems: Mapping[str, Measured],
+    measures: Sequence[Any],
+    baseline: str,
+    without_figure: Mapping[str, Measured],
 ) -> dict[str, Any]:
     facts = read_json(systems[baseline].entry.collection_file)
     names = [str(measure) for measure in measures]
@@ -143,14 +104,23 @@ def _collection_details(
     keys = ("source", "queries", "passages", "judgements", "first_stage", "depth", "instruction")
     return {
         **{key: facts[key] for key in keys},
-        "notes": [*facts["notes"], *_candidate_notes(systems), *_zero_notes(perfect)],
+        "notes": [
+            *unjudged_notes(without_figure),
+            *facts["notes"],
+            *_candidate_notes(systems),
+            *_zero_notes(perfect),
+        ],
         "perfect": perfect,
         "published": [] if facts["part"] else [asdict(row) for row in published(facts["name"])],
         "systems": rows,
+        "unjudged": {
+            system: {"saved": relative_path(folder, one.entry.saved.folder), "shuffled": None}
+            for system, one in without_figure.items()
+        },
     }
 
 
-def _candidate_notes(systems: Mapping[str, _Measured]) -> Iterator[str]:
+def _candidate_notes(systems: Mapping[str, Measured]) -> Iterator[str]:
     """A note a list of candidates, where systems did not rerank the same ones."""
     found: dict[str, list[str]] = {}
     for system, one in systems.items():
@@ -169,7 +139,7 @@ def _zero_notes(perfect: Mapping[str, float]) -> Iterator[str]:
             yield f"{measure} is 0 whatever the order: no candidate counts as relevant"
 
 
-def _perfect_order(one: _Measured, measures: Sequence[Any]) -> dict[str, float]:
+def _perfect_order(one: Measured, measures: Sequence[Any]) -> dict[str, float]:
     """The measures of the best possible order of the same candidates."""
     orders = {
         query: sorted(ids, key=lambda passage: -one.qrels[query].get(passage, 0))
@@ -178,7 +148,7 @@ def _perfect_order(one: _Measured, measures: Sequence[Any]) -> dict[str, float]:
     return means(per_query(measures, one.qrels, orders))
 
 
-def _system_details(one: _Measured, measures: Sequence[Any]) -> dict[str, Any]:
+def _system_details(one: Measured, measures: Sequence[Any]) -> dict[str, Any]:
     """The details of a system that do not depend on other systems."""
     manifest, found = read_json(one.entry.saved.manifest), one.outcome
     system = manifest["system"]
@@ -199,7 +169,7 @@ def _system_details(one: _Measured, measures: Sequence[Any]) -> dict[str, Any]:
     }
 
 
-def _cases(one: _Measured, baseline: _Measured | None, measure: str) -> dict[str, Any]:
+def _cases(one: Measured, baseline: Measured | None, measure: str) -> dict[str, Any]:
     """The queries with the largest differences to the baseline, largest first."""
     if baseline is None:
         return {"wins": [], "losses": []}
@@ -216,7 +186,7 @@ def _cases(one: _Measured, baseline: _Measured | None, measure: str) -> dict[str
 
 
 def _macro(
-    by_collection: Mapping[str, Mapping[str, _Measured]], measure: str, baseline: str
+    by_collection: Mapping[str, Mapping[str, Measured]], measure: str, baseline: str
 ) -> dict[str, Any]:
     """Means over the collections, for the systems that ran on all of them."""
     if len(by_collection) < 2:

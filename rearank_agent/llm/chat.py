@@ -6,8 +6,7 @@ No structured output type: the text sampled in training, served and scored is th
 from __future__ import annotations
 
 import asyncio
-import random
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, cast
@@ -16,11 +15,6 @@ from weakref import WeakMethod
 from pydantic_ai.direct import model_request
 from pydantic_ai.exceptions import (
     AgentRunError,
-    ModelConnectionError,
-    ModelHTTPError,
-    ModelQuotaExceededError,
-    ModelRequestTimeout,
-    ModelTimeoutError,
 )
 from pydantic_ai.messages import (
     ModelMessage,
@@ -39,16 +33,17 @@ from pydantic_ai.usage import RequestUsage
 from rearank_agent.errors import PolicyError
 from rearank_agent.listwise.answer_format import join_reasoning
 from rearank_agent.listwise.prompt import Message
+from rearank_agent.llm.endpoint import Endpoint
 from rearank_agent.llm.limits import process_cap, with_retries
+from rearank_agent.llm.model_errors import policy_error, readable_errors, retry_pause
 from rearank_agent.llm.provider import supported_settings
+from rearank_agent.llm.refusals import Refusals
 from rearank_agent.llm.vllm import ModelInfo, VLLMModel
-from rearank_agent.redact import redact
 from rearank_agent.tracing import content_wanted, recording
 from rearank_agent.types import Usage
 
-__all__ = ["Chat", "ChatReply", "policy_error"]
+__all__ = ["Chat", "ChatReply"]
 
-_MAX_PAUSE = 30.0
 _THOUGHT_TOKENS = (
     "reasoning_tokens", "output_reasoning_tokens", "thinking_tokens", "thoughts_tokens",
 )  # fmt: skip
@@ -79,6 +74,7 @@ class Chat:
     Attributes:
         first_model: has the model's name, address and settings; the first event loop uses it.
         dropped: the settings the model does not take, which are not sent.
+        refusals: the settings that its server turned out to refuse.
     """
 
     def __init__(self, model: Model | Callable[[], Model], settings: ModelSettings) -> None:
@@ -88,7 +84,10 @@ class Chat:
         self._open: dict[asyncio.AbstractEventLoop, AsyncGenerator[None, None]] = {}
         self.first_model = self._make()
         self._unused = iter([self.first_model])  # making one takes 30 ms
-        self.dropped, self._settings = supported_settings(self.first_model, settings)
+        self.dropped, kept = supported_settings(self.first_model, settings)
+        self._settings = {**getattr(self.first_model, "defaults", {}), **kept}
+        model_id, at = self.first_model.model_id, self.first_model.base_url
+        self.refusals = Refusals(f"{model_id} {at}")
 
     async def model(self) -> Model:
         """The model of this event loop.
@@ -123,7 +122,7 @@ class Chat:
     async def model_info(self) -> ModelInfo:
         """What the model's server reports about it, asked for once; empty without vLLM."""
         endpoint = await self.endpoint()
-        return await with_retries(endpoint.info, _pause) if endpoint else ModelInfo()
+        return await with_retries(endpoint.info, retry_pause) if endpoint else ModelInfo()
 
     async def tokens(self, run: str, messages: Sequence[Message]) -> int | None:
         """The tokens of a prompt; None where they cannot be counted."""
@@ -138,7 +137,8 @@ class Chat:
         Raises:
             PolicyError: the server does not answer, or does not serve the model.
         """
-        if (endpoint := await self.endpoint()) is None:
+        endpoint = await self.model()
+        if not isinstance(endpoint, Endpoint):
             return None
         try:
             models = await endpoint.models()
@@ -165,17 +165,23 @@ class Chat:
         """
         model = await self.model()
         turns = _turns(messages)
-        sent = cast(ModelSettings, self._settings | settings)
         instrument = (
             InstrumentationSettings(include_content=content_wanted()) if recording() else None
         )
 
-        async def call() -> ModelResponse:
+        async def call(sent: Mapping[str, Any]) -> ModelResponse:
+            wanted = cast(ModelSettings, sent)
             async with process_cap().slot(run):
                 usages.append(Usage(calls=1))
-                return await model_request(model, turns, model_settings=sent, instrument=instrument)
+                with readable_errors():
+                    return await model_request(
+                        model, turns, model_settings=wanted, instrument=instrument
+                    )
 
-        return _reply(await with_retries(call, _pause))
+        def send(sent: Mapping[str, Any]) -> Awaitable[ModelResponse]:
+            return with_retries(lambda: call(sent), retry_pause)
+
+        return _reply(await self.refusals.call(send, self._settings | settings))
 
 
 async def _opened(
@@ -190,16 +196,6 @@ async def _opened(
     finally:
         if method := forget():
             method(loop)
-
-
-def policy_error(error: AgentRunError, usage: Usage | None = None) -> PolicyError:
-    """The error as a policy raises it: the server's message, redacted."""
-    message = str(error)
-    if isinstance(error, ModelHTTPError):
-        body = error.body
-        reason = body.get("message", body) if isinstance(body, dict) else body
-        message = f"the server answered {error.status_code}: {reason}"
-    return PolicyError(redact(message)[:1000], usage)
 
 
 def _turns(messages: Sequence[Message]) -> list[ModelMessage]:
@@ -231,18 +227,3 @@ def _reply(response: ModelResponse) -> ChatReply:
     )
     text = join_reasoning(reasoning, answer, ended=complete or bool(answer.strip()))
     return ChatReply(text, reasoning + answer, complete, usage)
-
-
-def _pause(error: Exception, failures: int) -> float | None:
-    """Seconds to wait before a retry; None where a retry is of no use."""
-    if isinstance(error, ModelQuotaExceededError | ModelTimeoutError | ModelRequestTimeout):
-        return None
-    if isinstance(error, ModelHTTPError):
-        if error.status_code != 429 and error.status_code < 500:
-            return None
-        requested = error.retry_after
-        if requested is not None:
-            return requested if requested <= _MAX_PAUSE else None
-    elif not isinstance(error, ModelConnectionError):
-        return None
-    return min(_MAX_PAUSE, 0.25 * 2.0**failures) * random.uniform(0.75, 1.25)  # noqa: S311

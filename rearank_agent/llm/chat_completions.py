@@ -6,7 +6,6 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
-import httpx2
 from pydantic_ai.exceptions import (
     ModelAuthenticationError,
     ModelContextWindowExceededError,
@@ -30,6 +29,7 @@ from pydantic_ai.messages import (
 from pydantic_ai.usage import RequestUsage
 
 from rearank_agent.listwise.prompt import Message
+from rearank_agent.llm.refusals import is_too_long
 
 __all__ = ["to_error", "to_messages", "to_response"]
 
@@ -59,24 +59,34 @@ def to_messages(messages: Sequence[ModelMessage]) -> list[Message]:
     return turns
 
 
-def to_error(name: str, answer: httpx2.Response, text: bytes) -> ModelHTTPError:
-    """The error of an answer with a status of 400 or more."""
-    status = answer.status_code
-    message = text.decode(errors="replace")
+def to_error(
+    name: str, status: int, text: bytes, headers: Mapping[str, str] | None = None
+) -> ModelHTTPError:
+    """The error of an answer, by its status and body.
+
+    Args:
+        name: of the model.
+        status: of HTTP; of an error inside a good answer the code it gives.
+        text: the body.
+        headers: may ask for a pause before a retry.
+    """
+    message = kind = text.decode(errors="replace")
     try:
         value = json.loads(message)
         error = value.get("error", value)
         message = str(error.get("message", error) if isinstance(error, dict) else error)
+        codes = [error.get("code"), error.get("type")] if isinstance(error, dict) else []
+        kind = " ".join([*map(str, codes), message])
     except (ValueError, AttributeError, RecursionError):
         pass
-    too_long = status == 413 or (status == 400 and "maximum context length" in message)
+    too_long = is_too_long(status, kind)
     other: _Category = ModelServerError if status >= 500 else ModelRequestRejectedError
     return ModelHTTPError.for_category(
         ModelContextWindowExceededError if too_long else _CATEGORIES.get(status, other),
         status_code=status,
         model_name=name,
         body=message[:2000],
-        headers=dict(answer.headers),
+        headers=headers,
     )
 
 
@@ -84,20 +94,25 @@ def to_response(name: str, value: Mapping[str, Any]) -> ModelResponse:
     """The reply in a chat completion.
 
     Raises:
+        ModelHTTPError: it holds an error instead, as gateways send with the status 200.
         UnexpectedModelBehavior: it is none.
     """
+    if inside := _error_inside(value):
+        code = inside.get("code")
+        status = code if isinstance(code, int) and 400 <= code <= 599 else 200
+        raise to_error(name, status, json.dumps({"error": inside}).encode())
     try:
         choice = value["choices"][0]
         message = choice["message"]
-        text = message.get("content") or ""
-        reasoning = message.get("reasoning") or message.get("reasoning_content") or ""
+        text, thought = _texts(message.get("content"))
+        reasoning = message.get("reasoning") or message.get("reasoning_content") or thought
         used = value.get("usage") or {}
         finish = choice.get("finish_reason")
         details = used.get("completion_tokens_details") or {}
         cached = (used.get("prompt_tokens_details") or {}).get("cached_tokens") or 0
         parts = [ThinkingPart(str(reasoning))] if reasoning else []
         return ModelResponse(
-            parts=[*parts, TextPart(str(text))],
+            parts=[*parts, TextPart(text)],
             usage=RequestUsage(
                 input_tokens=int(used.get("prompt_tokens") or 0),
                 output_tokens=int(used.get("completion_tokens") or 0),
@@ -111,3 +126,31 @@ def to_response(name: str, value: Mapping[str, Any]) -> ModelResponse:
         start = json.dumps(value)[:200]
         message = f"the server's answer is no chat completion: {start}"
         raise UnexpectedModelBehavior(message) from error
+
+
+def _error_inside(value: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The error in an answer that should be a completion, of the whole or of its choice."""
+    choices = value.get("choices")
+    first = choices[0] if isinstance(choices, list) and choices else None
+    holders = [value, first] if isinstance(first, dict) else [value]
+    for holder in holders:
+        error = holder.get("error")
+        if error and not (isinstance(first, dict) and (first.get("message") or {}).get("content")):
+            return error if isinstance(error, dict) else {"message": str(error)}
+    return None
+
+
+def _texts(content: object) -> tuple[str, str]:
+    """The answer and the reasoning of a message's content: a text, or a list of parts."""
+    if not isinstance(content, list):
+        return str(content or ""), ""
+    answer, reasoning = "", ""
+    for part in content:
+        if not isinstance(part, dict):
+            answer += str(part)
+        elif "thinking" in part:
+            inner = part["thinking"]
+            reasoning += _texts(inner)[0] if isinstance(inner, list) else str(inner)
+        else:
+            answer += str(part.get("text") or "")
+    return answer, reasoning

@@ -7,7 +7,7 @@ order (REARANK, arXiv 2505.20046, section 3, has the format of the reply; these 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -23,8 +23,9 @@ from rearank_agent.listwise.answer_format import answer_prefix, answer_regex
 from rearank_agent.listwise.prompt import Message, Prompt, reask_prompt
 from rearank_agent.listwise.reply import ParsedReply
 from rearank_agent.llm.budget import MIN_CUT, answer_tokens, fit_window
-from rearank_agent.llm.chat import Chat, ChatReply, policy_error
+from rearank_agent.llm.chat import Chat, ChatReply
 from rearank_agent.llm.checkpoint import PromptConfig
+from rearank_agent.llm.model_errors import policy_error
 from rearank_agent.types import Fault, Reply, Task, Usage, Window
 
 __all__ = ["Conversation"]
@@ -74,9 +75,7 @@ class Conversation:
             why = "no answer in the reply" if first.complete else "the reply was cut off"
             faults.append(Fault("reasked", self.ids, f"{why}; the answer alone was asked for"))
             parsed = await self._reask(prompt, first)
-        if self.chat.dropped:
-            detail = f"the model takes no {' and no '.join(self.chat.dropped)}; not sent"
-            faults.append(Fault("setting", (), detail))
+        faults += self._settings()
         return Reply(
             order=parsed.order,
             scores=parsed.scores,
@@ -85,6 +84,15 @@ class Conversation:
             faults=(*faults, *parsed.faults),
             usage=self._usage(),
         )
+
+    def _settings(self) -> Iterator[Fault]:
+        """A fault for the settings that were not sent."""
+        if self.chat.dropped:
+            detail = f"the model takes no {' and no '.join(self.chat.dropped)}; not sent"
+            yield Fault("setting", (), detail)
+        if refused := self.chat.refusals.known:
+            changes = (f"{s}, sent as {other}" if other else s for s, other in refused.items())
+            yield Fault("setting", (), f"the server refused {' and '.join(changes)}")
 
     def _usage(self) -> Usage:
         return sum(self.usages, Usage())

@@ -18,9 +18,10 @@ from pydantic_ai.settings import ModelSettings
 from rearank_agent.errors import InputError, PolicyError, SetupError
 from rearank_agent.listwise.answer_format import BEST_SCORE, FORMAT_VERSION, Format
 from rearank_agent.listwise.template import Template
-from rearank_agent.llm.chat import Chat, policy_error
+from rearank_agent.llm.chat import Chat
 from rearank_agent.llm.checkpoint import PromptConfig
 from rearank_agent.llm.conversation import Conversation
+from rearank_agent.llm.model_errors import policy_error
 from rearank_agent.llm.provider import model_factory
 from rearank_agent.redact import redact
 from rearank_agent.types import Reply, Task, Window

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from typing import Any, cast
+from urllib.parse import urlsplit
 
 from pydantic_ai.exceptions import UserError
 from pydantic_ai.models import Model, infer_model
 from pydantic_ai.settings import ModelSettings
 
 from rearank_agent.errors import SetupError
+from rearank_agent.llm.endpoint import Endpoint
 from rearank_agent.llm.vllm import VLLMModel
 
 __all__ = ["model_factory", "supported_settings"]
@@ -28,6 +31,8 @@ def model_factory(name: str) -> Callable[[], Model]:
     def make() -> Model:
         if provider == "vllm":
             return VLLMModel(model)
+        if provider == "openai-chat" and _own_server():
+            return Endpoint(model)
         try:
             return infer_model(name)
         except ImportError as error:
@@ -37,6 +42,16 @@ def model_factory(name: str) -> Callable[[], Model]:
             raise SetupError(f"{name}: {error}") from None
 
     return make
+
+
+def _own_server() -> bool:
+    """Whether OPENAI_BASE_URL names a server other than OpenAI's.
+
+    OpenAI's own models stay with pydantic-ai, which knows the settings that each of them takes.
+    """
+    url = os.environ.get("OPENAI_BASE_URL", "").strip()
+    host = urlsplit(url).hostname or ""
+    return bool(url) and not (host == "openai.com" or host.endswith(".openai.com"))
 
 
 def supported_settings(

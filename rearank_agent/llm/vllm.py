@@ -1,49 +1,25 @@
-"""A pydantic-ai model for vLLM, or any server that speaks its chat completions.
+"""A pydantic-ai model for vLLM: chat completions, and what vLLM alone can do.
 
-pydantic-ai's own OpenAI model does the same through the OpenAI client, which spends 14 of its
-20 ms a call on our forty messages; this one takes 2 (docs/figures.md). It
-also bounds what a server may send, and can ask it for token counts and its context length.
+It can be asked for token counts and the model's context length, and continues a turn.
 """
 
 from __future__ import annotations
 
 import asyncio
-import json
-import os
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Self, cast
-from urllib.parse import urlsplit
+from typing import Any, Self
 
-import httpx2
 from pydantic_ai.exceptions import (
     AgentRunError,
-    ModelConnectionError,
     ModelRequestRejectedError,
-    ModelTimeoutError,
     UnexpectedModelBehavior,
 )
-from pydantic_ai.messages import ModelMessage, ModelResponse
-from pydantic_ai.models import Model, ModelRequestParameters, check_allow_model_requests
-from pydantic_ai.profiles import ModelProfile
-from pydantic_ai.settings import ModelSettings
 
-from rearank_agent.errors import SetupError
 from rearank_agent.listwise.prompt import Message
-from rearank_agent.llm.chat_completions import to_error, to_messages, to_response
-from rearank_agent.redact import add_secret, redact
+from rearank_agent.llm.endpoint import Endpoint
 
-__all__ = ["MAX_BYTES", "ModelInfo", "VLLMModel"]
-
-MAX_BYTES = 2 * 1024 * 1024
-"""The maximum that is read of one reply; a window's reply is some 10 KB."""
-
-_NO_LIMIT = httpx2.Timeout(None, connect=5.0)  # pydantic-ai's request_timeout is the limit
-_SHORT = httpx2.Timeout(10.0, connect=5.0)
-_LOOPBACK = ("127.0.0.1", "localhost", "::1")
-_PLAIN = {"repetition_penalty": 1.0}  # else vLLM takes the model's own: Qwen2.5's is 1.05
-_PASSED_ON = ("max_tokens", "temperature", "seed")
+__all__ = ["ModelInfo", "VLLMModel"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,67 +41,24 @@ class ModelInfo:
         return cls(length if isinstance(length, int) else None, str(root or ""))
 
 
-class VLLMModel(Model[Any]):
-    """Chat completions over HTTP, for the event loop that uses it first.
-
-    Attributes:
-        base_url: ends with the version, as in http://127.0.0.1:8000/v1.
+class VLLMModel(Endpoint):
+    """A model behind vLLM, for the event loop that uses it first.
 
     Raises:
         SetupError: no address is given, and VLLM_BASE_URL is not set.
     """
 
-    unsupported_settings = frozenset({"top_k", "logit_bias", "stop_sequences"})
+    defaults = {"repetition_penalty": 1.0}  # noqa: RUF012  else the model's own: Qwen2.5's is 1.05
+    provider_name = "vllm"
+    address_from, key_from = "VLLM_BASE_URL", "VLLM_API_KEY"
+    unknown_address = (
+        "no vLLM server is known: set VLLM_BASE_URL, as in http://127.0.0.1:8000/v1, "
+        "or start one with: rearank-agent serve MODEL"
+    )
 
     def __init__(self, name: str, base_url: str = "", key: str = "") -> None:
-        super().__init__(profile=ModelProfile(supports_thinking=True))
-        self._name = name
-        self._base_url = _address(base_url or os.environ.get("VLLM_BASE_URL", ""))
-        self._client = httpx2.AsyncClient(
-            headers={"Accept-Encoding": "identity"} | _authorization(key),
-            limits=httpx2.Limits(max_connections=None, max_keepalive_connections=64),
-            trust_env=urlsplit(self._base_url).hostname not in _LOOPBACK,  # no proxy goes there
-        )
+        super().__init__(name, base_url, key)
         self._info: asyncio.Task[ModelInfo] | None = None
-
-    @property
-    def model_name(self) -> str:
-        """What the server calls it."""
-        return self._name
-
-    @property
-    def system(self) -> str:
-        """The provider, in spans."""
-        return "vllm"
-
-    @property
-    def base_url(self) -> str:
-        """Where the server answers, without a login."""
-        return redact(self._base_url)
-
-    async def request(
-        self,
-        messages: list[ModelMessage],
-        model_settings: ModelSettings | None,
-        model_request_parameters: ModelRequestParameters,  # noqa: ARG002
-    ) -> ModelResponse:
-        """One reply to these messages.
-
-        Raises:
-            ModelAPIError: the server cannot be reached or refused; the subclass tells which.
-            UnexpectedModelBehavior: its answer is no chat completion.
-        """
-        check_allow_model_requests()
-        settings: Mapping[str, Any] = cast(Mapping[str, Any], model_settings or {})
-        body: dict[str, Any] = {"model": self._name, "messages": to_messages(messages), **_PLAIN}
-        body |= {name: settings[name] for name in _PASSED_ON if name in settings}
-        thinking = settings.get("thinking")
-        if thinking is False:
-            body["chat_template_kwargs"] = {"enable_thinking": False}
-        elif isinstance(thinking, str):
-            body["reasoning_effort"] = thinking
-        body |= settings.get("extra_body", {})
-        return to_response(self._name, await self._json("/chat/completions", body))
 
     async def info(self) -> ModelInfo:
         """What the server reports about the model.
@@ -144,101 +77,16 @@ class VLLMModel(Model[Any]):
 
     async def _fetch_info(self) -> ModelInfo:
         try:
-            return ModelInfo.of((await self.models()).get(self._name, {}))
+            return ModelInfo.of((await self.models()).get(self.model_name, {}))
         except (ModelRequestRejectedError, UnexpectedModelBehavior):
             return ModelInfo()
-
-    async def models(self) -> dict[str, dict[str, Any]]:
-        """The rows of the server's model list, by the name it serves each under."""
-        listed = (await self._json("/models")).get("data")
-        rows = listed if isinstance(listed, list) else []
-        return {str(row.get("id")): row for row in rows if isinstance(row, dict)}
 
     async def tokens(self, messages: Sequence[Message]) -> int | None:
         """The tokens of a prompt; None if the server does not count."""
         try:
-            body = {"model": self._name, "messages": list(messages)}
+            body = {"model": self.model_name, "messages": list(messages)}
             counted = await self._json("/tokenize", body)
         except AgentRunError:
             return None
         count = counted.get("count")
         return count if isinstance(count, int) else None
-
-    async def __aexit__(self, *_: object) -> None:
-        await self._client.aclose()
-
-    async def _json(self, path: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
-        url, slow = self._base_url + path, path == "/chat/completions"
-        if path == "/tokenize":  # the only path without the version
-            url = self._base_url.rsplit("/", 1)[0] + path
-        async with (
-            self._errors(),
-            self._client.stream(
-                "GET" if body is None else "POST",
-                url,
-                headers={"Content-Type": "application/json"},
-                timeout=_NO_LIMIT if slow else _SHORT,
-                content=None if body is None else json.dumps(body).encode(),
-            ) as answer,
-        ):
-            text = await _bounded(answer)
-        if answer.status_code >= 400:
-            raise to_error(self._name, answer, text)
-        try:
-            value = json.loads(text)
-        except (ValueError, RecursionError):
-            value = None
-        if not isinstance(value, dict):
-            raise UnexpectedModelBehavior(f"the server's answer is not JSON: {text[:200]!r}")
-        return value
-
-    @asynccontextmanager
-    async def _errors(self) -> AsyncIterator[None]:
-        try:
-            yield
-        except httpx2.TimeoutException as error:
-            raise ModelTimeoutError(self._name, f"{self.base_url}: no answer in time") from error
-        except (httpx2.TransportError, httpx2.InvalidURL) as error:
-            reason = str(error) or type(error).__name__
-            raise ModelConnectionError(self._name, f"{self.base_url}: {reason}") from error
-
-
-def _address(url: str) -> str:
-    """The address with its version, `/v1` where none is given."""
-    url = url.strip().rstrip("/")
-    if not url:
-        raise SetupError(
-            "no vLLM server is known: set VLLM_BASE_URL, as in http://127.0.0.1:8000/v1, "
-            "or start one with: rearank-agent serve MODEL"
-        )
-    parts = urlsplit(url)
-    plain = (
-        parts.scheme in ("http", "https") and parts.netloc and not (parts.query or parts.fragment)
-    )
-    if not plain:
-        raise SetupError(
-            "VLLM_BASE_URL must be a plain address, as in http://127.0.0.1:8000/v1; "
-            "a key goes into VLLM_API_KEY"
-        )
-    return url if parts.path else f"{url}/v1"
-
-
-def _authorization(key: str) -> dict[str, str]:
-    key = (key or os.environ.get("VLLM_API_KEY", "")).strip()
-    if not key:
-        return {}
-    if not key.isascii() or not key.isprintable():
-        raise SetupError("the key of the vLLM server (VLLM_API_KEY) must be printable ASCII")
-    add_secret(key)
-    return {"Authorization": f"Bearer {key}"}
-
-
-async def _bounded(answer: httpx2.Response) -> bytes:
-    chunks: list[bytes] = []
-    size = 0
-    async for chunk in answer.aiter_raw():
-        size += len(chunk)
-        if size > MAX_BYTES:
-            raise UnexpectedModelBehavior(f"the server sent more than {MAX_BYTES:,} bytes")
-        chunks.append(chunk)
-    return b"".join(chunks)

@@ -10,7 +10,7 @@ from hashlib import sha256
 
 from rearank_agent.errors import InputError, PolicyError, SetupError
 from rearank_agent.policies.protocol import Policy
-from rearank_agent.policies.wrapper import WindowWrapper, answered
+from rearank_agent.policies.wrapper import WindowWrapper
 from rearank_agent.store import Store
 from rearank_agent.types import Fault, Reply, Task, Usage, Window
 
@@ -54,7 +54,7 @@ class Cached(WindowWrapper):
             why = fault[0].detail if fault else f"no reply is cached in {self.store.path}"
             raise PolicyError(f"replaying, and {why}")
         reply = await self.policy.judge(task, window)
-        if answered(reply):  # else the next one may be
+        if reply.answered:  # else the next one may be
             try:
                 await asyncio.to_thread(self.store.put, key, _numbered(reply, ids).to_json())
             except SetupError as error:

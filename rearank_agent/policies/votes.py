@@ -10,8 +10,8 @@ from statistics import fmean
 
 from rearank_agent.errors import InputError
 from rearank_agent.policies.protocol import Policy
-from rearank_agent.policies.wrapper import WindowWrapper, answered
-from rearank_agent.types import Fault, Ranking, Rationale, Reply, Task, Usage, Window
+from rearank_agent.policies.wrapper import WindowWrapper
+from rearank_agent.types import NO_ANSWER, Fault, Ranking, Rationale, Reply, Task, Usage, Window
 
 __all__ = ["Votes", "voted"]
 
@@ -58,13 +58,14 @@ class Votes(WindowWrapper):
                 raise result
         if not replies:
             raise errors[0]
-        votes = [reply for reply in replies if answered(reply)]
+        votes = [reply for reply in replies if reply.answered]
         merged = _merged(votes or replies[:1], replies)
         if len(votes) == self.k:
             return merged
-        why = f"; {errors[0]}" if errors else ""
+        failed = (f.detail for reply in replies for f in reply.faults if f.kind == "failed")
+        why = next((f"; {reason}" for reason in (*errors, *failed)), "")
         detail = f"{len(votes)} of {self.k} votes count{why}"
-        faults = (f for f in merged.faults if f.kind != "unreadable" or not votes)
+        faults = (f for f in merged.faults if f.kind not in NO_ANSWER or not votes)
         return replace(merged, faults=(*faults, Fault("votes", task.ids(window), detail)))
 
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from rearank_agent.errors import InputError
 from rearank_agent.policies.protocol import Policy
-from rearank_agent.types import Reply
 
-__all__ = ["WindowWrapper", "Wrapper", "answered"]
+__all__ = ["WindowWrapper", "Wrapper"]
 
 
 class Wrapper:
@@ -64,8 +63,3 @@ class WindowWrapper(Wrapper):
                 "so its windows can be neither cached nor shuffled"
             )
         super().__init__(policy)
-
-
-def answered(reply: Reply) -> bool:
-    """Whether a reply holds an answer."""
-    return all(fault.kind != "unreadable" for fault in reply.faults)

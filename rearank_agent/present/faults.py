@@ -19,8 +19,7 @@ def fault_line(fault: Fault, length: int = 200) -> str:
 
 def why_unranked(ranking: Ranking) -> str:
     """Why no window has a reply, so that the order is the one given; "" if one has."""
-    no_reply = {"failed", "unreadable"}
-    if any(no_reply.isdisjoint(f.kind for f in step.reply.faults) for step in ranking.steps):
+    if ranking.judged:
         return ""
     return (
         "; ".join(fault_line(fault) for fault in ranking.faults[:2]) or "the policy did not reply"

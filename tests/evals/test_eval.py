@@ -10,7 +10,7 @@ import pytest
 from starlette.responses import JSONResponse
 
 from helpers.small import QRELS, QUERIES, beir
-from helpers.stub import backwards
+from helpers.stub import backwards, completion
 from rearank_agent.data.beir import read_folder
 from rearank_agent.extras import install_line
 
@@ -248,6 +248,26 @@ def test_a_policy_that_always_fails_has_no_figure(run, tmp_path, stub, monkeypat
     assert not (out / "report.json").exists()
 
 
+def test_a_policy_without_one_readable_reply_has_no_figure(run, tmp_path, stub, monkeypatch):
+    stub.script = lambda body: completion("I would rather not say.")
+    monkeypatch.setenv("VLLM_BASE_URL", stub.url)
+    out = tmp_path / "out"
+    folder = str(beir(tmp_path / "fleas"))
+    args = ("eval", folder, "--policy", "vllm:mute", "--policy", "lexical", "--out", str(out))
+    code, stdout, err = run(*args)
+    assert code == 3, err
+    assert "nDCG@10" not in next(line for line in err.splitlines() if "vllm:mute" in line)
+    assert set(values(out)["fleas"]) == {"first-stage", "lexical"}
+    (note, *_) = details(out)["collections"]["fleas"]["notes"]
+    assert note.startswith("vllm:mute has no figure: it gave no order for any query")
+    assert " ".join(note.split()) in " ".join(stdout.split())
+    assert note in (out / "report.md").read_text()
+    code, stdout, err = run("eval", "verify", str(out))
+    assert (code, err) == (0, ""), stdout
+    code, _, err = run(*args, "--baseline", "vllm:mute")
+    assert (code, "cannot be compared with on fleas" in err) == (2, True)
+
+
 def test_a_model_is_measured_with_its_costs_and_rationales(run, tmp_path, stub, monkeypatch):
     monkeypatch.setenv("VLLM_BASE_URL", stub.url)
     out = tmp_path / "out"
@@ -286,7 +306,8 @@ def test_verify_finds_what_was_changed(run, tmp_path):
     written.unlink()
     assert "run.txt is not there" in run("eval", "verify", str(out))[1]
     written.write_text(text)
-    assert run("eval", "verify", str(out))[0] == 0
+    code, stdout, err = run("eval", "verify", str(out))
+    assert (code, err) == (0, ""), stdout
 
 
 def test_verify_finds_a_report_that_was_edited(run, tmp_path):

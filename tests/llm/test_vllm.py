@@ -126,7 +126,7 @@ async def test_busy_servers_are_retried(stub):
 
 
 async def test_a_reply_without_end_is_bounded(stub, monkeypatch):
-    monkeypatch.setattr("rearank_agent.llm.vllm.MAX_BYTES", 1_000_000)
+    monkeypatch.setattr("rearank_agent.llm.endpoint.MAX_BYTES", 1_000_000)
     stub.script = lambda body: endless()
     with pytest.raises(PolicyError, match="the server sent more than 1,000,000 bytes"):
         await policy(stub).judge(TASK, ALL)
@@ -151,7 +151,7 @@ async def test_a_call_that_takes_too_long_fails_once(stub):
 
 
 async def test_an_unreachable_server(monkeypatch):
-    monkeypatch.setattr("rearank_agent.llm.chat._pause", lambda error, failures: None)
+    monkeypatch.setattr("rearank_agent.llm.chat.retry_pause", lambda error, failures: None)
     with Stub() as gone:
         pass
     monkeypatch.setattr("pydantic_ai.models.ALLOW_MODEL_REQUESTS", True)

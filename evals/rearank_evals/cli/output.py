@@ -42,7 +42,7 @@ class RunProgress:
         self.title = f"{names[0]}, {names[1]}{shuffled}"
         short = ", ".join(shorten_name(name, _NAME) for name in names) + shuffled
         self.values: list[float] = []
-        self.faults = self.partial = self.new = 0
+        self.faults = self.partial = self.judged = self.new = 0
         self.started = self.printed = time.monotonic()
         self.total = len(trial.collection.queries)
         self.task = bars.add_task(short, total=self.total, status="") if bars else None
@@ -54,6 +54,7 @@ class RunProgress:
         self.values.append(ndcg(gains, list(grades.values()), _CUTOFF))
         self.faults += sum(fault.kind != "instruction" for fault in ranking.faults)
         self.partial += ranking.partial
+        self.judged += ranking.judged
         self.new += not resumed
         if self.bars and self.task is not None:
             self.bars.update(self.task, completed=len(self.values), status=self.status)
@@ -63,8 +64,8 @@ class RunProgress:
 
     @property
     def status(self) -> str:
-        """Running nDCG, speed and faults."""
-        mean = f"nDCG@10 {100 * fmean(self.values):.2f}" if self.values else ""
+        """Running nDCG (none while no reply could be read), speed and faults."""
+        mean = f"nDCG@10 {100 * fmean(self.values):.2f}" if self.judged else ""
         speed = self.new / max(time.monotonic() - self.started, 1e-3)
         faults = f"faults: {self.faults}" if self.faults else ""
         return ", ".join(filter(None, (mean, f"{speed:.1f}/s" if self.new else "", faults)))

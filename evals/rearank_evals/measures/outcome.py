@@ -31,6 +31,7 @@ class Outcome:
         has_scores: whether it gave scores for any query.
         rationale: coverage, groundedness and agreement, each 0..1 or None.
         usages, faults, partial: of every query.
+        judged: whether it gave an order for any; else all orders are those of the first stage.
     """
 
     policy: str = ""
@@ -41,6 +42,7 @@ class Outcome:
     usages: dict[str, Usage] = field(default_factory=dict)
     faults: dict[str, tuple[Fault, ...]] = field(default_factory=dict)
     partial: dict[str, bool] = field(default_factory=dict)
+    judged: bool = False
 
     def add(self, ranking: Ranking) -> None:
         """Add a record."""
@@ -53,6 +55,7 @@ class Outcome:
         self.usages[query] = ranking.usage
         self.faults[query] = ranking.faults
         self.partial[query] = ranking.partial
+        self.judged |= ranking.judged
 
     @property
     def cost(self) -> dict[str, float]:

@@ -113,7 +113,7 @@ def read_entries(folder: Path) -> list[ReportEntry]:
                 name, system, RunFolder(folder / one["saved"]), (one["shuffled"] or {"k": 0})["k"]
             )
             for name, collection in details["collections"].items()
-            for system, one in collection["systems"].items()
+            for system, one in {**collection["systems"], **collection.get("unjudged", {})}.items()
         ]
     except (KeyError, TypeError, AttributeError) as error:
         raise InputError(f"{folder / 'details.json'} is damaged: {error!r}") from None
