@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from rearank_agent.data.collection import Collection, count_notes, make_collection
+from rearank_agent.data.own_passage import own_excluded
 from rearank_agent.data.trec import read_qrels, read_text
 from rearank_agent.errors import InputError
 from rearank_agent.files import digest_of
@@ -111,6 +112,7 @@ def read_folder(path: Path) -> Collection:
         corpus=passages,
         hash=digest_of([corpus, queries, qrels, *optional]),
         lists=_candidates(lists) if lists else None,
+        excluded=own_excluded(collection, texts) or None,
         listed=lists.name if lists else "",
         instruction=" ".join(read_text(instruction).split()) if instruction.is_file() else "",
     )
