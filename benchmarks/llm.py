@@ -35,11 +35,12 @@ from pydantic_ai.usage import RequestUsage
 
 from benchmarks.stub import Stub, reply
 from rearank_agent import Reranker, listwise
+from rearank_agent.intake.passages import as_passages
 from rearank_agent.llm.chat import Chat
 from rearank_agent.llm.policy import LLM
 from rearank_agent.policies.cached import Cached
 from rearank_agent.store import Store
-from rearank_agent.types import Passage, Ranking, as_passages
+from rearank_agent.types import Passage, Ranking
 
 ROOT = Path(__file__).parent.parent
 QUERY = "how long can a flea live without a host"

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 from uuid import uuid4
 
 from rearank_agent.errors import InputError
+from rearank_agent.intake.passages import as_passages
 from rearank_agent.policies.protocol import Policy
 from rearank_agent.policies.registry import DEFAULT
 from rearank_agent.policies.registry import policy as policy_of
@@ -19,14 +20,7 @@ from rearank_agent.request import Request
 from rearank_agent.schedules import Schedule, batches, groups, tournament, whole
 from rearank_agent.schedules import schedule as schedule_of
 from rearank_agent.tracing import content_wanted, span
-from rearank_agent.types import (
-    Passage,
-    Ranking,
-    Task,
-    Usage,
-    as_passages,
-    check_text,
-)
+from rearank_agent.types import Passage, Ranking, Task, Usage, check_text
 
 __all__ = ["Reranker", "auto", "run_sync"]
 
@@ -83,7 +77,7 @@ class Reranker:
     async def rerank(
         self,
         query: str,
-        passages: Iterable[Passage | str],
+        passages: Iterable[object],
         *,
         instruction: str = "",
         blend: float = 0.0,
@@ -94,7 +88,8 @@ class Reranker:
 
         Args:
             query: what is asked.
-            passages: in first-stage order, if they come from a first stage.
+            passages: in first-stage order, if they come from a first stage; in any form that
+                `as_passages` takes (docs/python.md).
             instruction: one sentence on what relevant means here.
             blend: b in z(score) - b * z(log1p(first-stage rank)); 0 ignores the given order.
             deadline: seconds this request may take, where they are fewer than the reranker's.
@@ -102,7 +97,7 @@ class Reranker:
                 expected.
 
         Raises:
-            InputError: an empty query, no passages, an id twice, something not a string.
+            InputError: an empty query, no passages, an id twice, something that is no passage.
         """
         limit = math.inf if deadline is None else deadline
         if not limit >= 0:
@@ -125,7 +120,7 @@ class Reranker:
     def rerank_sync(
         self,
         query: str,
-        passages: Iterable[Passage | str],
+        passages: Iterable[object],
         *,
         instruction: str = "",
         blend: float = 0.0,

@@ -9,7 +9,9 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
 from rearank_agent.errors import InputError
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "NO_ANSWER", "VERSION", "Fault", "Passage", "Quote", "Ranked", "Ranking", "Rationale", "Reply",
-    "Step", "Task", "Usage", "Window", "as_passages", "check_text",
+    "Step", "Task", "Usage", "Window", "check_text", "id_text",
 ]  # fmt: skip
 
 VERSION = 1
@@ -93,15 +95,51 @@ def check_text(text: object, what: str) -> None:
         raise InputError(f"{what} holds half a character (a lone surrogate)") from None
 
 
+def id_text(value: object, what: str) -> str:
+    """An id as text: a string as it is, an integer (numpy's too) in decimal digits.
+
+    Raises:
+        InputError: it is neither; True and 1.0 are no integers.
+    """
+    plain = _python_value(value)
+    if isinstance(plain, int) and not isinstance(plain, bool):
+        return str(plain)
+    if not isinstance(plain, str):
+        kind = type(value).__name__
+        raise InputError(f"{what} must be a string or an integer, not {kind}: {value!r:.60}")
+    check_text(plain, what)
+    return plain
+
+
+def _finite(value: object, what: str) -> float:
+    """A number of Python, numpy or a one-element tensor as Python's, if it is finite."""
+    plain: Any = _python_value(value)
+    with suppress(TypeError, ValueError, OverflowError):
+        if not isinstance(plain, int | float) and hasattr(plain, "__float__"):
+            plain = float(plain)  # of Decimal, Fraction, and numpy's longdouble
+        if isinstance(plain, int | float) and not isinstance(plain, bool) and math.isfinite(plain):
+            return plain
+    raise InputError(f"{what} must be a finite number: {value!r:.60}")
+
+
+def _python_value(value: Any) -> Any:
+    """What `item()` of a scalar of numpy or torch gives; anything else as it is."""
+    if type(value) in (str, int, float) or not callable(getattr(value, "item", None)):
+        return value
+    with suppress(TypeError, ValueError, RuntimeError):  # an array of several elements
+        return value.item()
+    return value
+
+
 @dataclass(frozen=True, slots=True)
 class Passage(Value):
     """A piece of text that may answer a query.
 
     Attributes:
-        id: names the passage; unique in a request.
+        id: names the passage; unique in a request. An integer becomes its decimal digits.
         text: what is ranked. Equal texts are allowed, and stay separate passages.
-        title: put in front of the text.
-        score: the first stage's score, if there is one; any finite number.
+        title: put in front of the text; None is no title.
+        score: the first stage's score, if there is one; any finite number, also of numpy.
         place: where it comes from, for a person: a path and lines, a URL.
         meta: the caller's own; passed through untouched. JSON values.
     """
@@ -114,45 +152,20 @@ class Passage(Value):
     meta: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
     def __post_init__(self) -> None:
-        check_text(self.id, "a passage's id")
+        put = partial(object.__setattr__, self)
+        put("id", id_text(self.id, "a passage's id"))
+        for name in ("title", "place"):
+            if getattr(self, name) is None:
+                put(name, "")
         for name in ("text", "title", "place"):
             check_text(getattr(self, name), f"the {name} of passage {self.id!r}")
-        score = self.score
-        if score is not None and not (
-            isinstance(score, int | float) and not isinstance(score, bool) and math.isfinite(score)
-        ):
-            raise InputError(f"the score of passage {self.id!r} must be a finite number: {score!r}")
+        if self.score is not None:
+            put("score", _finite(self.score, f"the score of passage {self.id!r}"))
 
     @property
     def content(self) -> str:
         """Title and text, as a policy reads them."""
         return f"{self.title}\n{self.text}" if self.title else self.text
-
-
-def as_passages(items: Iterable[Passage | str]) -> tuple[Passage, ...]:
-    """Passages as given; a plain string gets its position, from "1", as id.
-
-    Raises:
-        InputError: no passages, an id twice, or something that is neither.
-    """
-    if isinstance(items, str):
-        raise InputError("passages must be a list of passages, not one string")
-    passages = []
-    for number, item in enumerate(items, 1):
-        if isinstance(item, Passage):
-            passages.append(item)
-        elif isinstance(item, str):
-            passages.append(Passage(str(number), item))
-        else:
-            raise InputError(f"passage {number} must be a Passage or a string: {item!r:.60}")
-    if not passages:
-        raise InputError("there are no passages to rank")
-    seen: set[str] = set()
-    for passage in passages:
-        if passage.id in seen:
-            raise InputError(f"two passages have the id {passage.id!r}; ids must be unique")
-        seen.add(passage.id)
-    return tuple(passages)
 
 
 @dataclass(frozen=True, slots=True, weakref_slot=True)

@@ -1,5 +1,8 @@
 import json
+from decimal import Decimal
+from fractions import Fraction
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -17,7 +20,6 @@ from rearank_agent import (
     Task,
     Usage,
 )  # fmt: skip
-from rearank_agent.types import as_passages
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 NUMBER = st.floats(allow_nan=False, allow_infinity=False)
@@ -76,7 +78,11 @@ def test_invalid_json(text, message):
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"id": 3, "text": "x"}, "a passage's id must be a string, not int: 3"),
+        ({"id": 3.0, "text": "x"}, "a passage's id must be a string or an integer, not float: 3"),
+        ({"id": True, "text": "x"}, "a passage's id must be a string or an integer, not bool"),
+        ({"id": np.True_, "text": "x"}, "a passage's id must be a string or an integer, not bool"),
+        ({"id": None, "text": "x"}, "a passage's id must be a string or an integer, not None"),
+        ({"id": "\ud800", "text": "x"}, "a passage's id holds half a character"),
         ({"id": "a", "text": None}, "the text of passage 'a' must be a string, not NoneType"),
         ({"id": "a", "text": b"x"}, "must be a string, not bytes"),
         ({"id": "a", "text": "\ud800"}, "half a character"),
@@ -85,6 +91,11 @@ def test_invalid_json(text, message):
         ({"id": "a", "text": "x", "score": float("inf")}, "must be a finite number"),
         ({"id": "a", "text": "x", "score": "1"}, "must be a finite number"),
         ({"id": "a", "text": "x", "score": True}, "must be a finite number"),
+        ({"id": "a", "text": "x", "score": np.True_}, "must be a finite number"),
+        ({"id": "a", "text": "x", "score": np.float32("nan")}, "must be a finite number"),
+        ({"id": "a", "text": "x", "score": np.array([1.0, 2.0])}, "must be a finite number"),
+        ({"id": "a", "text": "x", "score": 1j}, "must be a finite number"),
+        ({"id": "a", "text": "x", "score": 10**400}, "must be a finite number"),
     ],
 )
 def test_fields_of_the_wrong_kind(fields, message):
@@ -92,25 +103,27 @@ def test_fields_of_the_wrong_kind(fields, message):
         Passage(**fields)
 
 
-def test_plain_strings_get_their_position_as_id():
-    assert as_passages(["x", Passage("b", "y"), "z"]) == (
-        Passage("1", "x"), Passage("b", "y"), Passage("3", "z"),
-    )  # fmt: skip
+@pytest.mark.parametrize("integer", [7, np.int64(7), np.uint8(7), np.array(7)])
+def test_an_integer_id_becomes_its_digits(integer):
+    passage = Passage(integer, "x")
+    assert passage == Passage("7", "x")
+    assert type(passage.id) is str
 
 
 @pytest.mark.parametrize(
-    ("items", "message"),
-    [
-        ([], "there are no passages"),
-        ("text", "not one string"),
-        ([Passage("a", "x"), Passage("a", "y")], "two passages have the id 'a'"),
-        ([Passage("2", "x"), "y"], "two passages have the id '2'"),
-        ([3], "passage 1 must be a Passage or a string: 3"),
-    ],
-)
-def test_lists_that_cannot_be_ranked(items, message):
-    with pytest.raises(InputError, match=message):
-        as_passages(items)
+    "number",
+    [0.5, np.float64(0.5), np.float32(0.5), np.longdouble(0.5), np.array(0.5), Decimal("0.5"),
+     Fraction(1, 2)],
+)  # fmt: skip
+def test_a_score_is_any_real_number(number):
+    passage = Passage("a", "x", score=number)
+    assert passage == Passage("a", "x", score=0.5)
+    assert type(passage.score) is float
+    assert Passage.from_json(passage.to_json()) == passage
+
+
+def test_none_is_no_title_and_no_place():
+    assert Passage("a", "x", None, None, None) == Passage("a", "x")
 
 
 def test_evidence_is_the_first_quote_or_the_rationale():

@@ -14,6 +14,7 @@ from time import perf_counter
 from typing import TYPE_CHECKING, TypeVar
 
 from rearank_agent.errors import BusyError, InputError, SetupError
+from rearank_agent.intake.passages import as_passages
 from rearank_agent.present.answer import RerankAnswer, SearchAnswer
 from rearank_agent.present.explanation import Explanation, explain_part
 from rearank_agent.present.faults import fault_line
@@ -21,7 +22,7 @@ from rearank_agent.present.truncate import check_budget, rerank_answer, search_a
 from rearank_agent.reranker import Reranker
 from rearank_agent.search.find import Progress, find
 from rearank_agent.store import Store
-from rearank_agent.types import Fault, Passage, Ranking, as_passages
+from rearank_agent.types import Fault, Passage, Ranking
 
 if TYPE_CHECKING:
     from rearank_agent.search.library import Library

@@ -1,41 +1,45 @@
-"""Passages from a file or a pipe: JSON Lines, or one passage a line."""
+"""Passages from a file or a pipe: JSON Lines, a JSON array, or one passage a line."""
 
 from __future__ import annotations
 
 import json
+import re
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from rearank_agent.errors import InputError
+from rearank_agent.intake.forms import to_passage
 from rearank_agent.types import Passage
 
-_FIELDS = ("text", "title", "score", "place", "meta")
+_IDS = 3
+_ARRAY = re.compile(r'\s*\[\s*([{"]|\]?\s*$)')  # "[1] a line of text" is none
 
 
 def read_passages(file: str) -> list[Passage]:
-    """The passages of a file, or of stdin for "-".
+    """The passages of a file, or of stdin for "-"; a note on stderr for ids that are integers.
 
-    If the first line that is not blank starts with a brace, every line is JSON.
+    Text that starts with a brace is JSON Lines; with a bracket and then an object or a string, a
+    JSON array.
 
     Raises:
-        InputError: the file cannot be read, is not UTF-8, or a line is not a passage.
+        InputError: the file cannot be read, is not UTF-8, or an item is not a passage.
     """
     name, data = _bytes(file)
-    lines: list[tuple[int, str]] = []
-    for number, raw in enumerate(data.removeprefix(b"\xef\xbb\xbf").splitlines(), 1):
-        try:
-            line = raw.decode()
-        except UnicodeDecodeError as error:
-            raise InputError(f"{name}, line {number}: not UTF-8: {error.reason}") from None
-        if line.strip():
-            lines.append((number, line))
+    lines = list(_lines(name, data))
     if not lines:
         raise InputError(f"{name} holds no passages")
-    if not lines[0][1].lstrip().startswith("{"):
-        return [Passage(str(n), line.strip()) for n, (_, line) in enumerate(lines, 1)]
-    return [_passage(f"{name}, line {number}", str(n), line)
-            for n, (number, line) in enumerate(lines, 1)]  # fmt: skip
+    text = data.decode("utf-8-sig")
+    if lines[0][1].lstrip().startswith("{"):
+        items = [(where, _object(where, line)) for where, line in lines]
+    elif _ARRAY.match(text):
+        items = list(_array(name, text))
+    else:
+        items = [(where, line.strip()) for where, line in lines]
+    passages = [_passage(*item, str(number)) for number, item in enumerate(items, 1)]
+    _note_integers([item for _, item in items], passages)
+    return passages
 
 
 def _bytes(file: str) -> tuple[str, bytes]:
@@ -49,22 +53,60 @@ def _bytes(file: str) -> tuple[str, bytes]:
         raise InputError(f"{file} cannot be read: {error.strerror or error}") from None
 
 
-def _passage(where: str, position: str, line: str) -> Passage:
-    try:
-        item: Any = json.loads(line)
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{where}: not JSON: {error}") from None
+def _lines(name: str, data: bytes) -> Iterator[tuple[str, str]]:
+    """The place (file and line) and the text of each line that is not blank."""
+    for number, raw in enumerate(data.removeprefix(b"\xef\xbb\xbf").splitlines(), 1):
+        where = f"{name}, line {number}"
+        try:
+            line = raw.decode()
+        except UnicodeDecodeError as error:
+            raise InputError(f"{where}: not UTF-8: {error.reason}") from None
+        if line.strip():
+            yield where, line
+
+
+def _object(where: str, line: str) -> object:
+    item = _json(where, line)
     if not isinstance(item, dict):
         raise InputError(f"{where}: not a JSON object")
-    if "text" not in item:
-        raise InputError(f'{where}: it has no "text"')
-    given = {name: item.pop(name) for name in _FIELDS if item.get(name) is not None}
-    name = item.pop("id", item.pop("_id", position))
-    meta = given.pop("meta", {})
-    if not isinstance(meta, dict):
-        raise InputError(f"{where}: meta must be an object")
-    rest = {key: value for key, value in item.items() if key not in _FIELDS}
+    return item
+
+
+def _array(name: str, text: str) -> Iterator[tuple[str, object]]:
+    """The place (file and number) and the value of each item of an array."""
+    found = _json(f"{name}, a JSON array", text)
+    if not found:
+        raise InputError(f"{name} holds no passages")
+    for number, item in enumerate(found, 1):
+        where = f"{name}, passage {number}"
+        if not isinstance(item, dict | str):
+            raise InputError(f"{where}: not a JSON object or string")
+        yield where, item
+
+
+def _json(where: str, text: str) -> Any:
     try:
-        return Passage(name, given.pop("text", None), meta=meta | rest, **given)
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{where}: not JSON: {error}") from None
+
+
+def _passage(where: str, item: object, position: str) -> Passage:
+    try:
+        return to_passage(item, position)
     except InputError as error:
         raise InputError(f"{where}: {error}") from None
+
+
+def _note_integers(items: list[object], passages: list[Passage]) -> None:
+    """Say once that ids were integers: in the output they are strings."""
+    given = [(one.get("id"), one.get("_id")) if isinstance(one, dict) else () for one in items]
+    numbers = [
+        passage.id
+        for passage, ids in zip(passages, given, strict=True)
+        if any(isinstance(one, int) and str(one) == passage.id for one in ids)
+    ]
+    if numbers:
+        more = f" and {len(numbers) - _IDS} more" if len(numbers) > _IDS else ""
+        ids = ", ".join(numbers[:_IDS])
+        print(f"note: ids that are integers are read as strings: {ids}{more}", file=sys.stderr)

@@ -17,7 +17,10 @@ app = typer.Typer(add_completion=False, rich_markup_mode="rich")
 def rerank(
     query: Query,
     file: Annotated[
-        str, typer.Argument(help="Passages: JSON Lines (text; id, title, score) or plain lines.")
+        str,
+        typer.Argument(
+            help="Passages: JSON Lines or a JSON array (text; id, title, score), or plain lines."
+        ),
     ] = "-",
     *,
     instruction: Instruction = "",

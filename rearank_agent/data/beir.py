@@ -17,14 +17,16 @@ from __future__ import annotations
 import json
 import mmap
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from rearank_agent.data.collection import Collection, make_collection
+from rearank_agent.data.collection import Collection, count_notes, make_collection
+from rearank_agent.data.own_passage import own_excluded
 from rearank_agent.data.trec import read_qrels, read_text
 from rearank_agent.errors import InputError
 from rearank_agent.files import digest_of
-from rearank_agent.types import Passage
+from rearank_agent.types import Passage, id_text
 
 __all__ = ["Corpus", "folder_of", "read_folder"]
 
@@ -34,6 +36,9 @@ LISTS = ("candidates.jsonl", "bm25_top100.jsonl")
 
 class Corpus(Mapping[str, Passage]):
     """The passages of a file of JSON Lines; texts are read from the file on access.
+
+    Attributes:
+        integers: how many ids were integers.
 
     Raises:
         InputError: a line is not a passage, or an id occurs twice.
@@ -49,7 +54,7 @@ class Corpus(Mapping[str, Passage]):
         except ValueError:
             raise InputError(f"{path} is empty") from None
         self._spans: dict[str, slice] = {}
-        start, number = 0, 0
+        start, number, self.integers = 0, 0, 0
         while line := self.data.readline():
             number += 1
             if line.strip():
@@ -58,6 +63,7 @@ class Corpus(Mapping[str, Passage]):
                 if name in self._spans:
                     raise InputError(f"{where}: the id {name!r} occurs twice")
                 _passage(row, name, where)
+                self.integers += not isinstance(row["_id"], str)
                 self._spans[name] = slice(start, start + len(line))
             start += len(line)
 
@@ -96,17 +102,22 @@ def read_folder(path: Path) -> Collection:
     instruction = folder / "instruction.txt"
     optional = [file for file in (lists, instruction) if file and file.is_file()]
     collection = folder.resolve().name
-    return make_collection(
+    texts, integers = _queries(queries)
+    passages = Corpus(corpus)
+    made = make_collection(
         name=collection if path == folder else f"{collection}/{qrels.stem}",
         source=str(path),
-        queries=_queries(queries),
+        queries=texts,
         qrels=read_qrels(qrels),
-        corpus=Corpus(corpus),
+        corpus=passages,
         hash=digest_of([corpus, queries, qrels, *optional]),
         lists=_candidates(lists) if lists else None,
+        excluded=own_excluded(collection, texts) or None,
         listed=lists.name if lists else "",
         instruction=" ".join(read_text(instruction).split()) if instruction.is_file() else "",
     )
+    notes = count_notes({"ids that are integers, read as strings": integers + passages.integers})
+    return replace(made, notes=(*made.notes, *notes))
 
 
 def _qrels_file(folder: Path) -> Path:
@@ -126,22 +137,26 @@ def _lists(folder: Path) -> Path | None:
     return next((folder / name for name in LISTS if (folder / name).exists()), None)
 
 
-def _queries(path: Path) -> dict[str, str]:
+def _queries(path: Path) -> tuple[dict[str, str], int]:
+    """The queries, and how many of their ids were integers."""
     queries: dict[str, str] = {}
+    integers = 0
     for where, row in _rows(path):
         name = _id(row, "_id", where)
         if name in queries:
             raise InputError(f"{where}: the id {name!r} occurs twice")
         queries[name] = _text(row, "text", where)
-    return queries
+        integers += not isinstance(row["_id"], str)
+    return queries, integers
 
 
 def _candidates(path: Path) -> dict[str, tuple[str, ...]]:
     lists: dict[str, tuple[str, ...]] = {}
     for where, row in _rows(path):
         query, ids = _id(row, "query-id", where), row.get("corpus-ids")
-        if not isinstance(ids, list) or not all(isinstance(i, str) for i in ids):
-            raise InputError(f'{where}: "corpus-ids" must be a list of strings')
+        if not isinstance(ids, list):
+            raise InputError(f'{where}: "corpus-ids" must be a list of ids, not {ids!r:.40}')
+        ids = [id_text(one, f'{where}: an id of "corpus-ids"') for one in ids]
         if query in lists or len(set(ids)) < len(ids):
             raise InputError(f"{where}: the query {query!r} or one of its passages occurs twice")
         lists[query] = tuple(ids)
@@ -169,15 +184,16 @@ def _row(line: str | bytes, where: str) -> dict[str, Any]:
 
 
 def _passage(row: dict[str, Any], name: str, where: str) -> Passage:
+    title: Any = row.get("title")
     try:
-        return Passage(name, _text(row, "text", where), row.get("title") or "")
+        return Passage(name, _text(row, "text", where), title)
     except InputError as error:
         raise InputError(f"{where}: {error}") from None
 
 
 def _id(row: dict[str, Any], name: str, where: str) -> str:
     """An id that fits in a column of a run file."""
-    found = _text(row, name, where)
+    found = id_text(row.get(name), f'{where}: "{name}"')
     if not found or any(letter in found for letter in "\t\r\n"):
         raise InputError(f"{where}: {name} must be one line without tabs, not {found!r:.40}")
     return found

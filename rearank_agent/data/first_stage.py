@@ -107,7 +107,8 @@ def _size(lists: Run) -> int:
 
 def _cached_bm25(collection: Collection, depth: int, language: str) -> Run:
     """BM25's lists, from the cache if they are there."""
-    parts = [collection.hash, list(collection.queries), depth, language, bm25s.__version__]
+    parts: list[object] = [collection.hash, list(collection.queries), depth, language]
+    parts += [bm25s.__version__, {q: sorted(ids) for q, ids in (collection.excluded or {}).items()}]
     key = sha256(json.dumps(parts).encode()).hexdigest()[:24]
     path = cache_folder() / "first-stage" / f"{key}.json"
     try:

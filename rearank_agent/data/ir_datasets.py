@@ -6,6 +6,7 @@ import json
 import logging
 import re
 from collections import deque
+from collections.abc import Collection as Ids
 from collections.abc import ItemsView, Iterator, Mapping, ValuesView
 from contextlib import contextmanager
 from dataclasses import replace
@@ -15,6 +16,7 @@ from itertools import islice
 from typing import Any
 
 from rearank_agent.data.collection import Collection, count_notes, make_collection
+from rearank_agent.data.own_passage import own_excluded
 from rearank_agent.errors import InputError, RearankError, SetupError
 from rearank_agent.extras import install_line
 from rearank_agent.text import printable, shorten
@@ -67,9 +69,7 @@ def ir_dataset(name: str) -> Collection:
         dataset = _dataset(name, library)
         queries = {query.query_id: _text(query, name) for query in dataset.queries_iter()}
         qrels, excluded, notes = _judgements(dataset, name)
-        if name.startswith(("beir/arguana", "beir/quora")):
-            # Their queries are passages too; BEIR leaves a query's own out (ignore_identical_ids).
-            excluded = {query: {query} for query in queries}
+        excluded = own_excluded(name, queries) or excluded
         judged = [[q, sorted(grades.items())] for q, grades in sorted(qrels.items())]
         left_out = [[q, sorted(ids)] for q, ids in sorted(excluded.items())]
         known = [name, library.__version__, sorted(queries.items()), judged, left_out]
@@ -145,7 +145,7 @@ def _text(item: Any, where: str) -> str:
 
 def _judgements(
     dataset: Any, name: str
-) -> tuple[dict[str, dict[str, int]], dict[str, set[str]], tuple[str, ...]]:
+) -> tuple[dict[str, dict[str, int]], Mapping[str, Ids[str]], tuple[str, ...]]:
     """The grades and the excluded passages of every query, and notes."""
     if parts := {"subtopic_id", "start"} & set(dataset.qrels_cls()._fields):
         raise InputError(

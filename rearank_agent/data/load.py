@@ -10,6 +10,7 @@ from pathlib import Path
 from rearank_agent.data.beir import read_folder
 from rearank_agent.data.bright import bright, is_bright
 from rearank_agent.data.collection import Collection, count_notes
+from rearank_agent.data.own_passage import count_own_passages
 from rearank_agent.errors import InputError
 
 __all__ = ["load_collections", "remarks", "select_queries"]
@@ -114,5 +115,6 @@ def remarks(collection: Collection) -> list[str]:
         "judgements of passages that are not in the corpus, counted in the ideal": sum(
             passage not in collection.corpus for grades in judged for passage in grades
         ),
+        **count_own_passages(collection),
     }
     return [*collection.notes, *count_notes(counts)]

@@ -81,6 +81,33 @@ def test_ids_and_everything_else_pass_through(run):
     assert line["meta"] == {"year": 1999, "url": "u"}
 
 
+@pytest.mark.parametrize("indent", [None, 2])
+def test_a_json_array_is_read_as_json_lines_are(run, indent):
+    rows = [json.loads(line) for line in Path(FLEAS).read_text().splitlines()]
+    array = b"\xef\xbb\xbf\n" + json.dumps(rows, indent=indent).encode()
+    args = ("rerank", QUERY, "--policy", "lexical")
+    assert run(*args, stdin=array) == run(*args, FLEAS)
+
+
+def test_an_array_of_strings_and_plain_lines_in_brackets(run):
+    args = ("rerank", "fleas", "--policy", "lexical")
+    _, out, _ = run(*args, stdin=b'["Dogs bark.",\n\n"Fleas jump."]')
+    assert [(line["id"], line["text"]) for line in lines(out)] == [
+        ("2", "Fleas jump."),
+        ("1", "Dogs bark."),
+    ]
+    _, out, _ = run(*args, stdin=b"[1] Dogs bark.\n[] Fleas jump.\n")
+    assert [line["text"] for line in lines(out)] == ["[] Fleas jump.", "[1] Dogs bark."]
+
+
+def test_integer_ids_are_strings_and_a_note_says_so_once(run):
+    rows = [{"id": i, "text": f"flea {i}"} for i in range(5)] + [{"id": None, "text": "bee"}]
+    stdin = "".join(json.dumps(row) + "\n" for row in rows).encode()
+    code, out, err = run("rerank", "bees", "--policy", "first-stage", stdin=stdin)
+    assert (code, [line["id"] for line in lines(out)]) == (0, [*"01234", "6"])
+    assert err == "note: ids that are integers are read as strings: 0, 1, 2 and 2 more\n"
+
+
 def test_flags_win_over_the_environment(run, monkeypatch):
     monkeypatch.setenv("REARANK_POLICY", "first-stage")
     assert lines(run("rerank", "x", FLEAS)[1])[0]["id"] == "jump"
@@ -103,15 +130,24 @@ BAD_LINES = [
     (b'{"id": "a", "text": "x"}\nnot json', "stdin, line 2: not JSON: "),
     (b'{"id": "a", "text": "x"}\n[1]', "stdin, line 2: not a JSON object"),
     (b'{"id": "a"}', 'stdin, line 1: it has no "text"'),
-    (b'{"id": 3, "text": "x"}', "stdin, line 1: a passage's id must be a string, not int: 3"),
-    (b'{"id": null, "text": "x"}', "stdin, line 1: a passage's id must be a string, not NoneType"),
+    (b'{"id": 3.0, "text": "x"}', "stdin, line 1: a passage's id must be a string or an integer, not float"),
+    (b'{"id": true, "text": "x"}', "stdin, line 1: a passage's id must be a string or an integer, not bool"),
     (b'{"id": "a", "text": 3}', "stdin, line 1: the text of passage 'a' must be a string, not int"),
-    (b'{"id": "a", "text": null}', "stdin, line 1: the text of passage 'a' must be a string"),
+    (b'{"id": "a", "text": null}', 'stdin, line 1: it has no "text" (nor content or page_content)'),
     (b'{"id": "a", "text": "x", "score": NaN}', "stdin, line 1: the score of passage 'a' must be a finite"),
     (b'{"id": "a", "text": "x", "score": "9"}', "stdin, line 1: the score of passage 'a' must be a finite"),
     (b'{"id": "a", "text": "x", "meta": 3}', "stdin, line 1: meta must be an object"),
     (b'{"id": "a", "text": "\\ud800"}', "stdin, line 1: the text of passage 'a' holds half a character"),
-    (b'{"id": "a", "text": "x"}\n{"id": "a", "text": "y"}', "two passages have the id 'a'"),
+    (b'{"id": "a", "text": "x"}\n{"id": "a", "text": "y"}', "two passages have the id 'a': 1 and 2, with different"),
+    (b'{"id": "1", "text": "x"}\n{"text": "y"}\n{"_id": "1", "text": "x"}', "two passages have the id '1': 1 and 3, with the same"),
+    (b'[{"text": "x"}, {"text": ', "stdin, a JSON array: not JSON: Expecting value: line 1"),
+    (b'[\n\n  {"text": "x"},\n  {"text": x}\n]', "stdin, a JSON array: not JSON: Expecting value: line 4"),
+    (b'[{"text": "x"}]\n[{"text": "y"}]', "stdin, a JSON array: not JSON: Extra data: line 2"),
+    (b'[{"text": "x"}, {"title": "y"}]', 'stdin, passage 2: it has no "text"'),
+    (b'["x", 3]', "stdin, passage 2: not a JSON object or string"),
+    (b"[\n]", "stdin holds no passages"),
+    (b"[" , "stdin, a JSON array: not JSON: "),
+    (b'[{"text": ' + b"[" * 100_000, "stdin, a JSON array: not JSON: "),
     (b'{"text": ' + b"[" * 100_000, "stdin, line 1: not JSON: "),
     (b"one\ntw\xff\n", "stdin, line 2: not UTF-8: "),
     (b"", "stdin holds no passages"),

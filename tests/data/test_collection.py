@@ -81,12 +81,38 @@ def test_the_hash_is_of_all_that_counts(tmp_path):
     assert len({hashed("one"), *others}) == 6
 
 
+def test_integer_ids_are_read_as_strings_and_counted(tmp_path):
+    folder = beir(
+        tmp_path, {"1": "a", "2": "b"}, {"7": "q", "x": "r"}, {"7": {"1": 1}, "x": {"2": 1}}
+    )
+    as_strings = read_folder(folder)
+    corpus = dict(as_strings.corpus)
+    rows = [{"_id": 1, "title": None, "text": "a"}, {"_id": 2, "text": "b"}]
+    (folder / "corpus.jsonl").write_text(lines(rows))
+    (folder / "queries.jsonl").write_text(
+        lines([{"_id": 7, "text": "q"}, {"_id": "x", "text": "r"}])
+    )
+    (folder / "candidates.jsonl").write_text(lines([{"query-id": 7, "corpus-ids": [2, "1"]}]))
+    found = read_folder(folder)
+    assert (found.queries, found.qrels) == (as_strings.queries, as_strings.qrels)
+    assert dict(found.corpus) == corpus == {"1": Passage("1", "a"), "2": Passage("2", "b")}
+    assert found.lists == {"7": ("2", "1")}
+    assert found.notes == ("ids that are integers, read as strings: 3",)
+
+
 BROKEN = {
     "corpus.jsonl": [
         ("", "corpus.jsonl is empty"),
         ("[1]\n", "corpus.jsonl, line 1: not a JSON object"),
         ('{"_id": "a", "text": "x"}\n{"_id": \n', "corpus.jsonl, line 2: not JSON"),
-        ('{"_id": 7, "text": "x"}\n', 'corpus.jsonl, line 1: "_id" must be a string, not 7'),
+        (
+            '{"_id": 7.0, "text": "x"}\n',
+            'line 1: "_id" must be a string or an integer, not float: 7',
+        ),
+        ('{"_id": true, "text": "x"}\n', 'line 1: "_id" must be a string or an integer, not bool'),
+        ('{"text": "x"}\n', 'corpus.jsonl, line 1: "_id" must be a string or an integer, not None'),
+        ('{"_id": 7, "text": "x"}\n{"_id": "7", "text": "y"}\n', "line 2: the id '7' occurs twice"),
+        ('{"_id": "a", "text": "x", "title": 5}\n', "line 1: the title of passage 'a' must be a"),
         ('{"_id": "a"}\n', 'corpus.jsonl, line 1: "text" must be a string, not None'),
         ('{"_id": "a", "text": "\\ud800"}\n', "line 1: the text of passage 'a' holds half a"),
         ('{"_id": "a\\tb", "text": "x"}\n', "line 1: _id must be one line without tabs, not 'a"),
@@ -113,7 +139,11 @@ BROKEN = {
     ],
     "candidates.jsonl": [
         ("", "candidates.jsonl holds no candidates; without the file they come from BM25"),
-        ('{"query-id": "q1"}\n', 'line 1: "corpus-ids" must be a list of strings'),
+        ('{"query-id": "q1"}\n', 'line 1: "corpus-ids" must be a list of ids, not None'),
+        (
+            '{"query-id": "q1", "corpus-ids": [1.5]}\n',
+            'line 1: an id of "corpus-ids" must be a string or an integer, not float: 1.5',
+        ),
         ('{"query-id": "q1", "corpus-ids": ["a", "a"]}\n', "line 1: the query 'q1' or one of its"),
     ],
 }

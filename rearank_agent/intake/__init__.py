@@ -1,0 +1,1 @@
+"""What a caller gives, in any form that is known, as passages."""
