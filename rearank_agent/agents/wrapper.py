@@ -15,6 +15,7 @@ from pydantic_ai.usage import RunUsage
 from rearank_agent.errors import InputError, RearankError, SetupError
 from rearank_agent.present.faults import fault_line, why_unranked
 from rearank_agent.reranker import Reranker
+from rearank_agent.text import one_line
 from rearank_agent.tool_results.lists import find_list
 from rearank_agent.tool_results.nothing import too_few
 from rearank_agent.types import Ranking, Usage
@@ -129,7 +130,7 @@ class Reranked(WrapperToolset[AgentDepsT]):
 
 
 def _unranked(tool: str, why: object) -> str:
-    return f"{tool}'s result is as it came, not reranked: {why}"
+    return one_line(f"{tool}'s result is as it came, not reranked: {why}")
 
 
 def add_usage(ctx: RunContext[Any], usage: Usage) -> None:

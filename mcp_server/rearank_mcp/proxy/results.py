@@ -14,7 +14,7 @@ from rearank_agent.present.faults import why_unranked
 from rearank_agent.present.truncate import MIN_TOKENS, rerank_answer
 from rearank_agent.redact import redact
 from rearank_agent.search.find import Progress
-from rearank_agent.text import shorten
+from rearank_agent.text import one_line, shorten
 from rearank_agent.tool_results.lists import ResultList, find_list
 from rearank_agent.tool_results.nothing import too_few
 from rearank_agent.types import Passage, Ranking
@@ -77,7 +77,8 @@ class ResultReranker:
         except RearankError as error:
             why = redact(str(error))
             _log.warning("a result of %s is passed on as it came, not reranked: %s", tool, why)
-            return _with_text(result, f"note: {tool}'s result as it came, not reranked: {why}")
+            note = f"note: {tool}'s result as it came, not reranked: {why}"
+            return _with_text(result, one_line(note))
 
     async def _rerank(
         self,
@@ -147,7 +148,7 @@ def _reasons(ranking: Ranking, answer: RerankAnswer, names: Sequence[str]) -> st
     )
     end = f"in brackets: the place before; run {answer.run}"
     notes = (f"note: {note}" for note in answer.notes)
-    return "\n".join([f"{head}{rest}{partial}", *lines, end, *notes])
+    return "\n".join(map(one_line, [f"{head}{rest}{partial}", *lines, end, *notes]))
 
 
 def _lists(result: Result, query: str) -> dict[str, ResultList]:
