@@ -10,12 +10,13 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
+from unicodedata import category
 
 from rearank_agent.types import Quote, Rationale
 
 __all__ = [
-    "UNSPACED_SCRIPTS", "QueryTerms", "Tokenizer", "bigrams", "content_tokens", "printable",
-    "sentences", "shorten", "words",
+    "UNSPACED_SCRIPTS", "QueryTerms", "Tokenizer", "bigrams", "content_tokens", "one_line",
+    "printable", "sentences", "shorten", "words",
 ]  # fmt: skip
 
 Tokenizer = Callable[[str], list[str]]
@@ -27,6 +28,8 @@ _STOP = frozenset(
     whom whose why will with would you your""".split()  # noqa: SIM905 - a list of quotes would fill a page
 )
 UNSPACED_SCRIPTS = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff"
+_REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
+_JOINERS = "\N{ZERO WIDTH NON-JOINER}\N{ZERO WIDTH JOINER}"
 _WORD = re.compile(rf"[{UNSPACED_SCRIPTS}]+|[^\W_{UNSPACED_SCRIPTS}]+(?:'[a-z]\b)?")
 _FIRST_UNSPACED = re.compile(f"[{UNSPACED_SCRIPTS}]")
 _SENTENCE_END = re.compile(
@@ -130,6 +133,22 @@ def sentences(text: str) -> tuple[Quote, ...]:
 def printable(text: str) -> str:
     """The text on one line, without the control characters a terminal or a model might obey."""
     return "".join(c for c in " ".join(text.split()) if c.isprintable())
+
+
+def one_line(text: str) -> str:
+    """The text with U+FFFD for what ends a line, hides text, or changes the writing direction.
+
+    Every line of our output goes through it, so that a file's name or a title cannot forge another
+    one. Spaces of any kind stay, and so do joiners, which scripts and emoji need: a path with
+    them remains the path.
+    """
+    if text.isprintable():  # quick, and so are most lines
+        return text
+    return "".join(c if c.isprintable() or _is_shown(c) else _REPLACEMENT for c in text)
+
+
+def _is_shown(character: str) -> bool:
+    return category(character) == "Zs" or character in _JOINERS
 
 
 def shorten(text: str, max_length: int) -> str:

@@ -19,6 +19,7 @@ from rearank_agent.errors import RearankError
 from rearank_agent.present.answer import RerankAnswer, SearchAnswer, as_text
 from rearank_agent.present.explanation import Explanation
 from rearank_agent.search.find import Progress
+from rearank_mcp.arguments import lenient
 from rearank_mcp.error_text import error_message, validation_message
 from rearank_mcp.service import Service
 
@@ -122,6 +123,7 @@ class Server(MCPServer[Any]):
         self.add_tool(tool, title=title, description=description, annotations=_READ_ONLY)
         added = self._tool_manager.list_tools()[-1]
         added.parameters = _compact_schema(added.parameters)
+        added.fn_metadata.arg_model = lenient(added.fn_metadata.arg_model)
         added.fn_metadata.output_schema = _compact_schema(TypeAdapter(answer).json_schema())
 
     async def serve(self, incoming: Any, outgoing: Any) -> None:

@@ -15,7 +15,9 @@ from pydantic_ai.usage import RunUsage
 from rearank_agent.errors import InputError, RearankError, SetupError
 from rearank_agent.present.faults import fault_line, why_unranked
 from rearank_agent.reranker import Reranker
-from rearank_agent.tool_results.lists import find_list, too_few
+from rearank_agent.text import one_line
+from rearank_agent.tool_results.lists import find_list
+from rearank_agent.tool_results.nothing import too_few
 from rearank_agent.types import Ranking, Usage
 
 __all__ = ["Reranked", "add_usage"]
@@ -82,8 +84,9 @@ class Reranked(WrapperToolset[AgentDepsT]):
             return result
         returned = result if isinstance(result, ToolReturn) else ToolReturn(result)
         query = tool_args.get(self.query_arg)
-        items = find_list(returned.return_value)
-        if items is None and too_few(returned.return_value):
+        words = query if isinstance(query, str) else ""
+        items = find_list(returned.return_value, words)
+        if items is None and too_few(returned.return_value, words):
             return result
         if items is None or not isinstance(query, str) or not query.strip():
             why = "it holds no list" if items is None else f"{self.query_arg} is empty"
@@ -127,7 +130,7 @@ class Reranked(WrapperToolset[AgentDepsT]):
 
 
 def _unranked(tool: str, why: object) -> str:
-    return f"{tool}'s result is as it came, not reranked: {why}"
+    return one_line(f"{tool}'s result is as it came, not reranked: {why}")
 
 
 def add_usage(ctx: RunContext[Any], usage: Usage) -> None:

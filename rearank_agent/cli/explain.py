@@ -45,18 +45,11 @@ def explain(
 
     ranking = _ranking(run)
     if html is None:
-        print("\n".join(map(_plain, explain_text(ranking, passage).splitlines())))
+        print(explain_text(ranking, passage))
     elif passage:
         raise InputError("the page shows the whole run: leave out PASSAGE, or --html")
     else:
         write_page(ranking, html)
-
-
-def _plain(line: str) -> str:
-    """The line without terminal control characters."""
-    return "".join(
-        c if c.isprintable() or c.isspace() else "\N{REPLACEMENT CHARACTER}" for c in line
-    )
 
 
 def _ranking(run: str) -> Ranking:

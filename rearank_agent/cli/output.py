@@ -17,7 +17,7 @@ from rich.text import Text
 
 from rearank_agent.policies.registry import POLICIES
 from rearank_agent.present.faults import why_unranked
-from rearank_agent.text import printable, shorten
+from rearank_agent.text import one_line, shorten
 from rearank_agent.types import Fault, Ranked, Ranking, Usage
 
 _SHOWN = 10
@@ -71,7 +71,8 @@ def print_faults(faults: Iterable[Fault]) -> None:
         ids = ", ".join(fault.ids[:_IDS])
         more = f" and {len(fault.ids) - _IDS} more" if len(fault.ids) > _IDS else ""
         where = f" [{ids}{more}]" if ids else ""
-        print(f"note: {fault.kind}: {' '.join(fault.detail.split())}{where}", file=sys.stderr)
+        note = f"note: {fault.kind}: {' '.join(fault.detail.split())}{where}"
+        print(one_line(note), file=sys.stderr)
 
 
 def _line(ranked: Ranked) -> dict[str, Any]:
@@ -152,7 +153,7 @@ def _quoted(text: str, evidence: bool) -> str:
 
 def _tail(text: str, max_chars: int) -> str:
     """The end of a place: the file and its lines, which matter more than the first folders."""
-    line = printable(text)
+    line = one_line(text)
     return line if len(line) <= max_chars else "…" + line[1 - max_chars :]
 
 

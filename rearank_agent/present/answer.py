@@ -6,8 +6,10 @@ form, since others show only that. `truncate.py` makes them.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
+
+from rearank_agent.text import one_line
 
 __all__ = [
     "Answer", "Hit", "RankedLine", "RerankAnswer", "SearchAnswer", "as_text", "estimate_tokens",
@@ -86,27 +88,36 @@ class SearchAnswer(Answer):
 
 
 def as_text(answer: RerankAnswer | SearchAnswer) -> str:
-    """The answer in lines: `rank. [number] score reason`, or `rank. place score` and a snippet."""
+    """The answer in lines: `rank. [number] score reason`, or `rank. place score` and a snippet.
+
+    There is a line for the head and each note, and one to three for each passage.
+    """
+    return "\n".join(map(one_line, _lines(answer)))
+
+
+def _lines(answer: RerankAnswer | SearchAnswer) -> Iterator[str]:
+    yield _head(answer)
+    for one in answer.ranking:
+        yield from _of_passage(one)
+    yield from (f"note: {note}" for note in answer.notes)
+
+
+def _head(answer: RerankAnswer | SearchAnswer) -> str:
     if not answer.ranking:
-        return "\n".join([f"run {answer.run}: nothing found", *_note_lines(answer.notes)])
+        return f"run {answer.run}: nothing found"
     shown = len(answer.ranking)
     order = "" if answer.scored else "; the policy gave an order only, the scores follow the ranks"
     head = f"run {answer.run}: {shown} of {answer.total}{order}"
     if answer.partial:
         head += "; partial: the best order so far"
-    return "\n".join([head, *map(_line, answer.ranking), *_note_lines(answer.notes)])
+    return head
 
 
-def _line(one: RankedLine | Hit) -> str:
+def _of_passage(one: RankedLine | Hit) -> list[str]:
     if isinstance(one, RankedLine):
-        return f"{one.rank}. [{one.number}] {one.score:.3f} {one.reason}".rstrip()
-    return "\n   ".join(
-        [f"{one.rank}. {one.place} {one.score:.3f}", one.snippet, *filter(None, [one.reason])]
-    )
-
-
-def _note_lines(notes: Sequence[str]) -> list[str]:
-    return [f"note: {note}" for note in notes]
+        return [f"{one.rank}. [{one.number}] {one.score:.3f} {one.reason}".rstrip()]
+    below = (f"   {text}" for text in (one.snippet, *filter(None, [one.reason])))
+    return [f"{one.rank}. {one.place} {one.score:.3f}", *below]
 
 
 def estimate_tokens(text: str) -> int:

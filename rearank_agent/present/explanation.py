@@ -10,7 +10,7 @@ from rearank_agent.errors import InputError
 from rearank_agent.policies.blend import policy_scores
 from rearank_agent.policies.votes import voted
 from rearank_agent.present.answer import estimate_tokens
-from rearank_agent.text import shorten
+from rearank_agent.text import one_line, printable, shorten
 from rearank_agent.types import Fault, Ranked, Ranking, Step
 
 __all__ = ["Explanation", "explain_part", "explain_text"]
@@ -37,7 +37,7 @@ class Explanation:
 
 
 def explain_text(ranking: Ranking, passage: str) -> str:
-    """Everything recorded of a run, or of a passage in it.
+    """Everything recorded of a run, or of a passage in it; a model's reasoning is behind `> `.
 
     Args:
         passage: its id (its number in the list that was given), place or rank; "" for the whole
@@ -47,7 +47,7 @@ def explain_text(ranking: Ranking, passage: str) -> str:
         InputError: no such passage.
     """
     lines = _of_passage(ranking, _find(ranking, passage)) if passage else _of_run(ranking)
-    return "\n".join(lines)
+    return "\n".join(map(one_line, lines))
 
 
 def explain_part(ranking: Ranking, passage: str, part: int, max_tokens: int) -> Explanation:
@@ -110,9 +110,9 @@ def _find(ranking: Ranking, passage: str) -> Ranked:
 
 def _of_run(ranking: Ranking) -> Iterator[str]:
     usage = ranking.usage
-    yield f"query: {ranking.query}"
+    yield f"query: {printable(ranking.query)}"
     if ranking.instruction:
-        yield f"instruction: {ranking.instruction}"
+        yield f"instruction: {printable(ranking.instruction)}"
     yield f"policy: {ranking.policy}; schedule: {ranking.schedule or 'none'}"
     spent = usage.prompt_tokens + usage.thought_tokens + usage.answer_tokens
     yield (
@@ -134,9 +134,9 @@ def _of_passage(ranking: Ranking, ranked: Ranked) -> Iterator[str]:
         yield f"confidence {ranked.confidence:.2f}"
     if why := ranked.rationale:
         if why.text:
-            yield f"reason: {why.text}"
+            yield f"reason: {printable(why.text)}"
         for quote in why.quotes:
-            yield f"evidence: “{ranked.text[quote.start : quote.end]}”"
+            yield f"evidence: “{printable(ranked.text[quote.start : quote.end])}”"
         if why.has:
             yield f"has: {', '.join(why.has)}"
         if why.lacks:
@@ -182,7 +182,7 @@ def _window(
         shown = (f"[{local}] is {names[at]}" for local, at in enumerate(step.window, 1))
         unknown = "each vote has its own order, and so its own numbers"
         yield f"in the reasoning below, {unknown if voted(ranking) else ', '.join(shown)}"
-        yield step.reply.reasoning
+        yield from (f"> {line}".rstrip() for line in step.reply.reasoning.splitlines())
     elif position is None and 1 < size < len(names):
         order = [names[step.window[local]] for local in step.reply.order]
         yield f"order: {', '.join(order[:_TOP])}{', ...' if size > _TOP else ''}"
@@ -191,7 +191,7 @@ def _window(
 
 def _fault(fault: Fault) -> str:
     ids = f" [{', '.join(fault.ids)}]" if fault.ids else ""
-    return f"note: {fault.kind}: {fault.detail}{ids}"
+    return f"note: {fault.kind}: {printable(fault.detail)}{ids}"
 
 
 def _name(ranked: Ranked) -> str:

@@ -8,7 +8,16 @@ from copy import copy
 from dataclasses import is_dataclass, replace
 from typing import Any
 
-__all__ = ["fields_of", "get", "parts_of", "place_of", "put", "text_of", "title_of"]
+__all__ = [
+    "LIST_NAMES", "fields_of", "get", "is_block", "parts_of", "place_of", "put", "text_of",
+    "title_of",
+]  # fmt: skip
+
+LIST_NAMES = (
+    "results", "result", "documents", "docs", "hits", "passages", "items", "matches", "data",
+    "chunks", "organic", "root", "entities", "nodes",
+)  # fmt: skip
+"""Names that say that a field holds the results, the surest first."""
 
 _WRAPPERS = ("_source", "payload", "node", "entity", "resource", "metadata")
 _TEXT = (
@@ -37,6 +46,11 @@ def parts_of(value: object) -> Mapping[Any, Any]:
 def get(value: object, name: str) -> Any:
     """A field of a mapping or object; None where it is missing."""
     return value.get(name) if isinstance(value, Mapping) else getattr(value, name, None)
+
+
+def is_block(item: object) -> bool:
+    """Whether an item is a text block, as in MCP."""
+    return get(item, "type") == "text" and isinstance(get(item, "text"), str)
 
 
 def put(container: Any, key: Any, value: object) -> Any:

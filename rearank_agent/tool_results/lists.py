@@ -14,23 +14,22 @@ from numbers import Real
 from typing import Any
 
 from rearank_agent.tool_results.fields import (
+    LIST_NAMES,
     fields_of,
     get,
+    is_block,
     parts_of,
     place_of,
     put,
     text_of,
     title_of,
 )
+from rearank_agent.tool_results.headings import begins_with_heading
 from rearank_agent.tool_results.text_list import find_text_list
 from rearank_agent.types import Passage, check_text
 
-__all__ = ["ResultList", "find_list", "too_few"]
+__all__ = ["ResultList", "find_list"]
 
-_LISTS = (
-    "results", "result", "documents", "docs", "hits", "passages", "items", "matches", "data",
-    "chunks", "organic", "root", "entities", "nodes",
-)  # fmt: skip
 _LEVELS = 2  # {"hits": {"hits": [...]}}
 
 
@@ -53,8 +52,11 @@ class ResultList:
         return self.rebuild([self.items[position] for position in positions])
 
 
-def find_list(result: object) -> ResultList | None:
+def find_list(result: object, query: str = "") -> ResultList | None:
     """The list of two items or more in a result; None if there is none, or more than one.
+
+    A heading that the list begins with stays in front and is not one of its items; it may hold
+    the query.
 
     It may be a list or tuple; a mapping, model or dataclass around one; JSON or JSON Lines of
     these; text with entries, numbered or otherwise marked; or content blocks as in MCP. None for
@@ -62,6 +64,8 @@ def find_list(result: object) -> ResultList | None:
     """
     try:
         found = _in_text(result) if isinstance(result, str) else _find(result)
+        if found and begins_with_heading(found.items, query):
+            found = _without_heading(found)
         if found:
             found.reordered(range(len(found.items)))  # fail here rather than after the ranking
     except Exception:  # foreign objects may raise anything
@@ -69,21 +73,15 @@ def find_list(result: object) -> ResultList | None:
     return found
 
 
-def too_few(value: object) -> bool:
-    """Whether there is nothing to rank: one item or none.
-
-    In a mapping, of the list whose name says that it holds the results, else of all lists. A
-    list of one list, as in Chroma, does not count as one item.
-    """
-    named: Mapping[Any, Any] = value if isinstance(value, Mapping) else {"": value}
-    lists = {name: one for name, one in named.items() if _is_list(one)}
-    results = next((lists[name] for name in _LISTS if name in lists), None)
-    chosen = lists.values() if results is None else [results]
-    return bool(lists) and all(len(one) < 2 and not any(map(_is_list, one)) for one in chosen)
-
-
-def _is_list(value: object) -> bool:
-    return isinstance(value, list | tuple)
+def _without_heading(found: ResultList) -> ResultList | None:
+    """The list without its first item, which every rebuilt result begins with."""
+    if len(found.items) < 3:
+        return None
+    heading, *items = found.items
+    passages = (replace(one, id=str(n)) for n, one in enumerate(found.passages[1:], 1))
+    return ResultList(
+        tuple(passages), tuple(items), lambda chosen: found.rebuild([heading, *chosen])
+    )
 
 
 def _find(value: Any, levels: int = _LEVELS, named: bool = True) -> ResultList | None:
@@ -99,12 +97,13 @@ def _rows(rows: list[Any] | tuple[Any, ...], named: bool) -> ResultList | None:
         return inner
     bare = [_without_score(row) for row in rows]
     strings = [isinstance(one, str) for one in bare]
-    if len(rows) < 2 or (any(strings) and not (named and all(strings))):
+    mixed = any(strings[1:]) or (len(rows) == 2 and any(strings))  # the first may be a heading
+    if len(rows) < 2 or (mixed and not (named and all(strings))):
         return None
     if not all(isinstance(one, str) or parts_of(one) for one in bare):
         return None
     texts = [text_of(one) for one in bare]
-    if named and not any(map(_is_block, bare)):
+    if named and not any(map(is_block, bare)):
         texts = [text or fields_of(one) for text, one in zip(texts, bare, strict=True)]
     if not all(texts):
         return None
@@ -117,7 +116,7 @@ def _rows(rows: list[Any] | tuple[Any, ...], named: bool) -> ResultList | None:
 
 def _in_block(rows: Sequence[Any], form: Callable[[Sequence[Any]], Any]) -> ResultList | None:
     """The list in the only text block, or in the only one that holds JSON."""
-    if not all(map(_is_block, rows)):
+    if not all(map(is_block, rows)):
         return None
     blocks = [at for at, row in enumerate(rows) if len(rows) == 1 or _is_json(get(row, "text"))]
     inner = _in_text(get(rows[blocks[0]], "text")) if len(blocks) == 1 else None
@@ -136,8 +135,8 @@ def _in_fields(container: object, levels: int) -> ResultList | None:
     parts = parts_of(container)
     each = {key: _in_field(key, value, levels - 1) for key, value in parts.items()}
     found = {key: one for key, one in each.items() if one}
-    names = [name for name in _LISTS if name in found] or list(found)
-    if not names or (len(names) > 1 and names[0] not in _LISTS):
+    names = [name for name in LIST_NAMES if name in found] or list(found)
+    if not names or (len(names) > 1 and names[0] not in LIST_NAMES):
         return None
     key, inner = names[0], found[names[0]]
     if any(_parallel(inner.items, other) for name, other in parts.items() if name != key):
@@ -148,8 +147,8 @@ def _in_fields(container: object, levels: int) -> ResultList | None:
 def _in_field(key: Any, value: Any, levels: int) -> ResultList | None:
     """The list in a field; text is read only in a field named as results."""
     if isinstance(value, str):
-        return _in_text(value) if key in (*_LISTS, "content") else None
-    return _find(value, levels, key in _LISTS)
+        return _in_text(value) if key in (*LIST_NAMES, "content") else None
+    return _find(value, levels, key in LIST_NAMES)
 
 
 def _parallel(items: Collection[Any], other: object) -> bool:
@@ -217,7 +216,3 @@ def _without_score(row: Any) -> Any:
     """The item of an (item, score) pair; anything else unchanged."""
     pair = isinstance(row, list | tuple) and len(row) == 2 and isinstance(row[1], Real)
     return row[0] if pair else row
-
-
-def _is_block(item: object) -> bool:
-    return get(item, "type") == "text" and isinstance(get(item, "text"), str)

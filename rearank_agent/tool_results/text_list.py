@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-__all__ = ["TextList", "find_text_list"]
+__all__ = ["TextList", "find_text_list", "is_single", "marker"]
 
 _NUMBER = re.compile(r" {0,3}(?:#{1,6} +)?\**(?:\[(\d{1,4})\]|\(?(\d{1,4})[.):])\**\s+\S")
 _HEADING = re.compile(r"(#{1,6}) +\S")
@@ -55,6 +55,26 @@ def find_text_list(text: str) -> TextList | None:
         default=[],
     )
     return _split(lines, starts) if starts else None
+
+
+def marker(text: str) -> str:
+    """What marks the first line of a text as an entry, for a field with its name; "" for none."""
+    line = text.strip().partition("\n")[0]
+    kinds = {"number": _NUMBER, "heading": _HEADING, "bullet": _BULLET}
+    if kind := next((kind for kind, pattern in kinds.items() if pattern.match(line)), ""):
+        return kind
+    if found := _FIELD.match(f"{line}\n"):
+        return f"field {found[1]}"
+    return "path" if _PATH.fullmatch(line) else ""
+
+
+def is_single(text: str) -> bool:
+    """Whether a text is one line, one entry, or the fields of one."""
+    lines = [line for line in text.splitlines() if line.strip()]
+    fields = [found[1] for line in lines if (found := _FIELD.match(line))]
+    patterns = (_NUMBER, _HEADING, _BULLET)
+    one = any(sum(map(bool, map(pattern.match, lines))) == 1 for pattern in patterns)
+    return len(lines) < 2 or one or len(set(fields)) == len(fields) > 1
 
 
 def _split(lines: Sequence[str], starts: Sequence[int]) -> TextList:

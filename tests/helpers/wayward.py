@@ -36,7 +36,7 @@ RESULTS = {
             for n, text in enumerate(SHELF)
         ]
     },
-    "prose": {"content": [block("Dogs bark, and a flea jumps.")]},
+    "prose": {"content": [block("Dogs bark.\n\nA flea jumps.")]},
     "one": {"content": [block(json.dumps([RECORDS[0]]))]},
     "none": {"content": [], "structuredContent": {"results": []}},
     "an error": {"content": [block("no index")], "isError": True},

@@ -258,7 +258,7 @@ WRONG = {
     "nothing": ("rerank", {}, "rerank: query: field required; passages: field required"),
     "types": (
         "rerank",
-        {"query": 3, "passages": "x"},
+        {"query": {}, "passages": "x"},
         "rerank: query: input should be a valid string; passages: input should be a valid list",
     ),
     "objects": (
@@ -294,6 +294,17 @@ WRONG = {
         {"query": "q", "passages": ["a"], "top_k": 0},
         "rerank: top_k: input should be greater than or equal to 1",
     ),
+    "words for a number": (
+        "rerank",
+        {"query": "q", "passages": ["a"], "top_k": "abc", "rationale": "abc"},
+        "rerank: top_k: input should be a valid integer, unable to parse string as an integer; "
+        "rationale: input should be a valid boolean, unable to interpret input",
+    ),
+    "no null for what is required": (
+        "explain",
+        {"run": None},
+        "explain: run: input should be a valid string",
+    ),
     "part": ("explain", {"run": "x", "part": 0}, "explain: part: input should be greater than"),
 }
 
@@ -307,6 +318,42 @@ async def test_bad_input_is_a_clear_error(client, new_service, case):
         assert text.startswith(expected)
         _, error = await text_of(connected, "rerank", query="q", passages=["a"])
         assert not error
+
+
+@pytest.mark.parametrize("unset", [None, "", " "])
+async def test_every_optional_argument_may_be_null_or_empty(client, new_service, tmp_path, unset):
+    service = new_service()
+    (tmp_path / "files" / "b.md").write_text("A flea jumps up to 20 cm.\n")
+    required = {"rerank": {"query": QUERY, "passages": FLEAS}, "search": {"query": QUERY}}
+    async with client(service) as connected:
+        tools = {tool.name: tool.input_schema for tool in (await connected.list_tools()).tools}
+        run = (await connected.call_tool("rerank", required["rerank"])).structured_content["run"]
+        for name, schema in tools.items():
+            arguments = required.get(name, {"run": run})
+            assert set(schema["required"]) == set(arguments)
+            optional = set(schema["properties"]) - set(arguments)
+            assert optional
+            plain = await connected.call_tool(name, arguments)
+            null = await connected.call_tool(name, arguments | dict.fromkeys(optional, unset))
+            assert not null.is_error
+            drop = {"run": ""}  # each ranking has its own
+            assert null.structured_content | drop == plain.structured_content | drop
+
+
+async def test_numbers_and_strings_are_taken_for_one_another(client, new_service):
+    async with client(new_service()) as connected:
+        passages = ["cats", 1984, "the year 1984"]
+        given = {"query": 1984, "passages": passages, "top_k": "2", "rationale": "false"}
+        result = await connected.call_tool("rerank", given)
+        assert len(result.structured_content["ranking"]) == 2
+        assert {line["reason"] for line in result.structured_content["ranking"]} == {""}
+        run = result.structured_content["run"]
+        by_number, error = await text_of(connected, "explain", run=run, passage=2, part="1")
+        assert not error
+        assert by_number.startswith("passage 2: rank ")
+        assert (by_number, False) == await text_of(connected, "explain", run=run, passage="2")
+        text, _ = await text_of(connected, "explain", run=run)
+        assert text.startswith("query: 1984\n")
 
 
 @pytest.mark.parametrize("path", ["..", "../secret.md", "/etc/passwd", "link.md", "\0", "a" * 9999])

@@ -14,8 +14,9 @@ from rearank_agent.present.faults import why_unranked
 from rearank_agent.present.truncate import MIN_TOKENS, rerank_answer
 from rearank_agent.redact import redact
 from rearank_agent.search.find import Progress
-from rearank_agent.text import shorten
-from rearank_agent.tool_results.lists import ResultList, find_list, too_few
+from rearank_agent.text import one_line, shorten
+from rearank_agent.tool_results.lists import ResultList, find_list
+from rearank_agent.tool_results.nothing import too_few
 from rearank_agent.types import Passage, Ranking
 from rearank_mcp.service import Service
 
@@ -67,19 +68,21 @@ class ResultReranker:
             spent: seconds that the tool took.
             progress: called with the phase, the steps done, and their number.
         """
-        lists = _lists(result)
-        if result.get("isError") or (not lists and _nothing_to_rank(result)):
+        query = self._query(arguments)
+        lists = _lists(result, query or "")
+        if result.get("isError") or (not lists and _nothing_to_rank(result, query or "")):
             return result
         try:
-            return await self._rerank(arguments, result, lists, spent, progress)
+            return await self._rerank(query, result, lists, spent, progress)
         except RearankError as error:
             why = redact(str(error))
             _log.warning("a result of %s is passed on as it came, not reranked: %s", tool, why)
-            return _with_text(result, f"note: {tool}'s result as it came, not reranked: {why}")
+            note = f"note: {tool}'s result as it came, not reranked: {why}"
+            return _with_text(result, one_line(note))
 
     async def _rerank(
         self,
-        arguments: Mapping[str, Any],
+        query: str | None,
         result: Result,
         lists: Mapping[str, ResultList],
         spent: float,
@@ -87,9 +90,15 @@ class ResultReranker:
     ) -> Result:
         if not lists:
             raise InputError("it holds no list, or not just one")
+        if query is None:
+            raise InputError(
+                f"the call has no text argument {self.query_arg!r}"
+                if self.query_arg
+                else "it is not clear which argument is the query: see --query-arg"
+            )
         items = next(iter(lists.values()))
         ranking = await self.service.rank(
-            self._query(arguments),
+            query,
             items.passages,
             self.instruction,
             progress,
@@ -112,15 +121,14 @@ class ResultReranker:
         meta = {**(result.get("_meta") or {}), META: asdict(answer)}
         return _with_text({**result, **arranged, "_meta": meta}, reasons)
 
-    def _query(self, arguments: Mapping[str, Any]) -> str:
+    def _query(self, arguments: Mapping[str, Any]) -> str | None:
+        """The query in a call's arguments; None if it is not clear which one it is."""
         texts = {name: value for name, value in arguments.items() if isinstance(value, str)}
         if self.query_arg:
-            if self.query_arg not in texts:
-                raise InputError(f"the call has no text argument {self.query_arg!r}")
-            return texts[self.query_arg]
+            return texts.get(self.query_arg)
         named = [name for name in _QUERY_ARGUMENTS if name in texts]
         if not named and len(texts) != 1:
-            raise InputError("it is not clear which argument is the query: see --query-arg")
+            return None
         return texts[named[0]] if named else next(iter(texts.values()))
 
 
@@ -140,12 +148,13 @@ def _reasons(ranking: Ranking, answer: RerankAnswer, names: Sequence[str]) -> st
     )
     end = f"in brackets: the place before; run {answer.run}"
     notes = (f"note: {note}" for note in answer.notes)
-    return "\n".join([f"{head}{rest}{partial}", *lines, end, *notes])
+    return "\n".join(map(one_line, [f"{head}{rest}{partial}", *lines, end, *notes]))
 
 
-def _lists(result: Result) -> dict[str, ResultList]:
+def _lists(result: Result, query: str) -> dict[str, ResultList]:
     """The list in the structured content, and the same list in the text, if they are there."""
-    found = {key: find_list(result.get(key)) for key in ("structuredContent", "content")}
+    parts = {key: result.get(key) for key in ("structuredContent", "content")}
+    found = {key: find_list(part, query) for key, part in parts.items()}
     lists = {key: one for key, one in found.items() if one}
     if (
         len(lists) > 1
@@ -164,19 +173,17 @@ def _item_value(item: Any) -> Any:
         return text
 
 
-def _nothing_to_rank(result: Result) -> bool:
+def _nothing_to_rank(result: Result, query: str) -> bool:
     """Whether the tool found one item or none, or has not answered yet."""
     content = result.get("content", [])
     if not isinstance(content, list):
         return True
-    if (structured := result.get("structuredContent")) is not None:
-        return too_few(structured)
-    if len(content) > 1:
-        return False
-    try:
-        return not content or too_few(json.loads(content[0]["text"]))
-    except (KeyError, TypeError, ValueError, RecursionError):
-        return False
+    structured = result.get("structuredContent")
+    if structured is None:
+        return too_few(content, query)
+    holders = structured.values() if isinstance(structured, dict) else [structured]
+    decisive = any(isinstance(one, list | dict) for one in holders)
+    return too_few(structured, query) and (decisive or too_few(content, query))
 
 
 def _with_text(result: Result, text: str) -> Result:
