@@ -73,7 +73,8 @@ def build_prompt(
     truncated = _changed(passages, contents, shown)
     faults = []
     if truncated:
-        faults.append(Fault("cut", truncated, f"only the first {cut} characters were shown"))
+        detail = f"only the first {cut} characters were shown; split longer passages to show all"
+        faults.append(Fault("cut", truncated, detail))
     neutralised = _changed(passages, shown, safe)
     if neutralised or sanitize(query + instruction) != query + instruction:
         faults.append(Fault("neutralised", neutralised, _NEUTRALISED))

@@ -29,6 +29,15 @@ _OFFICE = {
     ".pptx": "PptxConverter",
     ".xlsx": "XlsxConverter",
 }
+_NOT_TEXT = {
+    "is an image; text in pictures is not read": (
+        ".avif", ".bmp", ".gif", ".heic", ".ico", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp",
+    ),
+    "is an archive; unpack it to have its files read": (
+        ".7z", ".bz2", ".gz", ".jar", ".rar", ".tar", ".tgz", ".whl", ".xz", ".zip", ".zst",
+    ),
+}  # fmt: skip
+_SUFFIX_NOT_TEXT = {suffix: why for why, suffixes in _NOT_TEXT.items() for suffix in suffixes}
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +72,8 @@ def extract(path: Path) -> Extraction:
     The lines of PDF and Office files are those of their conversion to Markdown.
     """
     suffix = path.suffix.lower()
+    if why := _SUFFIX_NOT_TEXT.get(suffix):
+        return Extraction(faults=(FileFault("binary", why),))
     try:
         data = _bytes(path, text=suffix not in _OFFICE)
         if suffix in _OFFICE:
@@ -160,4 +171,6 @@ def _converted(data: bytes, suffix: str) -> str:
     except Exception as error:  # a converter may raise anything on a broken file
         first = str(error).strip().partition("\n")[0] or type(error).__name__
         raise _UnreadError("unreadable", f"cannot be converted ({first})") from None
+    if not markdown.strip():
+        raise _UnreadError("unreadable", "holds no text; a scan must go through OCR first")
     return str(markdown).encode(errors="replace").decode()

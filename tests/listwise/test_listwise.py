@@ -42,7 +42,13 @@ def test_a_prompt_without_reasoning_or_instruction_and_for_scores():
 def test_truncations_are_faults_and_end_at_a_word():
     asked = build_prompt("q", [Passage("long", "one two three four"), Passage("s", "one")], cut=10)
     assert asked.messages[3]["content"] == "[1] one two"
-    assert asked.faults == (Fault("cut", ("long",), "only the first 10 characters were shown"),)
+    assert asked.faults == (
+        Fault(
+            "cut",
+            ("long",),
+            "only the first 10 characters were shown; split longer passages to show all",
+        ),
+    )
     assert (
         build_prompt("q", [Passage("x", "一二三四五六七八九十")], cut=4).messages[3]["content"]
         == "[1] 一二三四"

@@ -303,7 +303,13 @@ async def test_a_window_too_long_for_the_model_is_shown_in_shorter_passages():
     scripted = Scripted(too_long, too_long, "<answer>[2] > [1]</answer>")
     reply = await LLM(scripted.model).judge(task, (0, 1))
     assert reply.order == (1, 0)
-    assert reply.faults == (Fault("cut", ("x",), "only the first 125 characters were shown"),)
+    assert reply.faults == (
+        Fault(
+            "cut",
+            ("x",),
+            "only the first 125 characters were shown; split longer passages to show all",
+        ),
+    )
     never = Scripted(*[too_long] * 9)
     with pytest.raises(PolicyError, match="a window of 2 passages is too long for the model"):
         await LLM(never.model).judge(task, (0, 1))

@@ -214,7 +214,13 @@ async def test_a_server_that_refuses_a_length_gets_shorter_passages(stub):
     task = Task("run", "query", candidates=(Passage("x", "word " * 900), Passage("y", "short")))
     reply = await policy(stub).judge(task, (0, 1))
     assert reply.order == (1, 0)
-    assert reply.faults == (Fault("cut", ("x",), "only the first 600 characters were shown"),)
+    assert reply.faults == (
+        Fault(
+            "cut",
+            ("x",),
+            "only the first 600 characters were shown; split longer passages to show all",
+        ),
+    )
 
 
 async def test_the_length_is_asked_for_once(stub):

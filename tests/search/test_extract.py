@@ -160,6 +160,16 @@ def test_line_ends_and_byte_order_mark(file):
     ("name", "content", "fault"),
     [
         ("a.txt", b"pump\0", FileFault("binary", "is not text")),
+        (
+            "a.JPG",
+            b"\xff\xd8",
+            FileFault("binary", "is an image; text in pictures is not read"),
+        ),
+        (
+            "a.tar.gz",
+            b"\x1f\x8b",
+            FileFault("binary", "is an archive; unpack it to have its files read"),
+        ),
         ("a.md", b"x" * 9000 + b"\0", FileFault("binary", "is not text")),
         ("a.txt", b"one\ntw\xff", FileFault("encoding", "is not UTF-8 (first seen in line 2)")),
         (
@@ -252,6 +262,8 @@ def test_with_the_extra(file, monkeypatch):
             data = stream.read()
             if data == b"broken":
                 raise ValueError("no pages\nat all")
+            if data == b"scan":
+                return SimpleNamespace(markdown="\n\n")
             return SimpleNamespace(markdown=f"# Paper\n\n{data.decode()} {info.extension}")
 
     fake = ModuleType("markitdown")
@@ -262,4 +274,7 @@ def test_with_the_extra(file, monkeypatch):
     assert rows(file("a.pdf", b"pumps")) == [(1, 3, 1, "", "# Paper\n\npumps .pdf")]
     assert file("b.PDF", b"broken").faults == (
         FileFault("unreadable", "cannot be converted (no pages)"),
+    )
+    assert file("c.pdf", b"scan").faults == (
+        FileFault("unreadable", "holds no text; a scan must go through OCR first"),
     )

@@ -322,7 +322,7 @@ def test_unusual_entries_of_a_folder_are_reported_and_skipped(search, folder):
     found = search("flea")
     assert places(found) == ["docs/fleas.md:1-5"]
     assert [(fault.kind, fault.detail) for fault in found.faults] == [
-        ("binary", "docs/0.png is not text (and 2 more)"),
+        ("binary", "docs/0.png is an image; text in pictures is not read (and 2 more)"),
         ("link", "docs/nowhere is a link to nothing (and 1 more)"),
         ("link", "docs/to-hidden is a link to what is hidden or ignored"),
         ("unreadable", "docs/bad?.txt has a name that is not UTF-8"),

@@ -167,6 +167,7 @@ class Embedded:
         self, task: Task, window: Window, query: _EncodedQuery, scored: Sequence[_Scored]
     ) -> tuple[Fault, ...]:
         detail = f"only the first {self.encoder.max_tokens} tokens were read"
+        advice = "split longer passages to have all of them read"
         ids = task.ids(window)
         cut = tuple(i for i, one in zip(ids, scored, strict=True) if not one.complete)
         unsupported = tuple(i for i in ids if i in query.unsupported)
@@ -174,7 +175,7 @@ class Embedded:
         if not query.complete:
             faults.append(Fault("cut", (), f"of the query {detail}"))
         if cut:
-            faults.append(Fault("cut", cut, detail))
+            faults.append(Fault("cut", cut, f"{detail}; {advice}"))
         if unsupported:
             detail = "in a script the encoder does not support; the scores mean little"
             faults.append(Fault("vocabulary", unsupported, detail))
