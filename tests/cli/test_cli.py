@@ -48,7 +48,9 @@ def test_jax_does_not_preallocate_the_gpu(tmp_path):
         capture_output=True,
         text=True,
     )
-    assert (done.returncode, done.stderr) == (0, "false\n")
+    # a busy machine may take so long that the progress is shown too
+    said = [line for line in done.stderr.splitlines() if not line.startswith("ranking ")]
+    assert (done.returncode, said) == (0, ["false"])
 
 
 def test_plain_lines_from_stdin(run):

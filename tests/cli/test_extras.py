@@ -27,7 +27,8 @@ def bare(*arguments, stdin="a flea\na dog\n"):
 
 def test_the_base_ranks_searches_plans_and_explains(tmp_path):
     ranked = bare("rerank", "a flea", "--json")
-    assert (ranked.returncode, ranked.stderr) == (0, "")
+    # a busy machine may take so long that the progress is shown
+    assert (ranked.returncode, ranked.stderr.removeprefix("ranking 2 passages ...\n")) == (0, "")
     assert json.loads(ranked.stdout)["passages"][0]["passage"]["text"] == "a flea"
     run, page = tmp_path / "run.json", tmp_path / "page.html"
     run.write_text(ranked.stdout)
