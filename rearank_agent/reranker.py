@@ -8,7 +8,8 @@ import os
 import threading
 from collections import deque
 from collections.abc import Callable, Coroutine, Iterable
-from typing import Any, TypeVar
+from functools import wraps
+from typing import Any, Concatenate, ParamSpec, TypeVar
 from uuid import uuid4
 
 from rearank_agent.errors import InputError
@@ -22,11 +23,30 @@ from rearank_agent.schedules import schedule as schedule_of
 from rearank_agent.tracing import content_wanted, span
 from rearank_agent.types import Passage, Ranking, Task, Usage, check_text
 
-__all__ = ["Reranker", "auto", "run_sync"]
+__all__ = ["AT_ONCE", "Reranker", "auto", "run_sync"]
 
+AT_ONCE = 16  # requests that wait for a model
 _BATCH = 100
 
+P = ParamSpec("P")
+R = TypeVar("R")
 T = TypeVar("T")
+
+
+def _sync(
+    method: Callable[Concatenate[R, P], Coroutine[Any, Any, T]],
+) -> Callable[Concatenate[R, P], T]:
+    """The twin of a method for callers that do not await, with the same arguments."""
+
+    @wraps(method)
+    def run(self: R, /, *args: P.args, **options: P.kwargs) -> T:
+        begun: Coroutine[Any, Any, T] = getattr(self, method.__name__)(*args, **options)
+        return run_sync(begun)
+
+    run.__name__ += "_sync"
+    run.__qualname__ += "_sync"
+    run.__doc__ = f"`{method.__name__}` without awaiting, also from inside a running event loop."
+    return run
 
 
 class Reranker:
@@ -117,19 +137,58 @@ class Reranker:
             found["faults"] = [fault.kind for fault in ranking.faults]
         return ranking
 
-    def rerank_sync(
+    rerank_sync = _sync(rerank)
+
+    @property
+    def at_once(self) -> int:
+        """How many of many requests are ranked at the same time: one if they share a processor."""
+        return AT_ONCE if self.policy.window else 1
+
+    async def rerank_many(
         self,
-        query: str,
-        passages: Iterable[object],
+        requests: Iterable[tuple[str, Iterable[object]]],
         *,
         instruction: str = "",
         blend: float = 0.0,
-        progress: Callable[[int, int], None] | None = None,
-    ) -> Ranking:
-        """`rerank` for callers that do not await, also from inside a running event loop."""
-        return run_sync(
-            self.rerank(query, passages, instruction=instruction, blend=blend, progress=progress)
-        )
+        deadline: float | None = None,
+        at_once: int | None = None,
+    ) -> list[Ranking | Exception]:
+        """Rank many requests, a few at the same time; the seconds of each begin with its work.
+
+        Args:
+            requests: pairs of a query and its passages.
+            instruction: for each request, as for `rerank`; so are `blend` and `deadline`.
+            blend: as for `rerank`.
+            deadline: seconds of each request; waiting for the ones before it does not count.
+            at_once: how many are ranked at the same time; None for the reranker's `at_once`.
+
+        Returns:
+            A ranking for each request, in their order; where `rerank` raised, the exception.
+
+        Raises:
+            InputError: at_once is below 1.
+        """
+        workers = self.at_once if at_once is None else at_once
+        if workers < 1:
+            raise InputError(f"at_once must be 1 or more: {at_once}")
+        options: Any = {"instruction": instruction, "blend": blend, "deadline": deadline}
+        waiting = deque(enumerate(requests))
+        done: dict[int, Ranking | Exception] = {}
+
+        async def work() -> None:
+            while waiting:
+                position, request = waiting.popleft()
+                try:
+                    done[position] = await self.rerank(*_pair(request), **options)
+                except Exception as error:  # also one that the caller's own passages raise
+                    done[position] = error
+
+        async with asyncio.TaskGroup() as group:
+            for _ in range(min(workers, len(waiting))):
+                group.create_task(work())
+        return [done[position] for position in sorted(done)]
+
+    rerank_many_sync = _sync(rerank_many)
 
     def _task(
         self, query: str, instruction: str, candidates: tuple[Passage, ...], limit: float
@@ -140,6 +199,12 @@ class Reranker:
             raise InputError("the query is empty")
         deadline = limit if limit < math.inf else None
         return Task(uuid4().hex[:12], query, instruction.strip(), candidates, deadline)
+
+
+def _pair(request: object) -> tuple[str, Iterable[object]]:
+    if not isinstance(request, tuple | list) or len(request) != 2:
+        raise InputError(f"a request must be a pair of a query and its passages: {request!r:.60}")
+    return request[0], request[1]
 
 
 def auto(policy: Policy, n: int, turns_left: Callable[[], float] = lambda: math.inf) -> Schedule:

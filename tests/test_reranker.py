@@ -1,4 +1,5 @@
 import asyncio
+import inspect
 import math
 import time
 
@@ -377,6 +378,7 @@ def test_a_policy_that_keeps_failing_ends_the_request():
     assert len(ranking.ids) == 50
 
 
+<<<<<<< HEAD
 async def test_a_request_without_one_answer_is_partial():
     def mute(ids, answers):
         kept = tuple(range(len(ids)))
@@ -396,3 +398,95 @@ async def test_a_request_without_one_answer_is_partial():
         ranking = await Reranker(policy, schedule="sliding:2:1").rerank("q", list("abcd"))
         assert (ranking.partial, ranking.judged) == (partial, bool(answered))
         assert ranking.ids == ("1", "2", "3", "4")
+=======
+class OneAtATime(ByLength):
+    """Takes 50 ms for a window, and only one window at a time, as an encoder on one core."""
+
+    def __init__(self):
+        self.free, self.running, self.most = asyncio.Lock(), 0, 0
+        super().__init__(act=self.wait)
+
+    async def wait(self, task, window):
+        self.running += 1
+        self.most = max(self.most, self.running)
+        async with self.free:
+            await asyncio.sleep(0.05)
+        self.running -= 1
+
+
+async def test_each_of_many_requests_has_its_own_deadline():
+    requests = [(f"query {at}", ["a", "b" * at]) for at in range(2, 12)]
+    rankings = await Reranker(OneAtATime()).rerank_many(requests, deadline=0.3)
+    assert [(one.query, one.ids, one.partial) for one in rankings] == [
+        (f"query {at}", ("2", "1"), False) for at in range(2, 12)
+    ]
+    reranker = Reranker(OneAtATime())
+    at_the_same_time = [reranker.rerank(*request, deadline=0.3) for request in requests]
+    assert any(one.partial for one in await asyncio.gather(*at_the_same_time))
+
+
+@pytest.mark.parametrize(("at_once", "most"), [(None, 1), (3, 3), (99, 6)])
+async def test_a_few_of_many_requests_are_ranked_at_the_same_time(at_once, most):
+    policy = OneAtATime()
+    rankings = await Reranker(policy).rerank_many([("q", ["a"])] * 6, at_once=at_once)
+    assert (len(rankings), policy.most) == (6, most)
+
+
+def test_requests_that_wait_for_a_model_are_many_at_once():
+    policy = ByLength(scores=False)
+    assert Reranker(policy).at_once == 1
+    policy.window = 20
+    assert Reranker(policy).at_once == 16
+
+
+def test_one_failing_request_does_not_lose_the_others():
+    def own_passages():
+        yield "a"
+        raise OSError("the index is gone")
+
+    requests = [
+        ("q", ["a", "bb"]), ("", ["a"]), ("q", []), "q", ("q", own_passages()), ["r", ["cc", "d"]],
+    ]  # fmt: skip
+    first, *failed, last = Reranker(ByLength()).rerank_many_sync(requests)
+    assert (first.ids, last.ids) == (("2", "1"), ("1", "2"))
+    assert [(type(error), str(error)) for error in failed] == [
+        (InputError, "the query is empty"),
+        (InputError, "there are no passages to rank"),
+        (InputError, "a request must be a pair of a query and its passages: 'q'"),
+        (OSError, "the index is gone"),
+    ]
+
+
+def test_no_requests_and_none_at_once():
+    assert Reranker(ByLength()).rerank_many_sync([]) == []
+    with pytest.raises(InputError, match="at_once must be 1 or more: 0"):
+        Reranker(ByLength()).rerank_many_sync([("q", ["a"])], at_once=0)
+
+
+async def test_cancelling_many_requests_ends_those_in_flight():
+    policy = OneAtATime()
+    many = asyncio.create_task(Reranker(policy).rerank_many([("q", ["a"])] * 50, at_once=2))
+    await asyncio.sleep(0.08)
+    many.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await many
+    begun = len(policy.windows)
+    await asyncio.sleep(0.1)
+    assert len(policy.windows) == begun < 50
+
+
+@pytest.mark.parametrize("name", ["rerank", "rerank_many"])
+def test_the_sync_twin_takes_the_same_arguments(name):
+    twin = getattr(Reranker, f"{name}_sync")
+    assert inspect.signature(twin) == inspect.signature(getattr(Reranker, name))
+    assert (twin.__name__, inspect.iscoroutinefunction(twin)) == (f"{name}_sync", False)
+    assert twin.__doc__.startswith(f"`{name}` without awaiting")
+
+
+def test_a_deadline_of_one_request():
+    async def slow(task, window):
+        await asyncio.sleep(5)
+
+    ranking = Reranker(ByLength(act=slow)).rerank_sync("q", TEXTS, deadline=0.05)
+    assert (ranking.ids, ranking.partial) == (("1", "2", "3", "4"), True)
+>>>>>>> cefb0fc5feb975c87e0dda07f6d1f1fe22374463

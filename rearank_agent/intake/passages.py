@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from rearank_agent.errors import InputError
 from rearank_agent.intake.forms import to_passage
@@ -21,8 +21,9 @@ def as_passages(items: Iterable[object]) -> tuple[Passage, ...]:
         InputError: no passages, an id twice (also with the same text: nothing is left out
             unasked), or an item that is no passage.
     """
-    if isinstance(items, str | bytes):
-        raise InputError("passages must be a list of passages, not one string")
+    if isinstance(items, str | bytes | Mapping) or not isinstance(items, Iterable):
+        kind = type(items).__name__
+        raise InputError(f"passages must be a list of passages, not one {kind}: {items!r:.60}")
     passages: dict[str, tuple[int, Passage]] = {}
     for number, item in enumerate(items, 1):
         try:

@@ -119,8 +119,11 @@ def test_the_fields_of_a_dict():
     ("items", "message"),
     [
         ([], "there are no passages"),
-        ("text", "not one string"),
-        (b"text", "not one string"),
+        ("text", "passages must be a list of passages, not one str: 'text'"),
+        (b"text", "passages must be a list of passages, not one bytes"),
+        ({"a": "x"}, "passages must be a list of passages, not one dict: {'a': 'x'}"),
+        (Passage("a", "x"), "passages must be a list of passages, not one Passage"),
+        (None, "passages must be a list of passages, not one NoneType"),
         ([Passage("a", "x"), Passage("a", "y")], "two passages have the id 'a': 1 and 2, with dif"),
         (
             ["x", {"id": 1, "text": "x"}],

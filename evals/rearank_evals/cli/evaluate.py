@@ -17,13 +17,12 @@ from rearank_agent.cli.options import with_options
 from rearank_agent.errors import InputError
 from rearank_agent.extras import require
 from rearank_agent.redact import redact
+from rearank_agent.reranker import AT_ONCE
 from rearank_evals.cli.options import FIRST, CollectionOptions, SystemOptions
 
 if TYPE_CHECKING:
     from rearank_evals.runs.run import System, Trial
     from rearank_evals.runs.run_folder import ReportEntry
-
-_AT_ONCE = 16
 
 
 class _CollectionFirst(TyperGroup):
@@ -90,7 +89,7 @@ def run(
         int | None,
         typer.Option(
             min=1,
-            help=f"Queries in flight at the same time.  \\[{_AT_ONCE} for models, else 1]",
+            help=f"Queries in flight at the same time.  \\[{AT_ONCE} for models, else 1]",
             show_default=False,
         ),
     ] = None,
@@ -147,7 +146,7 @@ def _run(planned: Sequence[Trial], at_once: int | None) -> tuple[list[ReportEntr
     with progress_bars() as bars:
         for trial in planned:
             progress = RunProgress(trial, bars)
-            default = _AT_ONCE if trial.system.reranker.policy.window else 1
+            default = trial.system.reranker.at_once
             try:
                 notes = run_sync(run(trial, at_once or default, progress))
             except KeyboardInterrupt:
