@@ -7,9 +7,10 @@ from typing import Any, cast
 
 from pydantic_ai.exceptions import UserError
 from pydantic_ai.models import Model, infer_model
+from pydantic_ai.providers import infer_provider_class
 from pydantic_ai.settings import ModelSettings
 
-from rearank_agent.errors import SetupError
+from rearank_agent.errors import SetupError, UnsetError
 from rearank_agent.llm.vllm import VLLMModel
 
 __all__ = ["model_factory", "supported_settings"]
@@ -21,7 +22,8 @@ def model_factory(name: str) -> Callable[[], Model]:
     """A function that makes the model of a name, "provider:model", as pydantic-ai names them.
 
     Raises:
-        SetupError: the provider is not known, not installed or lacks its key or address.
+        UnsetError: the provider lacks its key or address.
+        SetupError: it is not known, or not installed.
     """
     provider, _, model = name.partition(":")
 
@@ -34,9 +36,18 @@ def model_factory(name: str) -> Callable[[], Model]:
             reason = str(error).replace("\n", " ")
             raise SetupError(f"{name} needs a package: {reason}") from None
         except (UserError, ValueError) as error:
-            raise SetupError(f"{name}: {error}") from None
+            kind = UnsetError if _is_known(provider) else SetupError
+            raise kind(f"{name}: {error}") from None
 
     return make
+
+
+def _is_known(provider: str) -> bool:
+    try:
+        infer_provider_class(provider)
+    except (ImportError, ValueError):
+        return False
+    return True
 
 
 def supported_settings(

@@ -29,7 +29,7 @@ from pydantic_ai.models import Model, ModelRequestParameters, check_allow_model_
 from pydantic_ai.profiles import ModelProfile
 from pydantic_ai.settings import ModelSettings
 
-from rearank_agent.errors import SetupError
+from rearank_agent.errors import SetupError, UnsetError
 from rearank_agent.listwise.prompt import Message
 from rearank_agent.llm.chat_completions import to_error, to_messages, to_response
 from rearank_agent.redact import add_secret, redact
@@ -207,7 +207,7 @@ def _address(url: str) -> str:
     """The address with its version, `/v1` where none is given."""
     url = url.strip().rstrip("/")
     if not url:
-        raise SetupError(
+        raise UnsetError(
             "no vLLM server is known: set VLLM_BASE_URL, as in http://127.0.0.1:8000/v1, "
             "or start one with: rearank-agent serve MODEL"
         )
