@@ -125,16 +125,18 @@ def test_another_server_is_not_touched(run, home, undo):
         ("codex", ".codex/config.toml", 'mcp_servers = { docs = { command = "npx" } }'),
     ],
 )
-def test_a_file_that_cannot_be_edited_safely_gets_the_lines_to_add(run, home, client, file, text):
+@pytest.mark.parametrize("more", [[], ["--name", "two"]])
+def test_a_file_that_cannot_be_edited_gets_the_lines_to_add(run, home, client, file, text, more):
     path = home / file
     path.parent.mkdir(parents=True)
     path.write_text(text)
-    code, out, err = run("mcp", "install", "--client", client, "--root", "notes")
+    code, out, err = run("mcp", "install", "--client", client, "--root", "notes", *more)
+    name = more[-1] if more else NAME
     assert code == 2
     parse, key = (
         (tomllib.loads, "mcp_servers") if client == "codex" else (json.loads, "context_servers")
     )
-    assert parse(out)[key][NAME]["args"] == ["mcp", "--root", str(home / "notes")]
+    assert parse(out)[key][name]["args"] == ["mcp", "--root", str(home / "notes")]
     assert f"this goes into {path}, beside what is there:" in err
-    assert "nothing was changed" in err
+    assert err.endswith("; nothing was changed, add the entry by hand\n")
     assert path.read_text() == text

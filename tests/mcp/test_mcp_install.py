@@ -307,6 +307,7 @@ def test_uninstall_without_a_file(home):
     [
         (b'{\n  // mine\n  "a": 1}', "is not valid JSON: .*line 2 column 3"),
         (b'{"a": 1,}', "is not valid JSON: .*line 1 column"),
+        (b'{"a": 1, "b": {"c": 1, "c": 2}}', "is not valid JSON: the key 'c' is there twice"),
         (b'{"a": 1e999}', "is not valid JSON: Out of range"),
         (b"[" * 100_000, "is not valid JSON: "),
         (b"[1]", "is not a JSON object: line 1 column 1"),
@@ -315,13 +316,19 @@ def test_uninstall_without_a_file(home):
         (b'{\n"a": "\xe4"}', "is not UTF-8: line 2 column 7"),
     ],
 )
-@pytest.mark.parametrize("change", [lambda: install(Host.cursor, ENTRY), lambda: uninstall(Host.cursor)])  # fmt: skip
-def test_an_invalid_file_is_left_as_it_is(cursor, data, message, change):
+@pytest.mark.parametrize(
+    ("change", "by_hand"),
+    [
+        (lambda: install(Host.cursor, ENTRY), "add the entry by hand"),
+        (lambda: uninstall(Host.cursor), f"remove {NAME} by hand"),
+    ],
+)
+def test_an_invalid_file_is_left_as_it_is(cursor, data, message, change, by_hand):
     cursor.write_bytes(data)
     with pytest.raises(InputError, match=message) as error:
         change()
     assert str(error.value).startswith(f"{cursor} ")
-    assert str(error.value).endswith("; nothing was changed, --print shows what to add by hand")
+    assert str(error.value).endswith(f"; nothing was changed, {by_hand}")
     assert cursor.read_bytes() == data
     assert files(cursor.parent) == ["mcp.json"]
 

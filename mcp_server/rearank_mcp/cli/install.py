@@ -74,12 +74,11 @@ def install(
     if proxy:
         new = _proxy_entry(client, proxy, context.args)
     else:
+        check_name(client, name)
         new = _server_entry(client, root, context.args)
     if only_print:
         _print_by_hand(client, new, proxy or name)
     else:
-        if not proxy:
-            check_name(client, name)
         _add(client, new, proxy or name)
     for note in entry_notes():
         print(f"note: {note}", file=sys.stderr)

@@ -16,6 +16,9 @@ from rearank_mcp.install.hosts import NAME, PASSED_VARIABLES, Entry, Host, key_o
 __all__ = ["Change", "ForeignFormError", "entry_text", "install", "servers", "uninstall"]
 
 
+_ADD = "add the entry by hand"
+
+
 class ForeignFormError(InputError):
     """A host's file that cannot be edited without a risk to what is in it."""
 
@@ -72,7 +75,7 @@ def uninstall(client: Host, name: str = NAME) -> Change:
         ForeignFormError, SetupError: as `install` does.
     """
     path = location(client)
-    before, text, found = _read(client)
+    before, text, found = _read(client, f"remove {name} by hand")
     if name not in found:
         return Change(path, False, f"there is no {name} in {path}")
     backup = _write(client, before, text, name, None)
@@ -97,9 +100,7 @@ def _form(client: Host) -> ModuleType:
     return toml_form if client is Host.codex else json_form
 
 
-def _read(
-    client: Host, by_hand: str = "--print shows what to add by hand"
-) -> tuple[bytes | None, str, dict[str, Any]]:
+def _read(client: Host, by_hand: str = _ADD) -> tuple[bytes | None, str, dict[str, Any]]:
     """The file's bytes (None: there is no file), its text, and the servers in it."""
     path, key = location(client), key_of(client)
     data = read_file(path)
@@ -125,7 +126,7 @@ def _write(
     try:
         new = _form(client).with_entry(text, key_of(client), name, entry)
     except ValueError as error:
-        by_hand = "--print shows what to add by hand"
+        by_hand = f"remove {name} by hand" if entry is None else _ADD
         raise ForeignFormError(f"{path} {error}; nothing was changed, {by_hand}") from None
     # A lone surrogate, which JSON can hold and UTF-8 cannot, is escaped as in JSON.
     return write_file(path, before, new.encode(errors="backslashreplace"))

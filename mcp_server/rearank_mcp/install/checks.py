@@ -10,12 +10,12 @@ from typing import Any
 from rearank_agent.errors import InputError, PolicyError, SetupError, UnsetError
 from rearank_agent.policies.registry import policy
 from rearank_agent.reranker import run_sync
-from rearank_mcp.install.changes import servers
+from rearank_mcp.install.changes import ForeignFormError, servers
 from rearank_mcp.install.hosts import NAME, Host, location
 
 __all__ = ["check_name", "policy_warning"]
 
-_NAMES = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,39}")  # an underscore is special in Gemini CLI
+_NAMES = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,39}")  # Gemini CLI: tools are mcp_SERVER_TOOL
 _PATIENCE = 5.0  # seconds
 
 
@@ -30,7 +30,11 @@ def check_name(client: Host, name: str) -> None:
             f"{name!r:.60} is no name for an entry: letters, digits and hyphens, 40 at most, "
             "the first no hyphen"
         )
-    if name == NAME or (found := servers(client).get(name)) is None:
+    try:
+        found = None if name == NAME else servers(client).get(name)
+    except ForeignFormError:  # whoever edits the file by hand sees what is there
+        return
+    if found is None:
         return
     command = found.get("command") if isinstance(found, dict) else None
     if not isinstance(command, str) or Path(command).stem != NAME:
