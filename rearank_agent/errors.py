@@ -3,6 +3,7 @@
     RearankError
     ├── InputError      the caller: the query, passages, files or flags given
     ├── SetupError      whoever installed it: a missing extra, a file, a setting
+    │   └── UnsetError  the same: a key or an address is not set in this environment
     ├── PolicyError     whoever runs the model: it failed, or answered nonsense
     └── BusyError       nobody: other work must finish first; try again in a moment
 
@@ -10,7 +11,7 @@ A policy that fails *inside* a request raises nothing: the passages keep their
 order and the failure is in the ranking's `faults`.
 """
 
-__all__ = ["BusyError", "InputError", "PolicyError", "RearankError", "SetupError"]
+__all__ = ["BusyError", "InputError", "PolicyError", "RearankError", "SetupError", "UnsetError"]
 
 
 class RearankError(Exception):
@@ -23,6 +24,10 @@ class InputError(RearankError, ValueError):
 
 class SetupError(RearankError):
     """Something is not installed or not configured; the message says how to fix it."""
+
+
+class UnsetError(SetupError):
+    """A key or an address that a model needs is not set; it may be where the model is used."""
 
 
 class PolicyError(RearankError):

@@ -378,7 +378,6 @@ def test_a_policy_that_keeps_failing_ends_the_request():
     assert len(ranking.ids) == 50
 
 
-<<<<<<< HEAD
 async def test_a_request_without_one_answer_is_partial():
     def mute(ids, answers):
         kept = tuple(range(len(ids)))
@@ -398,7 +397,8 @@ async def test_a_request_without_one_answer_is_partial():
         ranking = await Reranker(policy, schedule="sliding:2:1").rerank("q", list("abcd"))
         assert (ranking.partial, ranking.judged) == (partial, bool(answered))
         assert ranking.ids == ("1", "2", "3", "4")
-=======
+
+
 class OneAtATime(ByLength):
     """Takes 50 ms for a window, and only one window at a time, as an encoder on one core."""
 
@@ -489,4 +489,3 @@ def test_a_deadline_of_one_request():
 
     ranking = Reranker(ByLength(act=slow)).rerank_sync("q", TEXTS, deadline=0.05)
     assert (ranking.ids, ranking.partial) == (("1", "2", "3", "4"), True)
->>>>>>> cefb0fc5feb975c87e0dda07f6d1f1fe22374463

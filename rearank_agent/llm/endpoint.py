@@ -25,7 +25,7 @@ from pydantic_ai.models import Model, ModelRequestParameters, check_allow_model_
 from pydantic_ai.profiles import ModelProfile
 from pydantic_ai.settings import ModelSettings
 
-from rearank_agent.errors import SetupError
+from rearank_agent.errors import SetupError, UnsetError
 from rearank_agent.llm.chat_completions import to_error, to_messages, to_response
 from rearank_agent.redact import add_secret, redact
 
@@ -48,8 +48,8 @@ class Endpoint(Model[Any]):
         defaults: settings sent with every call unless the server refuses them.
 
     Raises:
-        SetupError: no address is given and none is in the environment, it is not a plain
-            address, or a package is missing for the environment's proxy.
+        UnsetError: no address is given, and none is in the environment.
+        SetupError: it is not a plain address, or the environment's proxy cannot be used.
     """
 
     unsupported_settings = frozenset({"top_k", "logit_bias", "stop_sequences"})
@@ -151,7 +151,7 @@ class Endpoint(Model[Any]):
         """The address with its version, `/v1` where none is given."""
         url = url.strip().rstrip("/")
         if not url:
-            raise SetupError(self.unknown_address)
+            raise UnsetError(self.unknown_address)
         parts = urlsplit(url)
         plain = (
             parts.scheme in ("http", "https")

@@ -9,9 +9,10 @@ from urllib.parse import urlsplit
 
 from pydantic_ai.exceptions import UserError
 from pydantic_ai.models import Model, infer_model
+from pydantic_ai.providers import infer_provider_class
 from pydantic_ai.settings import ModelSettings
 
-from rearank_agent.errors import SetupError
+from rearank_agent.errors import SetupError, UnsetError
 from rearank_agent.llm.endpoint import Endpoint
 from rearank_agent.llm.vllm import VLLMModel
 
@@ -24,7 +25,8 @@ def model_factory(name: str) -> Callable[[], Model]:
     """A function that makes the model of a name, "provider:model", as pydantic-ai names them.
 
     Raises:
-        SetupError: the provider is not known, not installed or lacks its key or address.
+        UnsetError: the provider lacks its key or address.
+        SetupError: it is not known, or not installed.
     """
     provider, _, model = name.partition(":")
 
@@ -39,7 +41,8 @@ def model_factory(name: str) -> Callable[[], Model]:
             reason = str(error).replace("\n", " ")
             raise SetupError(f"{name} needs a package: {reason}") from None
         except (UserError, ValueError) as error:
-            raise SetupError(f"{name}: {error}") from None
+            kind = UnsetError if _is_known(provider) else SetupError
+            raise kind(f"{name}: {error}") from None
 
     return make
 
@@ -52,6 +55,14 @@ def _own_server() -> bool:
     url = os.environ.get("OPENAI_BASE_URL", "").strip()
     host = urlsplit(url).hostname or ""
     return bool(url) and not (host == "openai.com" or host.endswith(".openai.com"))
+
+
+def _is_known(provider: str) -> bool:
+    try:
+        infer_provider_class(provider)
+    except (ImportError, ValueError):
+        return False
+    return True
 
 
 def supported_settings(

@@ -45,7 +45,8 @@ class VLLMModel(Endpoint):
     """A model behind vLLM, for the event loop that uses it first.
 
     Raises:
-        SetupError: no address is given, and VLLM_BASE_URL is not set.
+        UnsetError: no address is given, and VLLM_BASE_URL is not set.
+        SetupError: as for every endpoint.
     """
 
     defaults = {"repetition_penalty": 1.0}  # noqa: RUF012  else the model's own: Qwen2.5's is 1.05

@@ -4,13 +4,15 @@ import json
 import os
 import re
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
 
 from rearank_agent import InputError, SetupError
+from rearank_mcp.install.changes import Change, entry_text, install, uninstall
 from rearank_mcp.install.entries import entry_notes, proxy_entry, server_entry, unproxied_entry
-from rearank_mcp.install.hosts import HOSTS, Change, Host, entry_json, install, location, uninstall
+from rearank_mcp.install.hosts import HOSTS, Host, key_of, location
 
 ENTRY = {"command": "/bin/rearank-agent", "args": ["mcp", "--root", "/docs"]}
 NAME = "rearank-agent"
@@ -58,6 +60,10 @@ def files(folder):
         ("claude-code", "project/.mcp.json"),
         ("cursor", "home/.cursor/mcp.json"),
         ("vscode", "project/.vscode/mcp.json"),
+        ("codex", "home/.codex/config.toml"),
+        ("gemini-cli", "home/.gemini/settings.json"),
+        ("windsurf", "home/.codeium/windsurf/mcp_config.json"),
+        ("zed", "home/.config/zed/settings.json"),
     ],
 )
 def test_every_host_has_its_file(client, where, tmp_path):
@@ -81,6 +87,27 @@ def test_the_desktop_app_s_file_on_each_system(platform, environment, where, mon
         monkeypatch.setenv(name, value)
     expected = Path(where).expanduser() / "Claude" / "claude_desktop_config.json"
     assert location(Host.claude_desktop) == expected
+
+
+def test_a_packaged_desktop_app_of_windows_has_a_folder_of_its_own(home, monkeypatch):
+    monkeypatch.setattr(sys, "platform", "win32")
+    monkeypatch.setenv("APPDATA", str(home / "AppData" / "Roaming"))
+    monkeypatch.setenv("LOCALAPPDATA", str(home / "Local"))
+    plain = home / "AppData" / "Roaming" / "Claude" / "claude_desktop_config.json"
+    assert location(Host.claude_desktop) == plain
+    packaged = home / "Local" / "Packages" / "Claude_abc" / "LocalCache" / "Roaming"
+    packaged.mkdir(parents=True)
+    assert location(Host.claude_desktop) == packaged / "Claude" / "claude_desktop_config.json"
+    assert location(Host.zed) == home / "AppData" / "Roaming" / "Zed" / "settings.json"
+
+
+def test_codex_and_zed_have_variables_for_their_folders(home, monkeypatch):
+    monkeypatch.setenv("CODEX_HOME", str(home / "mine"))
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(home / "settings"))
+    assert location(Host.codex) == home / "mine" / "config.toml"
+    assert location(Host.zed) == home / "settings" / "zed" / "settings.json"
+    monkeypatch.setattr(sys, "platform", "darwin")
+    assert location(Host.zed) == home / ".config" / "zed" / "settings.json"
 
 
 def test_no_home(monkeypatch):
@@ -131,7 +158,7 @@ def test_secrets_are_not_written(monkeypatch):
     monkeypatch.setenv("REARANK_CALLS", "4")
     made = server_entry(Host.claude_desktop, ["/docs"])
     assert made["env"] == {"REARANK_CALLS": "4"}
-    assert "hunter" not in entry_json(Host.claude_desktop, made) + "".join(entry_notes())
+    assert "hunter" not in entry_text(Host.claude_desktop, made) + "".join(entry_notes())
     yourself = "in the env of the entry yourself"
     assert entry_notes() == [
         f"REARANK_POLICY holds a login or a key and was left out; set it {yourself}",
@@ -164,19 +191,19 @@ def test_the_program(tmp_path, monkeypatch):
 def test_a_new_file(client):
     path = location(client)
     assert install(client, ENTRY) == Change(path, True, f"added {NAME} to {path}")
-    key = "servers" if client is Host.vscode else "mcpServers"
-    assert json.loads(path.read_text()) == {key: {NAME: ENTRY}}
-    assert path.read_text() == entry_json(client, ENTRY) + "\n"
+    key, parse = key_of(client), tomllib.loads if client is Host.codex else json.loads
+    assert parse(path.read_text()) == {key: {NAME: ENTRY}}
+    assert path.read_text() == entry_text(client, ENTRY) + "\n"
     assert path.stat().st_mode & 0o777 == 0o600
     assert files(path.parent) == [path.name]
     assert uninstall(client) == Change(
         path, True, f"removed {NAME} from {path}", next(path.parent.glob("*.bak"))
     )
-    assert json.loads(path.read_text()) == {key: {}}
+    assert {key: {}} | parse(path.read_text()) == {key: {}}
 
 
 def test_what_is_shown():
-    assert entry_json(Host.vscode, {"command": "/ä", "args": ["mcp"]}, "mine") == (
+    assert entry_text(Host.vscode, {"command": "/ä", "args": ["mcp"]}, "mine") == (
         '{\n  "servers": {\n    "mine": {\n      "command": "/ä",\n'
         '      "args": [\n        "mcp"\n      ]\n    }\n  }\n}'
     )
@@ -232,6 +259,21 @@ def test_variables_set_by_hand_stay(cursor):
     }
 
 
+def test_keys_set_by_hand_stay(cursor):
+    by_hand = {"disabled": True, "command": "old", "timeout": 60, "args": [], "cwd": "/"}
+    cursor.write_text(json.dumps({"mcpServers": {NAME: by_hand}}))
+    install(Host.cursor, ENTRY)
+    merged = json.loads(cursor.read_text())["mcpServers"][NAME]
+    assert list(merged.items()) == list((by_hand | ENTRY).items())
+    assert not install(Host.cursor, ENTRY).changed
+
+
+def test_what_belongs_to_a_url_does_not_stay(cursor):
+    cursor.write_text(json.dumps({"mcpServers": {NAME: {"url": "http://x", "headers": {}}}}))
+    install(Host.cursor, ENTRY)
+    assert json.loads(cursor.read_text())["mcpServers"][NAME] == ENTRY
+
+
 @pytest.mark.parametrize("old", ["text", None, [], {"env": "text"}])
 def test_an_old_entry_of_any_form_is_replaced(cursor, old):
     cursor.write_text(json.dumps({"mcpServers": {NAME: old}}))
@@ -265,6 +307,7 @@ def test_uninstall_without_a_file(home):
     [
         (b'{\n  // mine\n  "a": 1}', "is not valid JSON: .*line 2 column 3"),
         (b'{"a": 1,}', "is not valid JSON: .*line 1 column"),
+        (b'{"a": 1, "b": {"c": 1, "c": 2}}', "is not valid JSON: the key 'c' is there twice"),
         (b'{"a": 1e999}', "is not valid JSON: Out of range"),
         (b"[" * 100_000, "is not valid JSON: "),
         (b"[1]", "is not a JSON object: line 1 column 1"),
@@ -273,13 +316,19 @@ def test_uninstall_without_a_file(home):
         (b'{\n"a": "\xe4"}', "is not UTF-8: line 2 column 7"),
     ],
 )
-@pytest.mark.parametrize("change", [lambda: install(Host.cursor, ENTRY), lambda: uninstall(Host.cursor)])  # fmt: skip
-def test_an_invalid_file_is_left_as_it_is(cursor, data, message, change):
+@pytest.mark.parametrize(
+    ("change", "by_hand"),
+    [
+        (lambda: install(Host.cursor, ENTRY), "add the entry by hand"),
+        (lambda: uninstall(Host.cursor), f"remove {NAME} by hand"),
+    ],
+)
+def test_an_invalid_file_is_left_as_it_is(cursor, data, message, change, by_hand):
     cursor.write_bytes(data)
     with pytest.raises(InputError, match=message) as error:
         change()
     assert str(error.value).startswith(f"{cursor} ")
-    assert str(error.value).endswith("; nothing was changed, --print shows what to add by hand")
+    assert str(error.value).endswith(f"; nothing was changed, {by_hand}")
     assert cursor.read_bytes() == data
     assert files(cursor.parent) == ["mcp.json"]
 

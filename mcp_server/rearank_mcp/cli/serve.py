@@ -12,6 +12,7 @@ import typer
 from rearank_agent.cli.lazy import Command, lazy_group
 from rearank_agent.cli.options import with_options
 from rearank_agent.cli.policy_options import RerankerOptions
+from rearank_agent.errors import InputError
 from rearank_agent.extras import require
 from rearank_agent.present.truncate import MIN_TOKENS
 
@@ -40,9 +41,19 @@ app = typer.Typer(
 
 _HTTP = "Over HTTP"
 
+
+def _expand_home(paths: list[Path] | None) -> list[Path] | None:
+    """The paths with ~ as the home folder: hosts start programs without a shell."""
+    try:
+        return paths and [path.expanduser() for path in paths]
+    except RuntimeError as error:
+        raise InputError(f"--root: {error}") from None
+
+
 Root = Annotated[
     list[Path] | None,
     typer.Option(
+        callback=_expand_home,
         help="A folder or file that may be searched; repeatable.  \\[the current folder]",
         show_default=False,
     ),
@@ -113,7 +124,7 @@ def _over_stdio(options: RerankerOptions, root: list[Path] | None, max_tokens: i
     from rearank_mcp.stdio import serve_stdio
 
     to_stderr()
-    serve_stdio(make_server(make_service(options, root or _here(), max_tokens)), pipes)
+    serve_stdio(make_server(make_service(options, root or current_folder(), max_tokens)), pipes)
     exit_now()
 
 
@@ -152,7 +163,7 @@ def _over_http(
     requested = Address.of(http)
     listening = listen(requested, token)
     address = Address(requested.host, listening.getsockname()[1])
-    service = make_service(options, root or _here(), max_tokens)
+    service = make_service(options, root or current_folder(), max_tokens)
     access = ", token required" if token else ""
     if not ip_address(listening.getsockname()[0]).is_loopback:
         access += f", host name {gethostname()} or one of --allow-host"
@@ -177,7 +188,7 @@ def make_service(options: RerankerOptions, roots: Sequence[Path], max_tokens: in
     return Service(options.reranker(), roots, run_store(), max_tokens)
 
 
-def _here() -> Sequence[Path]:
-    """The current folder; none for / and home, where some hosts start programs."""
+def current_folder() -> Sequence[Path]:
+    """The current folder; none where it is home or holds it, as / does: it would open too much."""
     here = Path.cwd()
-    return [] if here in (Path(here.anchor), Path.home()) else [here]
+    return [] if Path.home().resolve().is_relative_to(here.resolve()) else [here]

@@ -10,16 +10,9 @@ from pathlib import Path
 
 from rearank_agent.errors import InputError, SetupError
 from rearank_agent.redact import redact
-from rearank_mcp.install.hosts import (
-    NAME,
-    PASSED_VARIABLES,
-    PER_FOLDER,
-    Entry,
-    Host,
-    location,
-    naming_errors,
-    servers,
-)
+from rearank_mcp.install.changes import servers
+from rearank_mcp.install.config_file import naming_errors
+from rearank_mcp.install.hosts import NAME, PASSED_VARIABLES, PER_FOLDER, Entry, Host, location
 
 __all__ = ["command_of", "entry_notes", "proxy_entry", "server_entry", "unproxied_entry"]
 
