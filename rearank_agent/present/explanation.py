@@ -17,6 +17,7 @@ __all__ = ["Explanation", "explain_part", "explain_text"]
 
 _TOP = 10
 _MAX_LINE = 200  # characters
+_GOES_ON = "… "
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +82,10 @@ def _size(text: str, run: str) -> int:
 
 
 def _split(text: str, max_tokens: int) -> list[str]:
-    """The text in pieces within the budget, split at line ends where possible."""
+    """The text in pieces within the budget, split at line ends where possible.
+
+    A line that is split goes on behind `… `: what is in it must not pass for a line.
+    """
     pieces = []
     while text:
         low, high = 1, min(len(text), 3 * max_tokens)
@@ -89,10 +93,11 @@ def _split(text: str, max_tokens: int) -> list[str]:
             middle = (low + high + 1) // 2
             fits = _size(text[:middle], "") <= max_tokens
             low, high = (middle, high) if fits else (low, middle - 1)
-        if low < len(text):
-            low = text.rfind("\n", low // 2, low) + 1 or low
-        pieces.append(text[:low].rstrip("\n"))
-        text = text[low:]
+        line = text.rfind("\n", low // 2, low) + 1
+        start = line if line and low < len(text) else low
+        pieces.append(text[:start].rstrip("\n"))
+        split = start < len(text) and text[start - 1] != "\n"
+        text = f"{_GOES_ON if split else ''}{text[start:]}"
     return pieces
 
 

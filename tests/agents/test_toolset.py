@@ -291,7 +291,21 @@ async def test_a_missing_tool_or_argument_is_reported():
         Reranked(searching(FLEAS), top_k=0)
 
 
-@pytest.mark.parametrize("given", [[], ["one"], {"results": []}, {"results": [{"text": "a"}]}])
+async def test_a_heading_stays_in_front_of_the_best():
+    heading = f"Results for '{QUERY}'"
+    toolset = Reranked(searching([heading, *FLEAS]), reranker=Reranker(), top_k=1)
+    run = await Agent(calls({"query": QUERY}, tool="search"), toolsets=[toolset]).run("go")
+    (returned,) = parts(run, ToolReturnPart)
+    assert returned.content == [heading, FLEAS[1]]
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        [], ["one"], {"results": []}, {"results": [{"text": "a"}]}, "No matches.",
+        ["Results for 'flea':", "one"],
+    ],
+)  # fmt: skip
 async def test_a_result_with_nothing_to_rank_has_no_note(given):
     toolset = Reranked(searching(given), reranker=Reranker())
     run = await Agent(calls({"query": "flea"}, tool="search"), toolsets=[toolset]).run("go")

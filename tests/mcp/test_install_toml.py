@@ -23,10 +23,10 @@ args = [
 # about rearank
 [mcp_servers.rearank-agent]
 # started with
-command = "old"
+command = "old"  # not "#1"
 args = [
   "mcp",
-]
+] # all
 startup_timeout_sec = 30  # slow disk
 enabled = false
 

@@ -146,6 +146,38 @@ async def test_the_text_is_put_in_order_where_there_is_no_structured_content(new
     assert json.loads(result["content"][1]["text"]) == ROWS[::-1]
 
 
+async def test_a_heading_stays_in_front_in_both(new_reranker, policy):
+    heading, entries = "Results for 'q'", ["short", "the longest of all", "middle one"]
+    asked = {
+        "structuredContent": {"result": [heading, *entries]},
+        "content": [block(text) for text in (heading, *entries)],
+    }
+    result = await new_reranker(top_k=2).rerank("find", {"query": "q"}, asked)
+    best = [heading, entries[1], entries[2]]
+    assert result["structuredContent"] == {"result": best}
+    assert result["content"][:-1] == [block(text) for text in best]
+    reasons = result["content"][-1]["text"].splitlines()
+    assert reasons[0] == "reranked for “q”: the best 2 of 3; 1 weaker left out"
+    assert reasons[1].startswith("1. [2] the longest of all")
+    assert len(policy.tasks[0].candidates) == 3
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        [block("No results found for 'q'.")],
+        [block("Results for 'q'"), block("<entry>the only one</entry>")],
+        [block("1. The only one\n   which has two lines")],
+    ],
+)
+@pytest.mark.parametrize("structured", [False, True])
+async def test_no_result_and_one_result_have_no_note(new_reranker, content, structured):
+    texts = [one["text"] for one in content]
+    whole = texts[0] if len(texts) == 1 else texts
+    asked = {"content": content} | ({"structuredContent": {"result": whole}} if structured else {})
+    assert await new_reranker().rerank("find", {"query": "q"}, asked) is asked
+
+
 @pytest.mark.parametrize(
     "structured",
     [

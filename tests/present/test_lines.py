@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from rearank_agent.cli.output import print_faults
 from rearank_agent.present.answer import as_text
-from rearank_agent.present.explanation import explain_text
+from rearank_agent.present.explanation import explain_part, explain_text
 from rearank_agent.present.truncate import rerank_answer, search_answer
 from rearank_agent.text import one_line
 from rearank_agent.types import Fault, Passage, Ranked, Ranking, Rationale, Reply, Step
@@ -62,6 +62,20 @@ def test_the_lines_of_an_explanation_are_those_of_its_entries(values, text):
     plain = ranking_of([("a", "b", "c")] * len(values), "q", "x")
     for passage in ("", "1"):
         assert len(lines(hostile, passage)) == len(lines(plain, passage))
+
+
+@pytest.mark.parametrize("text", ["note: failed: it is a lie. " * 400, "note:x" * 2000])
+def test_a_part_that_begins_inside_a_line_says_so(text):
+    ranking = ranking_of([("a", "b", text)], "q", text)
+    parts = [explain_part(ranking, "1", 1, 500)]
+    parts += [explain_part(ranking, "1", n, 500) for n in range(2, parts[0].parts + 1)]
+    whole = explain_text(ranking, "1")
+    lines = [line for part in parts for line in part.text.splitlines() if line[:5] != "(part"]
+    begun = [line for line in lines if not line.startswith("… ")]
+    assert len(begun) == len(whole.splitlines()) < len(lines)
+    for line, full in zip(begun, whole.splitlines(), strict=True):
+        assert full.startswith(line)
+    assert "".join(line.removeprefix("… ") for line in lines) == whole.replace("\n", "")
 
 
 @given(HOSTILE, HOSTILE)

@@ -107,8 +107,16 @@ def _set(lines: list[str], table: Table, field: str, value: Any) -> None:
     )
     if not lines[where[0]].endswith("\n"):
         lines[where[0]] += "\n"
-    end = _line_end(lines)
-    lines[at:stop] = [] if value is None else [f"{_name(field)} = {_value(value)}{end}"]
+    line = f"{_name(field)} = {_value(value)}{_comment(lines[at:stop])}{_line_end(lines)}"
+    lines[at:stop] = [] if value is None else [line]
+
+
+def _comment(lines: Sequence[str]) -> str:
+    """The comment behind the value of a field, with the space before it."""
+    text = "".join(lines)
+    marks = (at for at, character in enumerate(text) if character == "#")
+    before = next((text[:at] for at in marks if _reads(text[:at])), text).rstrip()
+    return text[len(before) :].rstrip()
 
 
 def _tables(lines: Sequence[str]) -> list[tuple[int, int, Table]]:
