@@ -13,14 +13,13 @@ from threading import Lock
 from typing import Generic, TypeVar
 from weakref import WeakKeyDictionary
 
-import numpy as np
-
 from rearank_agent.errors import InputError
-from rearank_agent.policies.embedded.encoder import Encoder, Encoding, Vector, normalized
-from rearank_agent.policies.embedded.similarity import PooledText, similarity
+from rearank_agent.policies.embedded.encoder import Encoder
+from rearank_agent.policies.embedded.similarity import PooledText, SentenceNearness, similarity
+from rearank_agent.policies.evidence import EvidenceQuery
 from rearank_agent.policies.protocol import Policy, best_first, instruction_fault, unit_score
-from rearank_agent.text import QueryTerms, bigrams, content_tokens, sentences
-from rearank_agent.types import Fault, Passage, Quote, Rationale, Reply, Task, Usage, Window
+from rearank_agent.text import QueryTerms, bigrams, content_tokens
+from rearank_agent.types import Fault, Passage, Rationale, Reply, Task, Usage, Window
 
 __all__ = ["DEFAULT", "WEIGHTS", "Embedded", "shipped_weights"]
 
@@ -38,6 +37,7 @@ class _EncodedQuery:
 
     pooled: PooledText
     terms: QueryTerms
+    evidence: EvidenceQuery
     complete: bool
     unsupported: frozenset[str]
     bigram_reason: str
@@ -193,6 +193,7 @@ class Embedded:
         return _EncodedQuery(
             pooled=PooledText(encoded.hidden),
             terms=QueryTerms.of(text),
+            evidence=EvidenceQuery.of(text),
             complete=encoded.complete,
             unsupported=frozenset(
                 p.id for p, s in zip(candidates, unsupported, strict=True) if s > MAX_UNSUPPORTED
@@ -206,9 +207,8 @@ class Embedded:
         if not text.strip():
             return _Scored(-1.0, query.terms.rationale(()), True)
         encoded = self.encoder.encode(text)
-        quotes = _nearest_sentence(
-            query.pooled.mean, encoded, passage, len(text) - len(passage.text)
-        )
+        nearness = SentenceNearness(query.pooled, encoded, len(text) - len(passage.text))
+        quotes = query.evidence.quotes(passage.text, nearness)
         return _Scored(
             score=similarity(query.pooled, PooledText(encoded.hidden), self._span_weight),
             rationale=query.terms.rationale(content_tokens(text), quotes),
@@ -230,20 +230,3 @@ def _folder(top: str, weights: Path) -> Path:
             "and folders that rearank-agent train embedded made"
         )
     return folder
-
-
-def _nearest_sentence(
-    query: Vector, encoded: Encoding, passage: Passage, shift: int
-) -> tuple[Quote, ...]:
-    """The sentence of the passage's text whose tokens lie nearest to the query."""
-    starts = encoded.starts[1:-1]
-    best: Quote | None = None
-    highest = -2.0
-    for span in sentences(passage.text[: max(0, encoded.end - shift)]):
-        first, after = np.searchsorted(starts, (span.start + shift, span.end + shift))
-        if after > first:
-            tokens = encoded.hidden[1 + first : 1 + after]
-            nearness = float(np.dot(query, normalized(tokens.mean(axis=0))))
-            if nearness > highest:
-                best, highest = span, nearness
-    return (best,) if best else ()
