@@ -31,7 +31,7 @@ _WORD = re.compile(rf"[{UNSPACED_SCRIPTS}]+|[^\W_{UNSPACED_SCRIPTS}]+(?:'[a-z]\b
 _FIRST_UNSPACED = re.compile(f"[{UNSPACED_SCRIPTS}]")
 _SENTENCE_END = re.compile(
     r"(?=\s)(?:(?<=[.!?…])|(?<=[.!?…][\"'”’)\]]))"
-    r"(?<!\b[A-Z]\.)(?<!\b(?:Dr|Mr|Ms|St|vs|No)\.)(?<!\b(?:Mrs|etc|e\.g|i\.e)\.)\s+(?=[^\sa-z]|\w+(?:[._]\w|\())"
+    r"(?<!\b[A-Z]\.)(?<!\b(?:Dr|Mr|Ms|St|vs|No)\.)(?<!\b(?:Mrs|etc|e\.g|i\.e)\.)\s+(?=[^\sa-z]|\w+(?:[._]\w|\(|[A-Z]))"
     r"|(?<=[。！？])|(?=\s)(?<!\s)\s*\n\s*"
 )
 _MONTHS = "jan feb mar apr may jun jul aug sep oct nov dec".split()  # noqa: SIM905

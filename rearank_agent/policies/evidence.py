@@ -9,8 +9,8 @@ For every sentence four things are added up, and the highest sum is quoted:
 
 A term counts by how few sentences of the passage hold it: one that all hold decides nothing.
 A sentence also has part of the terms of what it continues: of its heading, of the sentence that its
-"it" or "she" stands for, and the plain words of the first, which gives the topic. No line of one
-word and no line that only repeats the query is quoted.
+"it" or "she" stands for, of the question that it answers, and the plain words of the first,
+which gives the topic. No line of one word and none that only repeats the query is quoted.
 """
 
 from __future__ import annotations
@@ -40,6 +40,7 @@ Nearness = Callable[[Quote], float]
 _IDENTIFIER, _NAME, _WORD = 36.0, 4.0, 1.0
 _NEGATED, _PLAIN = 4.0, 1.0
 _NEARNESS = 24.0
+_QUESTION = 8.0
 _PART = 0.5
 """Of an identifier's weight, where a longer one begins or ends with it."""
 _REFERRED = 0.95
@@ -71,6 +72,10 @@ class _Sentence:
     @property
     def is_heading(self) -> bool:
         return self.repeats or bool(_HEADING.match(self.text))
+
+    @property
+    def is_question(self) -> bool:
+        return self.text[-1] in "?？"
 
 
 @dataclass(frozen=True)
@@ -116,6 +121,7 @@ class EvidenceQuery:
         for number, one in enumerate(cut):
             score = sum(row.weight * row.shown[number] for row in rows)
             score += self.negation if _NEGATION.search(one.text) else 0.0
+            score -= _QUESTION if one.is_question else 0.0
             score += _NEARNESS * nearness(one.quote) if nearness else 0.0
             if score > highest and self._may_stand(one, number, rows, bool(nearness)):
                 best, highest = one.quote, score
@@ -203,14 +209,15 @@ def _match(name: tuple[str, ...], sentence: _Sentence) -> float:
 
 
 def _continued(cut: Sequence[_Sentence]) -> list[tuple[int, ...]]:
-    """For each sentence those it continues: its heading, and the one it refers back to.
+    """For each sentence those it continues: its heading, and the one it refers to or answers.
 
     A heading continues itself, so that it has no more of its terms than what it stands above.
     """
     found: list[tuple[int, ...]] = []
     heading: tuple[int, ...] = ()
     for number, one in enumerate(cut):
-        back = number and (cut[number - 1].words <= 1 or _REFERS_BACK.match(one.text))
+        before = cut[number - 1] if number else None
+        back = before and (before.words <= 1 or before.is_question or _REFERS_BACK.match(one.text))
         heading = (number,) if one.is_heading else heading
         found.append((*heading, number - 1) if back else heading)
     return found

@@ -19,6 +19,10 @@ HARBOUR = (
     "Ines Roth runs the yard. She was born in Vigo. Otto Lund is the mate. He was born in Riga."
 )
 STEPS = "4. Press the lever. 5. Pull the cord twice. 6. Let the engine run."
+QUESTIONS = (
+    "Q: How do I reset my password?\nA: Use the link on the sign-in page.\n"
+    "Q: How do I delete my account?\nA: Write to the office, with your number."
+)
 FILES = (
     "main.rs starts the loop. parser_test.rs holds the cases. parser.rs turns lines into commands."
 )
@@ -57,6 +61,8 @@ def test_identifiers(text, found):
         ("what is step 5", STEPS, "Pull the cord twice."),
         ("what is in parser.rs", FILES, "parser.rs turns lines into commands."),
         ("what does parser_test.rs hold", FILES, "parser_test.rs holds the cases."),
+        ("how to reset the password", QUESTIONS, "A: Use the link on the sign-in page."),
+        ("delete an account", QUESTIONS, "A: Write to the office, with your number."),
         ("what is the timeout", "retries = 5\ntimeout = 30", "timeout = 30"),
     ],
 )  # fmt: skip

@@ -81,7 +81,7 @@ class _TaskWork:
 
 
 class Embedded:
-    """Scores by the similarity of query and passage; the evidence is the nearest sentence.
+    """Scores by the similarity of query and passage; `EvidenceQuery` picks the evidence.
 
     A score depends on query and passage alone: it is equal to the last bit in any window, any
     order and on any number of threads of one machine. Unsupported scripts are ranked by BM25 on
