@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from rearank_agent.policies.evidence import EvidenceQuery
 from rearank_agent.policies.protocol import best_first, instruction_fault
 from rearank_agent.text import QueryTerms, Tokenizer, content_tokens, words
-from rearank_agent.types import Reply, Task, Usage, Window
+from rearank_agent.types import Passage, Reply, Task, Usage, Window
 
 __all__ = ["Lexical", "bm25_index", "bm25_search"]
 
@@ -101,6 +101,10 @@ class Lexical:
             faults=instruction_fault(task, self.name),
             usage=Usage(calls=1),
         )
+
+    def score_alone(self, query: str, passage: Passage) -> float:
+        """Score a passage as if it were the only candidate: all terms are equally rare then."""
+        return self._score(Task("", query, candidates=(passage,))).scores[0]
 
     def _score(self, task: Task) -> _Scored:
         terms = QueryTerms.of(task.query, self.tokenizer)
