@@ -15,8 +15,8 @@ from unicodedata import category
 from rearank_agent.types import Quote, Rationale
 
 __all__ = [
-    "UNSPACED_SCRIPTS", "QueryTerms", "Tokenizer", "bigrams", "content_tokens", "one_line",
-    "printable", "sentences", "shorten", "words",
+    "UNSPACED_SCRIPTS", "QueryTerms", "Tokenizer", "bigrams", "content_tokens", "identifiers",
+    "one_line", "printable", "sentences", "shorten", "words",
 ]  # fmt: skip
 
 Tokenizer = Callable[[str], list[str]]
@@ -34,9 +34,24 @@ _WORD = re.compile(rf"[{UNSPACED_SCRIPTS}]+|[^\W_{UNSPACED_SCRIPTS}]+(?:'[a-z]\b
 _FIRST_UNSPACED = re.compile(f"[{UNSPACED_SCRIPTS}]")
 _SENTENCE_END = re.compile(
     r"(?=\s)(?:(?<=[.!?…])|(?<=[.!?…][\"'”’)\]]))"
-    r"(?<!\b[A-Z]\.)(?<!\b(?:Dr|Mr|Ms|St|vs|No)\.)(?<!\b(?:Mrs|etc|e\.g|i\.e)\.)\s+(?=[^\sa-z])"
+    r"(?<!\b[A-Z]\.)(?<!\b(?:Dr|Mr|Ms|St|vs|No)\.)(?<!\b(?:Mrs|etc|e\.g|i\.e)\.)\s+(?=[^\sa-z]|\w+(?:[._]\w|\(|[A-Z]))"
     r"|(?<=[。！？])|(?=\s)(?<!\s)\s*\n\s*"
 )
+_MONTHS = "jan feb mar apr may jun jul aug sep oct nov dec".split()  # noqa: SIM905
+_MONTH = (
+    r"(?P<month>jan(?:uary)?|feb(?:ruary)?|mar(?:ch)?|apr(?:il)?|may|june?|july?|aug(?:ust)?"
+    r"|sept?(?:ember)?|oct(?:ober)?|nov(?:ember)?|dec(?:ember)?)\.?,?"
+)
+_DAY = r"(?P<day>\d{1,2})(?:st|nd|rd|th)?"
+_DATES = tuple(
+    re.compile(rf"\b{form},? (?P<year>\d{{4}})\b", re.IGNORECASE)
+    for form in (rf"{_DAY}\.? (?:of )?{_MONTH}", rf"{_MONTH} {_DAY}", _MONTH)
+)
+_THOUSANDS = re.compile(r"\b\d{1,3}(?:,\d{3})+\b")
+_IDENTIFIER = re.compile(r"[a-zA-Z0-9_]+(?:(?:[.\-/@+]|(?<=\d):(?=\d))[a-zA-Z0-9_]+)*")
+_LOOKS_CHOSEN = re.compile(r"\d|[a-zA-Z0-9][._/@][a-zA-Z0-9]|[a-z][A-Z]")
+_QUANTITY = re.compile(r"(\d+(?:\.\d+)*)([a-z]{1,3})")
+_JOINT = re.compile(r"[._\-/@+:]+")
 
 
 def words(text: str) -> list[str]:
@@ -86,6 +101,35 @@ def _stem(word: str) -> str:
 def content_tokens(text: str, tokenizer: Tokenizer = words) -> list[str]:
     """The tokens that BM25 counts: words without function words, stemmed."""
     return stems([word for word in tokenizer(text) if word not in _STOP])
+
+
+def identifiers(text: str) -> list[tuple[str, ...]]:
+    """The numbers, versions, dates, codes, file and function names of a text, each in its parts.
+
+    `words` cuts "v2.0.1" into three words that other versions hold too; here it is
+    ("2", "0", "1"). Dates are (year, month, day) in whichever form they are written, a
+    quantity is without its unit, and 1,200 is 1200.
+    """
+    for form in _DATES:
+        text = form.sub(_iso_date, text)
+    text = _THOUSANDS.sub(lambda number: number[0].replace(",", ""), text)
+    found = []
+    for name in _IDENTIFIER.findall(text):
+        if _LOOKS_CHOSEN.search(name):
+            lower = name.lower().strip("_")
+            if quantity := _QUANTITY.fullmatch(lower):
+                lower = quantity[1]
+            elif lower[0] == "v" and lower[1:2].isdigit():
+                lower = lower[1:]
+            found.append(tuple(_JOINT.split(lower)))
+    return found
+
+
+def _iso_date(date: re.Match[str]) -> str:
+    named = date.groupdict()
+    month = _MONTHS.index(named["month"][:3].lower()) + 1
+    day = f"-{int(named['day']):02}" if named.get("day") else ""
+    return f"{named['year']}-{month:02}{day}"
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,10 @@ import bm25s
 import numpy as np
 from numpy.typing import NDArray
 
+from rearank_agent.policies.evidence import EvidenceQuery
 from rearank_agent.policies.protocol import best_first, instruction_fault
-from rearank_agent.text import QueryTerms, Tokenizer, content_tokens, sentences, words
-from rearank_agent.types import Passage, Quote, Rationale, Reply, Task, Usage, Window
+from rearank_agent.text import QueryTerms, Tokenizer, content_tokens, words
+from rearank_agent.types import Passage, Reply, Task, Usage, Window
 
 __all__ = ["Lexical", "bm25_index", "bm25_search"]
 
@@ -50,9 +51,10 @@ def bm25_search(
 
 @dataclass(frozen=True)
 class _Scored:
-    """Computed once per request: every candidate's BM25 score and tokens."""
+    """Computed once per request: the query's terms, every candidate's BM25 score and tokens."""
 
     terms: QueryTerms
+    evidence: EvidenceQuery
     tokens: tuple[tuple[str, ...], ...]
     scores: tuple[float, ...]
 
@@ -80,7 +82,7 @@ class Lexical:
         return f"lexical:{self.tokenizer.__name__}:lucene:k1=0.9:b=0.4"
 
     async def judge(self, task: Task, window: Window) -> Reply:
-        """Score the window by BM25; the evidence is the sentence with most query terms."""
+        """Score the window by BM25; `EvidenceQuery` says which sentence is the evidence."""
         return await asyncio.to_thread(self._judge, task, window)
 
     def _judge(self, task: Task, window: Window) -> Reply:
@@ -91,11 +93,18 @@ class Lexical:
             order=best_first(scores),
             scores=scores,
             rationales=tuple(
-                self._rationale(task.candidates[p], known.terms, known.tokens[p]) for p in window
+                known.terms.rationale(
+                    known.tokens[p], known.evidence.quotes(task.candidates[p].text)
+                )
+                for p in window
             ),
             faults=instruction_fault(task, self.name),
             usage=Usage(calls=1),
         )
+
+    def score_alone(self, query: str, passage: Passage) -> float:
+        """Score a passage as if it were the only candidate: all terms are equally rare then."""
+        return self._score(Task("", query, candidates=(passage,))).scores[0]
 
     def _score(self, task: Task) -> _Scored:
         terms = QueryTerms.of(task.query, self.tokenizer)
@@ -105,13 +114,5 @@ class Lexical:
         scores = (
             bm25_index([*map(list, tokens)]).get_scores(found) if found else np.zeros(len(tokens))
         )
-        return _Scored(terms, tokens, tuple(float(score) for score in scores))
-
-    def _rationale(self, passage: Passage, terms: QueryTerms, tokens: Sequence[str]) -> Rationale:
-        def found(quote: Quote) -> int:
-            sentence = passage.text[quote.start : quote.end]
-            return len(set(terms.tokens).intersection(content_tokens(sentence, self.tokenizer)))
-
-        spans = sentences(passage.text)
-        best = max(spans, key=found, default=None)
-        return terms.rationale(tokens, (best,) if best and found(best) else ())
+        evidence = EvidenceQuery.of(task.query, self.tokenizer)
+        return _Scored(terms, evidence, tokens, tuple(float(score) for score in scores))

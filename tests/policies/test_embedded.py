@@ -32,6 +32,8 @@ TEXTS = [
     JUMP, "Dogs bark.", "", " \n", "🦟🦟", "x" * 9000, "flea " * 600, "1648", "def leap(): return 20",
     "The treaty of Münster was signed in 1648 and ended the war.", JUMP + " " + JUMP,
     "Treat every pet in the house, wash bedding at sixty degrees and vacuum daily for two weeks.",
+    "跳蚤能活一百天。", "Блоха (flea) живёт сто дней и прыгает far.", "벼룩의 수명은 백일이다. A flea jumps.",
+    "A flea is called 跳蚤 in Chinese, and it can jump as far there as anywhere else.",
 ]  # fmt: skip
 QUERY = "how far can fleas jump"
 
@@ -60,7 +62,7 @@ def test_a_complete_reply(embedded):
     assert reply.order == (1, 0)
     assert reply.scores == pytest.approx((0.19, 0.55), abs=0.06)
     assert reply.rationales == (
-        Rationale(quotes=(Quote(0, 10),), lacks=("far", "fleas", "jump")),
+        Rationale(lacks=("far", "fleas", "jump")),
         Rationale(quotes=(Quote(50, 89),), has=("fleas",), lacks=("far", "jump")),
     )
     assert JUMP[50:89] == "It can leap a hundred times its length."
@@ -131,20 +133,30 @@ def test_control_tokens_in_a_passage_are_text(embedded):
 
 @pytest.mark.parametrize("title", ["", "A title of its own. With two sentences."])
 @pytest.mark.parametrize(
-    "text", [JUMP, "  \n" + JUMP, "Köln? 跳蚤 🦟 jumps.\n\nFleas leap far!  ", "no end"]
+    "text", [JUMP, "  \n" + JUMP, "Köln? 跳蚤 🦟 jumps.\n\nFleas leap far!  ", "without an end"]
 )
 def test_quotes_are_sentences_of_the_text(embedded, title, text):
     ranked = Reranker(embedded).rerank_sync(QUERY, [Passage("a", text, title=title)]).passages[0]
     (quote,) = ranked.rationale.quotes
     sentence = text[quote.start : quote.end]
     assert sentence == sentence.strip() == ranked.evidence
-    assert sentence in ("It can leap a hundred times its length.", "Fleas leap far!", "no end")
+    assert sentence in (
+        "It can leap a hundred times its length.",
+        "Fleas leap far!",
+        "without an end",
+    )
 
 
 def test_the_terms_are_those_of_the_whole_text(embedded):
     long = "and so on " * 400 + "far"
     (ranked,) = Reranker(embedded).rerank_sync("how far", [long]).passages
     assert (ranked.rationale.has, ranked.rationale.lacks) == (("far",), ())
+
+
+def test_the_evidence_of_a_term_is_found_beyond_what_the_encoder_reads(embedded):
+    rows = "\n".join(f"part {n} | of the {n}th shelf | a bolt of brass" for n in range(100, 200))
+    (ranked,) = Reranker(embedded).rerank_sync("where is part 187", [rows]).passages
+    assert ranked.evidence == "part 187 | of the 187th shelf | a bolt of brass"
 
 
 def test_long_text_is_truncated_with_a_fault(embedded):
@@ -220,11 +232,19 @@ def test_accents_emoji_and_signs_are_supported(embedded, text):
     assert Reranker(embedded).rerank_sync("what is it", [text]).faults == ()
 
 
-def test_a_few_passages_in_unsupported_scripts_are_named_and_still_ranked(embedded):
-    texts = [JUMP, *["Dogs bark."] * 8, "跳蚤能活一百天。"]
-    ranking = Reranker(embedded).rerank_sync(QUERY, texts)
-    assert ranking.ids[0] == "1"
-    assert [(fault.kind, fault.ids) for fault in ranking.faults] == [("vocabulary", ("10",))]
+@pytest.mark.parametrize("n", [1, 9])
+def test_passages_in_unsupported_scripts_are_named_and_placed_by_pairs_of_letters(embedded, n):
+    texts = [JUMP, "跳蚤能活一百天。", *["跳蚤 flea jump 一百天跳蚤能活。"] * n, "Dogs bark."]
+    ranking = Reranker(embedded).rerank_sync("flea jump", texts)
+    ids = tuple(map(str, range(2, 3 + n)))
+    detail = "in a script the encoder does not support; BM25 on pairs of letters scores them"
+    assert ranking.faults == (Fault("vocabulary", ids, detail),)
+    assert (ranking.ids[0], ranking.ids[-1]) == ("1", "2")
+    pairs = Reranker(Lexical(bigrams)).rerank_sync("flea jump", [texts[2]]).passages[0]
+    assert scores(ranking)["2"] == 0.0
+    assert scores(ranking)["3"] == unit_score(pairs.score, None) > 0.3
+    (placed,) = (p for p in ranking.passages if p.id == "3")
+    assert placed.rationale == Rationale(quotes=(Quote(0, 21),), has=("flea", "jump"))
 
 
 def test_empty_passages_come_last(embedded):

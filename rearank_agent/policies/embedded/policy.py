@@ -10,17 +10,19 @@ from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
 from threading import Lock
-from typing import Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar
 from weakref import WeakKeyDictionary
 
-import numpy as np
-
 from rearank_agent.errors import InputError
-from rearank_agent.policies.embedded.encoder import Encoder, Encoding, Vector, normalized
-from rearank_agent.policies.embedded.similarity import PooledText, similarity
-from rearank_agent.policies.protocol import Policy, best_first, instruction_fault, unit_score
-from rearank_agent.text import QueryTerms, bigrams, content_tokens, sentences
-from rearank_agent.types import Fault, Passage, Quote, Rationale, Reply, Task, Usage, Window
+from rearank_agent.policies.embedded.encoder import Encoder
+from rearank_agent.policies.embedded.similarity import PooledText, SentenceNearness, similarity
+from rearank_agent.policies.evidence import EvidenceQuery
+from rearank_agent.policies.protocol import best_first, instruction_fault, unit_score
+from rearank_agent.text import QueryTerms, bigrams, content_tokens
+from rearank_agent.types import Fault, Passage, Rationale, Reply, Task, Usage, Window
+
+if TYPE_CHECKING:
+    from rearank_agent.policies.lexical import Lexical
 
 __all__ = ["DEFAULT", "WEIGHTS", "Embedded", "shipped_weights"]
 
@@ -28,18 +30,20 @@ WEIGHTS = Path(__file__).parents[2] / "weights"
 DEFAULT = "open"
 """The upper layers used where none are named."""
 MAX_UNSUPPORTED = 0.2
+"""The share of a text's letters in unsupported scripts, up to which the encoder reads it."""
 
 Found = TypeVar("Found")
 
 
 @dataclass(frozen=True, slots=True)
 class _EncodedQuery:
-    """The encoded query, and which texts are in unsupported scripts."""
+    """The encoded query, or why the encoder is of no use for it."""
 
+    text: str
     pooled: PooledText
     terms: QueryTerms
+    evidence: EvidenceQuery
     complete: bool
-    unsupported: frozenset[str]
     bigram_reason: str
 
 
@@ -48,6 +52,7 @@ class _Scored:
     score: float
     rationale: Rationale
     complete: bool
+    supported: bool = True
 
 
 class _Lazy(Generic[Found]):
@@ -73,7 +78,7 @@ class _TaskWork:
     """A task's work; a passage is encoded once, whichever windows it is in."""
 
     def __init__(self, policy: Embedded, query: str, candidates: tuple[Passage, ...]) -> None:
-        self.query = _Lazy(partial(policy._encode_query, query, candidates))
+        self.query = _Lazy(partial(policy._encode_query, query))
         self.scored = [_Lazy(partial(self._score, policy, passage)) for passage in candidates]
 
     def _score(self, policy: Embedded, passage: Passage) -> _Scored:
@@ -81,11 +86,13 @@ class _TaskWork:
 
 
 class Embedded:
-    """Scores by the similarity of query and passage; the evidence is the nearest sentence.
+    """Scores by the similarity of query and passage; `EvidenceQuery` picks the evidence.
 
     A score depends on query and passage alone: it is equal to the last bit in any window, any
-    order and on any number of threads of one machine. Unsupported scripts are ranked by BM25 on
-    pairs of letters instead, with a fault.
+    order and on any number of threads of one machine. A passage of which more than a fifth is in
+    an unsupported script is scored by BM25 on pairs of letters, as if it were the only one, and
+    s / (1 + s) places it among the others: at 0 without a pair of the query. A query in such a
+    script has all its passages ranked by BM25 on pairs of letters. Both are faults.
 
     Args:
         top: which upper layers: one of `shipped_weights`, or a folder.
@@ -132,7 +139,7 @@ class Embedded:
         return ThreadPoolExecutor(self.threads, thread_name_prefix="rearank-embedded")
 
     @cached_property
-    def _bigrams(self) -> Policy:
+    def _bigrams(self) -> Lexical:
         from rearank_agent.policies.lexical import Lexical  # a slow import that few requests need
 
         return Lexical(bigrams)
@@ -170,46 +177,46 @@ class Embedded:
         advice = "split longer passages to have all of them read"
         ids = task.ids(window)
         cut = tuple(i for i, one in zip(ids, scored, strict=True) if not one.complete)
-        unsupported = tuple(i for i in ids if i in query.unsupported)
+        unsupported = tuple(i for i, one in zip(ids, scored, strict=True) if not one.supported)
         faults = [*instruction_fault(task, self.name)]
         if not query.complete:
             faults.append(Fault("cut", (), f"of the query {detail}"))
         if cut:
             faults.append(Fault("cut", cut, f"{detail}; {advice}"))
         if unsupported:
-            detail = "in a script the encoder does not support; the scores mean little"
+            detail = (
+                "in a script the encoder does not support; BM25 on pairs of letters scores them"
+            )
             faults.append(Fault("vocabulary", unsupported, detail))
         return tuple(faults)
 
-    def _encode_query(self, text: str, candidates: tuple[Passage, ...]) -> _EncodedQuery:
-        unsupported = [self.encoder.unsupported_share(passage.content) for passage in candidates]
-        shares = {
-            "the query's letters": self.encoder.unsupported_share(text),
-            "the passages' letters": sum(unsupported) / len(unsupported),
-        }
-        high = " and ".join(
-            f"{share:.0%} of {what}" for what, share in shares.items() if share > MAX_UNSUPPORTED
-        )
+    def _encode_query(self, text: str) -> _EncodedQuery:
+        share = self.encoder.unsupported_share(text)
         encoded = self.encoder.encode(text)
         return _EncodedQuery(
+            text=text,
             pooled=PooledText(encoded.hidden),
             terms=QueryTerms.of(text),
+            evidence=EvidenceQuery.of(text),
             complete=encoded.complete,
-            unsupported=frozenset(
-                p.id for p, s in zip(candidates, unsupported, strict=True) if s > MAX_UNSUPPORTED
-            ),
-            bigram_reason=high
-            and f"the encoder does not support {high}; BM25 on pairs of letters ranks",
+            bigram_reason=f"the encoder does not support {share:.0%} of the query's letters; "
+            "BM25 on pairs of letters ranks"
+            if share > MAX_UNSUPPORTED
+            else "",
         )
 
     def _score(self, query: _EncodedQuery, passage: Passage) -> _Scored:
         text = passage.content
         if not text.strip():
             return _Scored(-1.0, query.terms.rationale(()), True)
+        if self.encoder.unsupported_share(text) > MAX_UNSUPPORTED:
+            score = unit_score(self._bigrams.score_alone(query.text, passage), self._bigrams.scale)
+            quotes = query.evidence.quotes(passage.text)
+            rationale = query.terms.rationale(content_tokens(text), quotes)
+            return _Scored(score, rationale, True, supported=False)
         encoded = self.encoder.encode(text)
-        quotes = _nearest_sentence(
-            query.pooled.mean, encoded, passage, len(text) - len(passage.text)
-        )
+        nearness = SentenceNearness(query.pooled, encoded, len(text) - len(passage.text))
+        quotes = query.evidence.quotes(passage.text, nearness)
         return _Scored(
             score=similarity(query.pooled, PooledText(encoded.hidden), self._span_weight),
             rationale=query.terms.rationale(content_tokens(text), quotes),
@@ -231,20 +238,3 @@ def _folder(top: str, weights: Path) -> Path:
             "and folders that rearank-agent train embedded made"
         )
     return folder
-
-
-def _nearest_sentence(
-    query: Vector, encoded: Encoding, passage: Passage, shift: int
-) -> tuple[Quote, ...]:
-    """The sentence of the passage's text whose tokens lie nearest to the query."""
-    starts = encoded.starts[1:-1]
-    best: Quote | None = None
-    highest = -2.0
-    for span in sentences(passage.text[: max(0, encoded.end - shift)]):
-        first, after = np.searchsorted(starts, (span.start + shift, span.end + shift))
-        if after > first:
-            tokens = encoded.hidden[1 + first : 1 + after]
-            nearness = float(np.dot(query, normalized(tokens.mean(axis=0))))
-            if nearness > highest:
-                best, highest = span, nearness
-    return (best,) if best else ()
