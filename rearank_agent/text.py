@@ -32,9 +32,11 @@ _REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
 _JOINERS = "\N{ZERO WIDTH NON-JOINER}\N{ZERO WIDTH JOINER}"
 _WORD = re.compile(rf"[{UNSPACED_SCRIPTS}]+|[^\W_{UNSPACED_SCRIPTS}]+(?:'[a-z]\b)?")
 _FIRST_UNSPACED = re.compile(f"[{UNSPACED_SCRIPTS}]")
+# A sentence begins in lower case where that is a name of code, or where the word before is too
+# long for an abbreviation.
 _SENTENCE_END = re.compile(
     r"(?=\s)(?:(?<=[.!?…])|(?<=[.!?…][\"'”’)\]]))"
-    r"(?<!\b[A-Z]\.)(?<!\b(?:Dr|Mr|Ms|St|vs|No)\.)(?<!\b(?:Mrs|etc|e\.g|i\.e)\.)\s+(?=[^\sa-z]|\w+(?:[._]\w|\(|[A-Z]))"
+    r"(?<!\b[A-Z]\.)(?<!\b(?:Dr|Mr|Ms|St|vs|No)\.)(?<!\b(?:Mrs|etc|e\.g|i\.e)\.)\s+(?=[^\sa-z]|\w+(?:[._]\w|\(|[A-Z])|(?<=[a-z0-9]{5}\.\s)(?<!approx\.\s)[a-z])"
     r"|(?<=[。！？])|(?=\s)(?<!\s)\s*\n\s*"
 )
 _MONTHS = "jan feb mar apr may jun jul aug sep oct nov dec".split()  # noqa: SIM905

@@ -32,6 +32,12 @@ def test_sentences():
     assert quoted('Fleas bite. "They jump!" Dr. Smith said 3.5 mm.\n\n * ok\nJ. R. came… 你好。世界！') == [
         "Fleas bite.", '"They jump!"', "Dr. Smith said 3.5 mm.", "* ok", "J. R. came…", "你好。", "世界！",
     ]  # fmt: skip
+    assert quoted("flush empties the buffer. render draws approx. ten lines, e.g. a title, or fig. b.") == [
+        "flush empties the buffer.", "render draws approx. ten lines, e.g. a title, or fig. b.",
+    ]  # fmt: skip
+    assert quoted("Use it. parse_line() reads. printf writes 12 no. of times.") == [
+        "Use it.", "parse_line() reads.", "printf writes 12 no. of times.",
+    ]  # fmt: skip
     assert quoted("") == quoted(" \n ---\n") == []
     assert quoted("no end") == ["no end"]
 
