@@ -11,6 +11,7 @@ import json
 import os
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from ipaddress import ip_address
 from typing import Any, ClassVar, cast
 from urllib.parse import urlsplit
 
@@ -36,7 +37,6 @@ MAX_BYTES = 2 * 1024 * 1024
 
 _NO_LIMIT = httpx2.Timeout(None, connect=5.0)  # pydantic-ai's request_timeout is the limit
 _SHORT = httpx2.Timeout(10.0, connect=5.0)
-_LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _PASSED_ON = ("max_tokens", "max_completion_tokens", "temperature", "seed", "repetition_penalty")
 
 
@@ -175,8 +175,19 @@ class Endpoint(Model[Any]):
         return {"Authorization": f"Bearer {key}"}
 
 
+def _is_this_machine(host: str) -> bool:
+    """Whether a host is loopback, by its name or its address; 0.0.0.0 reaches it too."""
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        address = ip_address(host)
+    except ValueError:
+        return False
+    return address.is_loopback or address.is_unspecified
+
+
 def _client(base_url: str, headers: Mapping[str, str]) -> httpx2.AsyncClient:
-    local = urlsplit(base_url).hostname in _LOOPBACK
+    local = _is_this_machine(urlsplit(base_url).hostname or "")
     try:
         return httpx2.AsyncClient(
             headers={"Accept-Encoding": "identity", **headers},

@@ -231,6 +231,12 @@ async def test_no_proxy_goes_to_loopback(stub, provider, proxy, monkeypatch):
     assert (await LLM(f"{provider}:near").judge(TASK, ALL)).order == (2, 1, 0)
 
 
+@pytest.mark.parametrize("host", ["localhost", "gpu.localhost", "127.8.0.1", "[::1]", "0.0.0.0"])
+def test_every_name_of_this_machine_is_reached_past_a_proxy(host, monkeypatch):
+    monkeypatch.setenv("ALL_PROXY", "carrier-pigeon://127.0.0.1:9")
+    assert Endpoint("m", f"http://{host}:8000").base_url == f"http://{host}:8000/v1"
+
+
 def test_a_proxy_that_cannot_be_used_is_named(monkeypatch):
     monkeypatch.setenv("ALL_PROXY", "carrier-pigeon://user:hunter22@127.0.0.1:9")
     with pytest.raises(SetupError, match="the proxy that the environment names") as raised:
