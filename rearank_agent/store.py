@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Lock
+from time import monotonic, sleep
 from weakref import finalize
 
 from rearank_agent.errors import SetupError
@@ -82,7 +83,7 @@ class Store:
         self.path.touch(mode=0o600)
         file = sqlite3.connect(self.path, timeout=_BUSY, check_same_thread=False)
         try:
-            file.execute("PRAGMA journal_mode = WAL")
+            _switch_to_wal(file)
             file.execute("PRAGMA synchronous = NORMAL")
             file.execute(_TABLE)
         except sqlite3.Error:
@@ -90,6 +91,19 @@ class Store:
             raise
         finalize(self, file.close)
         return file
+
+
+def _switch_to_wal(file: sqlite3.Connection) -> None:
+    """Set the journal mode; SQLite itself does not wait here for another process's lock."""
+    until = monotonic() + _BUSY
+    while True:
+        try:
+            file.execute("PRAGMA journal_mode = WAL")
+            return
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or monotonic() > until:
+                raise
+        sleep(0.01)
 
 
 def _used(file: sqlite3.Connection) -> int:

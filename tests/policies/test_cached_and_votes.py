@@ -309,6 +309,18 @@ def test_a_writer_waits_for_another(store):
     assert store.get("a") == "two"
 
 
+def test_a_new_store_waits_for_a_writer_too(store):
+    store.path.parent.mkdir(parents=True, exist_ok=True)
+    other = sqlite3.connect(store.path, check_same_thread=False)
+    other.execute("BEGIN IMMEDIATE")  # SQLite does not wait for it when the journal mode changes
+    ends = threading.Timer(0.5, other.rollback)
+    ends.start()
+    store.put("a", "one")
+    ends.join()
+    other.close()
+    assert store.get("a") == "one"
+
+
 def test_a_store_that_was_deleted_is_made_again(store):
     store.put("a", "one")
     store.path.unlink()
