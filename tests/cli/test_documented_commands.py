@@ -1,7 +1,12 @@
 """Every command in the documents is one that the command line takes."""
 
+import json
+import os
 import re
 import shlex
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -36,3 +41,32 @@ def test_every_subcommand_and_option_exists(line, monkeypatch):
         name, command, rest = command.resolve_command(context, rest)
         context = command.make_context(name, rest, parent=context, resilient_parsing=True)
     assert not context.args or " -- " in line, "left over"
+
+
+def blocks(name, word):
+    """The blocks of a document that hold a word, in order."""
+    return [text for text in BLOCK.findall((ROOT / name).read_text()) if word in text]
+
+
+@pytest.mark.parametrize(
+    "block",
+    [
+        *blocks("docs/agents.md", "mcp install"),
+        *blocks("docs/proxy.md", "mcp install"),
+        *(re.sub(r".*\bRUN\b.*\n", "", text) for text in blocks("docs/page.md", "--html")),
+    ],
+)
+def test_what_needs_no_model_and_no_network_runs_as_printed(block, tmp_path):
+    home, checkout = tmp_path / "home", tmp_path / "checkout"
+    for folder in ("notes", "papers", ".cursor"):
+        (home / folder).mkdir(parents=True)
+    memory = {"memory": {"command": "npx", "args": ["-y", "a-server"]}}
+    (home / ".cursor/mcp.json").write_text(json.dumps({"mcpServers": memory}))
+    for name in ("examples", "docs"):
+        shutil.copytree(ROOT / name, checkout / name)
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    env = {**os.environ, "PATH": path, "HOME": str(home), "REARANK_CACHE": str(tmp_path / "cache")}
+    env.pop("XDG_CONFIG_HOME", None)
+    command = ["bash", "-euo", "pipefail", "-c", block]
+    done = subprocess.run(command, cwd=checkout, env=env, capture_output=True, text=True)
+    assert (done.returncode, "Traceback" in done.stderr) == (0, False), done.stderr
