@@ -19,6 +19,7 @@ import math
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from string import ascii_lowercase
 
 from rearank_agent.text import QueryTerms, Tokenizer, content_tokens, identifiers, sentences, words
 from rearank_agent.types import Quote
@@ -203,9 +204,17 @@ def _match(name: tuple[str, ...], sentence: _Sentence) -> float:
         return 1.0
     n, worded = len(name), not all(map(str.isdigit, name))
     part = any(
-        other[:n] == name or (worded and other[-n:] == name) for other in sentence.identifiers
+        other[:n] == name or (worded and other[-n:] == name) or _numbers(other) == name
+        for other in sentence.identifiers
     )
     return _PART if part else 0.0
+
+
+def _numbers(code: tuple[str, ...]) -> tuple[str, ...]:
+    """The number that a code with letters ends with: 4471 of A-4471, INV4471 and SO/2024/4471."""
+    number = code[-1].lstrip(ascii_lowercase)
+    lettered = number != code[-1] or any(map(str.isalpha, code[:-1]))
+    return (number,) if lettered and number.isdigit() else ()
 
 
 def _continued(cut: Sequence[_Sentence]) -> list[tuple[int, ...]]:

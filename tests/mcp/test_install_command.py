@@ -94,6 +94,7 @@ def test_a_second_entry_has_a_name(run, home):
     run(*install)
     run(*install, "--name", "mine-2", "--", "--max-tokens", "900")
     assert list(entries(home)) == [NAME, "mine-2"]
+    assert entries(home)["mine-2"]["args"][-2:] == ["--max-tokens", "900"]
     run("mcp", "install", "--client", "cursor", "--name", "mine-2", "--uninstall")
     assert list(entries(home)) == [NAME]
 

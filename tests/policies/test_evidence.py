@@ -70,6 +70,16 @@ def test_terms_decide_where_they_occur(query, text, sentence):
     assert quoted(query, text) == [sentence]
 
 
+@pytest.mark.parametrize("form", ["A-{}", "SO/2024/{}", "INV{}", "#{}", "Order {}"])
+@pytest.mark.parametrize("query", ["status of order {}", "when was {} shipped", "what about {}?"])
+def test_a_number_names_the_code_that_ends_with_it(form, query):
+    rows = [
+        f"{form.format(n)}: shipped, {n - 4469} items, {n - 4469} March" for n in range(4470, 4480)
+    ]
+    for number, row in enumerate(rows, 4470):
+        assert quoted(query.format(number), "\n".join(rows)) == [row]
+
+
 @pytest.mark.parametrize(
     ("query", "text"),
     [

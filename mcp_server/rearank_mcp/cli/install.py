@@ -118,7 +118,8 @@ def _check_options(name: str, args: list[str]) -> None:
     from rearank_mcp.install.checks import policy_warning
 
     command = typer.main.get_command(proxy.app if name else serve.app)
-    given: dict[str, Any] = command.make_context(f"rearank-agent mcp {name}".strip(), args).params
+    words = [*args]  # parsing empties the list
+    given: dict[str, Any] = command.make_context(f"rearank-agent mcp {name}".strip(), words).params
     policy = given.get("policy") or settings().policy
     if warning := policy_warning(policy):
         print(f"warning: {policy} cannot rank now: {one_line(warning)}", file=sys.stderr)
