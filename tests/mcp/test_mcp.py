@@ -473,8 +473,8 @@ async def test_an_error_does_not_give_back_what_was_long(new_service, tmp_path):
 
 
 async def test_too_many_requests_wait_or_get_an_error(new_service):
-    slow = Slow(0.4)
-    async with Client(make_server(new_service(slow, deadline=1.0))) as connected:
+    slow = Slow(1.2)
+    async with Client(make_server(new_service(slow, deadline=3.0))) as connected:
         calls = [text_of(connected, "rerank", query="q", passages=["a", "b"]) for _ in range(40)]
         answers = await asyncio.gather(*calls)
     busy = [text for text, error in answers if error]
