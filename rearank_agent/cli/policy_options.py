@@ -178,6 +178,8 @@ def _model_root(model: LLM) -> str:
 
     async def root() -> str:
         try:
+            if not await model.chat.endpoint():
+                return ""  # only vLLM tells, so no other server is asked
             served = await model.chat.check_served()
         except PolicyError:
             return ""  # the ranking itself will report it

@@ -13,9 +13,7 @@ from typing import Any, cast
 from weakref import WeakMethod
 
 from pydantic_ai.direct import model_request
-from pydantic_ai.exceptions import (
-    AgentRunError,
-)
+from pydantic_ai.exceptions import AgentRunError, ModelNotFoundError
 from pydantic_ai.messages import (
     ModelMessage,
     ModelRequest,
@@ -132,7 +130,7 @@ class Chat:
             return await endpoint.tokens(messages)
 
     async def check_served(self) -> ModelInfo | None:
-        """What the model's server reports about it now; None where it is not behind vLLM.
+        """What the model's server reports about it now; None where it lists no models.
 
         Raises:
             PolicyError: the server does not answer, or does not serve the model.
@@ -143,6 +141,8 @@ class Chat:
         try:
             models = await endpoint.models()
         except AgentRunError as error:
+            if isinstance(error, ModelNotFoundError) and not isinstance(endpoint, VLLMModel):
+                return None  # a list is optional beside chat completions
             raise policy_error(error) from error
         if endpoint.model_name not in models:
             names = ", ".join(models) or "none"

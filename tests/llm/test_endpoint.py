@@ -242,3 +242,17 @@ def test_a_proxy_that_cannot_be_used_is_named(monkeypatch):
     with pytest.raises(SetupError, match="the proxy that the environment names") as raised:
         Endpoint("m", "http://gpu.invalid:8000/v1")
     assert "hunter22" not in str(raised.value)
+
+
+async def test_a_server_need_not_list_its_models(stub, chat):
+    assert await chat("unlisted").chat.check_served() is None
+    stub.models = [{"id": "another"}]
+    with pytest.raises(PolicyError, match="serves another, and no 'listed'"):
+        await chat("listed").chat.check_served()
+
+
+def test_only_vllm_is_asked_where_the_model_is(stub, chat, run, tmp_path):
+    passages = tmp_path / "passages.txt"
+    passages.write_text("one\ntwo\n")
+    assert run("rerank", "q", str(passages), "--policy", "openai-chat:m", "--no-cache")[0] == 0
+    assert stub.lookups == 0
