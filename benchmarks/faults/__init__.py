@@ -1,0 +1,1 @@
+"""Every fault that docs/reliability.md promises to survive, tried for real."""

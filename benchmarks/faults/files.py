@@ -1,0 +1,7 @@
+"""Files, folders, stores and locks."""
+
+from benchmarks.faults.row import Row
+
+__all__ = ["ROWS"]
+
+ROWS: tuple[Row, ...] = ()

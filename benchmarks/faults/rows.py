@@ -1,0 +1,8 @@
+"""All rows of docs/reliability.md, in its order."""
+
+from benchmarks.faults import files, load, models, server, texts
+from benchmarks.faults.row import Row
+
+__all__ = ["ROWS"]
+
+ROWS: tuple[Row, ...] = (*load.ROWS, *server.ROWS, *models.ROWS, *files.ROWS, *texts.ROWS)
