@@ -15,6 +15,7 @@ from typing import TypeVar
 from rearank_agent.llm.limits import DEADLINE
 from rearank_agent.policies.blend import blended_order, policy_scores
 from rearank_agent.policies.protocol import Policy
+from rearank_agent.queueing.work import WORK, Work
 from rearank_agent.redact import redact
 from rearank_agent.schedules import Schedule, Turn, cost
 from rearank_agent.tracing import span
@@ -41,6 +42,7 @@ class Request:
 
     def __init__(self, task: Task, policy: Policy, recent: deque[float]) -> None:
         self.task, self.policy, self.recent = task, policy, recent
+        self.work = Work(len(task.candidates))
         self.schedule = ""
         self.order: Window = tuple(range(len(task.candidates)))
         self.steps: list[Step] = []
@@ -100,6 +102,7 @@ class Request:
         context = copy_context()
         limit = self.task.deadline
         context.run(DEADLINE.set, None if limit is None else self.start + limit)
+        context.run(WORK.set, self.work)
         tasks = [
             asyncio.create_task(self._judge_window(window), context=context)
             for window in turn.windows
@@ -131,6 +134,8 @@ class Request:
         if late:
             detail = f"{self.turns} turns were done after {self.task.deadline:g} seconds"
             self.faults.append(Fault("deadline", (), detail))
+            if self.work.starved:
+                self.faults.append(Fault("busy", (), "other requests were first; it was not begun"))
         else:
             self.turns += 1
 

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from time import perf_counter
 from typing import TYPE_CHECKING, TypeVar
 
 from rearank_agent.errors import BusyError, InputError, SetupError
@@ -36,7 +34,6 @@ MAX_PASSAGES = 1_000
 MAX_BYTES = 4 * 1024 * 1024
 MAX_QUERY = 20_000  # characters
 MAX_LINES = 1_000
-MAX_CONCURRENT = 8  # requests ranked at once; others wait: some end in time rather than none
 _MIN_SECONDS = 0.5  # in which something can still be ranked
 
 T = TypeVar("T")
@@ -61,7 +58,6 @@ class Service:
     max_tokens: int = 4_000
     _library: Library | None = None
     _store_thread: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1, "runs"))
-    _slots: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(MAX_CONCURRENT))
 
     def __post_init__(self) -> None:
         check_budget(self.max_tokens)
@@ -96,15 +92,14 @@ class Service:
         title = f"ranking {len(passages)} passages"
         if progress:
             progress(title, 0, 0)
-        async with self._slot(spent) as left:
-            ranking = await self.reranker.rerank(
-                query,
-                passages,
-                instruction=instruction,
-                blend=blend,
-                deadline=left,
-                progress=progress and partial(progress, f"{title}: turn"),
-            )
+        ranking = await self.reranker.rerank(
+            query,
+            passages,
+            instruction=instruction,
+            blend=blend,
+            deadline=max(_MIN_SECONDS, self.deadline - spent),
+            progress=progress and partial(progress, f"{title}: turn"),
+        )
         return await self._store_run(ranking)
 
     async def rerank(
@@ -145,16 +140,15 @@ class Service:
         _check(query, instruction)
         if progress:
             progress("looking at the files", 0, 0)
-        async with self._slot() as left:
-            ranking = await find(
-                self.reranker,
-                self._get_library(),
-                query,
-                within=path.strip(),
-                instruction=instruction,
-                deadline=left,
-                progress=progress,
-            )
+        ranking = await find(
+            self.reranker,
+            self._get_library(),
+            query,
+            within=path.strip(),
+            instruction=instruction,
+            deadline=self.deadline,
+            progress=progress,
+        )
         ranking = await self._store_run(ranking)
         return await asyncio.to_thread(search_answer, ranking, top_k, rationale, self.max_tokens)
 
@@ -183,25 +177,16 @@ class Service:
             self._library = Library(self.roots)
         return self._library
 
-    @asynccontextmanager
-    async def _slot(self, spent: float = 0.0) -> AsyncIterator[float]:
-        """One of the slots for requests ranked at once; gives the seconds that are left then."""
-        start = perf_counter() - spent
-        try:
-            async with asyncio.timeout(max(_MIN_SECONDS, self.deadline - spent - _MIN_SECONDS)):
-                await self._slots.acquire()
-        except TimeoutError:
-            raise BusyError("too many requests are being ranked; ask again in a moment") from None
-        try:
-            yield max(_MIN_SECONDS, self.deadline - (perf_counter() - start))
-        finally:
-            self._slots.release()
-
     async def _store_run(self, ranking: Ranking) -> Ranking:
         """Put the ranking into the store; a failure of the store is a fault, not an error.
 
         Clients may not show faults; the log does.
+
+        Raises:
+            BusyError: nothing was ranked, since other requests were always first.
         """
+        if any(fault.kind == "busy" for fault in ranking.faults):
+            raise BusyError("too many requests are being ranked; ask again in a moment")
         if ranking.partial:
             ended = (fault_line(f) for f in ranking.faults if f.kind in ("deadline", "failed"))
             _log.warning("run %s is partial: %s", ranking.run, "; ".join(ended))

@@ -37,6 +37,7 @@ from rearank_agent.llm.model_errors import policy_error, readable_errors, retry_
 from rearank_agent.llm.provider import supported_settings
 from rearank_agent.llm.refusals import Refusals
 from rearank_agent.llm.vllm import ModelInfo, VLLMModel
+from rearank_agent.queueing.work import current_work
 from rearank_agent.tracing import content_wanted, recording
 from rearank_agent.types import Usage
 
@@ -122,11 +123,11 @@ class Chat:
         endpoint = await self.endpoint()
         return await with_retries(endpoint.info, retry_pause) if endpoint else ModelInfo()
 
-    async def tokens(self, run: str, messages: Sequence[Message]) -> int | None:
+    async def tokens(self, messages: Sequence[Message]) -> int | None:
         """The tokens of a prompt; None where they cannot be counted."""
         if (endpoint := await self.endpoint()) is None:
             return None
-        async with process_cap().slot(run):
+        async with process_cap().slot(current_work(1)):
             return await endpoint.tokens(messages)
 
     async def check_served(self) -> ModelInfo | None:
@@ -150,12 +151,11 @@ class Chat:
         return ModelInfo.of(models[endpoint.model_name])
 
     async def generate(
-        self, run: str, messages: Sequence[Message], usages: list[Usage], **settings: Any
+        self, messages: Sequence[Message], usages: list[Usage], **settings: Any
     ) -> ChatReply:
         """The model's reply.
 
         Args:
-            run: the request it is for; requests share the cap fairly.
             messages: system, user and assistant turns.
             usages: every call is appended here, also one that fails.
             settings: for this call, over those of all calls.
@@ -171,7 +171,7 @@ class Chat:
 
         async def call(sent: Mapping[str, Any]) -> ModelResponse:
             wanted = cast(ModelSettings, sent)
-            async with process_cap().slot(run):
+            async with process_cap().slot(current_work(1)):
                 usages.append(Usage(calls=1))
                 with readable_errors():
                     return await model_request(

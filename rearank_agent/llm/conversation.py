@@ -101,7 +101,7 @@ class Conversation:
         return parse_reply(text, len(self.ids), self.config.form, self.ids)
 
     async def _generate(self, messages: Sequence[Message], **settings: object) -> ChatReply:
-        return await self.chat.generate(self.task.run, messages, self.usages, **settings)
+        return await self.chat.generate(messages, self.usages, **settings)
 
     async def _ask(self) -> tuple[Prompt, ChatReply]:
         """Generate; a window the server finds too long is shortened and sent again."""
@@ -136,7 +136,7 @@ class Conversation:
             cut=cut,
             budget=budget,
             max_tokens=self.length,
-            count=partial(self.chat.tokens, self.task.run),
+            count=self.chat.tokens,
         )
 
     async def _reask(self, prompt: Prompt, reply: ChatReply) -> ParsedReply:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
@@ -11,6 +10,9 @@ from dataclasses import dataclass
 from threading import Lock
 from time import perf_counter
 from typing import TypeVar
+
+from rearank_agent.queueing.line import Line
+from rearank_agent.queueing.work import Work
 
 __all__ = ["DEADLINE", "RETRIES", "Cap", "process_cap", "time_left", "with_retries"]
 
@@ -31,7 +33,6 @@ def time_left() -> float | None:
 
 @dataclass(eq=False, slots=True)
 class _Waiting:
-    run: str
     loop: asyncio.AbstractEventLoop
     ready: asyncio.Future[None]
 
@@ -39,60 +40,53 @@ class _Waiting:
 class Cap:
     """At most `max_calls` in flight, in all threads and event loops of a process.
 
-    A free slot goes to the request with the fewest calls in flight, and among equals to the
-    one that has waited longest: a request of a hundred passages does not starve one of ten.
+    A free slot goes to the request that is next by the rule of `Line`.
     """
 
     def __init__(self, max_calls: int) -> None:
         self.max_calls = max_calls
         self._lock = Lock()
-        self._in_flight: Counter[str] = Counter()
-        self._waiting: list[_Waiting] = []
+        self._in_flight = 0
+        self._line: Line[_Waiting] = Line()
 
     @asynccontextmanager
-    async def slot(self, run: str) -> AsyncIterator[None]:
+    async def slot(self, work: Work) -> AsyncIterator[None]:
         """Wait for a slot for a call of this request, and hold it for the block."""
-        await self._enter(run)
+        await self._enter(work)
         try:
             yield
         finally:
-            self._leave(run)
+            self._leave()
 
-    async def _enter(self, run: str) -> None:
+    async def _enter(self, work: Work) -> None:
+        loop = asyncio.get_running_loop()
+        waiting = _Waiting(loop, loop.create_future())
         with self._lock:
-            if not self._waiting and self._in_flight.total() < self.max_calls:
-                self._in_flight[run] += 1
-                return
-            loop = asyncio.get_running_loop()
-            waiting = _Waiting(run, loop, loop.create_future())
-            self._waiting.append(waiting)
+            self._line.add(work, waiting)
+            self._admit()
         try:
             await waiting.ready
         except asyncio.CancelledError:
             with self._lock:
-                begun = waiting not in self._waiting
-                if not begun:
-                    self._waiting.remove(waiting)
-            if begun:  # the slot came at the same moment
-                self._leave(run)
+                waited = self._line.remove(work, waiting)
+            if not waited:  # the slot came at the same moment
+                self._leave()
             raise
 
-    def _leave(self, run: str) -> None:
+    def _leave(self) -> None:
         with self._lock:
-            self._free(run)
-            while self._waiting and self._in_flight.total() < self.max_calls:
-                following = min(self._waiting, key=lambda waiting: self._in_flight[waiting.run])
-                self._waiting.remove(following)
-                self._in_flight[following.run] += 1
-                try:
-                    following.loop.call_soon_threadsafe(_wake, following.ready)
-                except RuntimeError:  # its loop was closed while it waited
-                    self._free(following.run)
+            self._in_flight -= 1
+            self._admit()
 
-    def _free(self, run: str) -> None:
-        self._in_flight[run] -= 1
-        if not self._in_flight[run]:
-            del self._in_flight[run]
+    def _admit(self) -> None:
+        """Wake those who are next, while there are slots."""
+        while self._line and self._in_flight < self.max_calls:
+            _, following = self._line.take()
+            try:
+                following.loop.call_soon_threadsafe(_wake, following.ready)
+            except RuntimeError:  # its loop was closed while it waited
+                continue
+            self._in_flight += 1
 
 
 def _wake(ready: asyncio.Future[None]) -> None:

@@ -4,6 +4,7 @@ import asyncio
 import json
 import re
 import sqlite3
+import threading
 import time
 from contextlib import asynccontextmanager
 from time import perf_counter
@@ -18,7 +19,9 @@ from pydantic_ai.models.function import FunctionModel
 import rearank_agent.search.library
 from helpers.policies import Down, Faulty, Judge, Slow
 from rearank_agent import Reranker
+from rearank_agent.policies.embedded.policy import Embedded
 from rearank_agent.present.answer import estimate_tokens
+from rearank_agent.queueing.work import Work
 from rearank_agent.store import Store
 from rearank_mcp.server import make_server
 from rearank_mcp.service import Service
@@ -472,14 +475,25 @@ async def test_an_error_does_not_give_back_what_was_long(new_service, tmp_path):
     assert len(text) < 600
 
 
-async def test_too_many_requests_wait_or_get_an_error(new_service):
-    slow = Slow(1.2)
-    async with Client(make_server(new_service(slow, deadline=3.0))) as connected:
-        calls = [text_of(connected, "rerank", query="q", passages=["a", "b"]) for _ in range(40)]
+async def test_a_request_that_others_kept_from_beginning_is_told_to_come_again(new_service):
+    policy, busy, free = Embedded(), threading.Event(), threading.Event()
+    policy.threads = 1
+
+    def hold():
+        busy.set()
+        free.wait(60)
+
+    holding = policy._pool.run(Work(1), hold)
+    await asyncio.to_thread(busy.wait, 60)
+    async with Client(make_server(new_service(policy, deadline=0.5))) as connected:
+        calls = [text_of(connected, "rerank", query="q", passages=["a", "b"]) for _ in range(3)]
         answers = await asyncio.gather(*calls)
-    busy = [text for text, error in answers if error]
-    assert slow.done >= 8
-    assert set(busy) == {"too many requests are being ranked; ask again in a moment"}
+        assert answers == [("too many requests are being ranked; ask again in a moment", True)] * 3
+        free.set()
+        await holding
+        text, error = await text_of(connected, "rerank", query="q", passages=["a", "b"])
+    assert not error
+    assert "[1]" in text
 
 
 async def test_a_store_that_fails_costs_only_the_explanation(new_service, tmp_path):

@@ -70,7 +70,7 @@ async def test_an_answer_alone_is_bound_to_the_window_s_identifiers(serving):
     asked = build_prompt(QUERY, [Passage("a", "x"), Passage("b", "y"), Passage("c", "z")])
     last = {"role": "assistant", "content": answer_prefix("so [2] is")}
     said = await judge.chat.generate(
-        "r", (*asked.messages, last), [], max_tokens=60,
+        (*asked.messages, last), [], max_tokens=60,
         extra_body={"add_generation_prompt": False, "continue_final_message": True,
                     "structured_outputs": {"regex": answer_regex(3)}},
     )  # fmt: skip
@@ -83,7 +83,7 @@ async def test_the_server_counts_as_it_bills(serving):
     messages = build_prompt(
         QUERY, [Passage("a", TEXTS[0]), Passage("b", TEXTS[1])], think=False
     ).messages
-    said = await judge.chat.generate("r", messages, [], max_tokens=4)
+    said = await judge.chat.generate(messages, [], max_tokens=4)
     assert await endpoint.tokens(messages) == said.usage.prompt_tokens
     assert (await endpoint.info()).length == 4096
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
@@ -18,6 +17,8 @@ from rearank_agent.policies.embedded.encoder import Encoder
 from rearank_agent.policies.embedded.similarity import PooledText, SentenceNearness, similarity
 from rearank_agent.policies.evidence import EvidenceQuery
 from rearank_agent.policies.protocol import best_first, instruction_fault, unit_score
+from rearank_agent.queueing.pool import FairPool
+from rearank_agent.queueing.work import current_work
 from rearank_agent.text import QueryTerms, bigrams, content_tokens
 from rearank_agent.types import Fault, Passage, Rationale, Reply, Task, Usage, Window
 
@@ -135,8 +136,8 @@ class Embedded:
         return float(self.encoder.manifest["spans"])
 
     @cached_property
-    def _pool(self) -> ThreadPoolExecutor:
-        return ThreadPoolExecutor(self.threads, thread_name_prefix="rearank-embedded")
+    def _pool(self) -> FairPool:
+        return FairPool(self.threads, "rearank-embedded")
 
     @cached_property
     def _bigrams(self) -> Lexical:
@@ -147,7 +148,7 @@ class Embedded:
     async def judge(self, task: Task, window: Window) -> Reply:
         """Score the window; passages not begun are dropped when the request is cancelled."""
         request = self._request(task)
-        run = partial(asyncio.get_running_loop().run_in_executor, self._pool)
+        run = partial(self._pool.run, current_work(len(window)))
         query = await run(request.query)
         if query.bigram_reason:
             reply = await self._bigrams.judge(task, window)
