@@ -21,8 +21,8 @@ def main() -> None:
     print(f"{'code':>8} {'large':>6} | {'small p50':>9} {'p99':>6} {'none':>5} | large a minute")
     for name, checkout in [("this", ROOT), *(("other", Path(at)) for at in sys.argv[1:])]:
         for many in (7, 64):
-            with TemporaryDirectory() as folder, server(Path(folder), checkout=checkout) as url:
-                asyncio.run(measured(name, many, Load(url)))
+            with TemporaryDirectory() as folder, server(Path(folder), checkout=checkout) as one:
+                asyncio.run(measured(name, many, Load(one.url)))
 
 
 async def measured(name: str, many: int, load: Load) -> None:

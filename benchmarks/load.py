@@ -15,7 +15,7 @@ from time import perf_counter
 
 import httpx2
 
-__all__ = ["Answers", "Load", "body", "server"]
+__all__ = ["Answers", "Load", "Server", "body", "server"]
 
 ROOT = Path(__file__).parent.parent
 QUERY = "how long can an adult flea live without a host"
@@ -23,9 +23,26 @@ WORDS = ("flea", "small", "insect", "lives", "blood", "of", "its", "host", "jump
 PACKAGES = ("", "mcp_server", "evals", "training")
 
 
+@dataclass(frozen=True)
+class Server:
+    """A running server.
+
+    Attributes:
+        url: its address, without a path.
+        process: of its own.
+        cache: its cache folder.
+    """
+
+    url: str
+    process: subprocess.Popen[bytes]
+    cache: Path
+
+
 @contextmanager
-def server(folder: Path, *options: str, checkout: Path = ROOT, **environment: str) -> Iterator[str]:
-    """`rearank-agent mcp --http` of a checkout, in this folder; gives its address."""
+def server(
+    folder: Path, *options: str, checkout: Path = ROOT, **environment: str
+) -> Iterator[Server]:
+    """`rearank-agent mcp --http` of a checkout, in this folder; its log is server.log there."""
     paths = os.pathsep.join(str(checkout / package) for package in PACKAGES)
     env = {**os.environ, "PYTHONPATH": paths, "REARANK_CACHE": str(folder / "cache"), **environment}
     command = [sys.executable, "-m", "rearank_agent", "mcp", "--http", "127.0.0.1:0", *options]
@@ -33,7 +50,7 @@ def server(folder: Path, *options: str, checkout: Path = ROOT, **environment: st
     with log.open("ab") as errors:
         process = subprocess.Popen(command, cwd=folder, env=env, stderr=errors)
     try:
-        yield _address(process, log)
+        yield Server(_address(process, log), process, folder / "cache")
     finally:
         process.terminate()
         try:

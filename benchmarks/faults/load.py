@@ -16,16 +16,16 @@ CALL = 0.25  # seconds of a model's call
 
 def embedded(many: int, folder: Path) -> str:
     """What small requests were answered beside large ones."""
-    with server(folder) as url:
-        return _seen(asyncio.run(_both(many, Load(url))))
+    with server(folder) as one:
+        return _seen(asyncio.run(_both(many, Load(one.url))))
 
 
 def model(many: int, folder: Path) -> str:
     """The same with a model that takes eight calls at once."""
     with Stub(CALL) as stub:
         environment = {"VLLM_BASE_URL": stub.url, "REARANK_CALLS": "8"}
-        with server(folder, "--policy", "vllm:stub", "--no-cache", **environment) as url:
-            return _seen(asyncio.run(_both(many, Load(url))))
+        with server(folder, "--policy", "vllm:stub", "--no-cache", **environment) as one:
+            return _seen(asyncio.run(_both(many, Load(one.url))))
 
 
 async def _both(many: int, load: Load) -> tuple[Answers, Answers]:

@@ -202,7 +202,6 @@ async def test_a_server_killed_in_the_middle_and_started_again(serving):
     assert 2 <= ranking.usage.turns < 9
     assert [step.turn for step in ranking.steps][:2] == [1, 2]
     assert codes == [1], "serve says that its server is gone"
-    serving.process.stdout.close()
     await asyncio.to_thread(serving.start)
     again = await reranker.rerank(QUERY, TEXTS)
     assert not again.partial
