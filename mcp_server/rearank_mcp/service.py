@@ -25,7 +25,7 @@ from rearank_agent.types import Fault, Passage, Ranking
 if TYPE_CHECKING:
     from rearank_agent.search.library import Library
 
-__all__ = ["DEADLINE", "MAX_BYTES", "MAX_PASSAGES", "Service"]
+__all__ = ["DEADLINE", "MAX_BYTES", "MAX_PASSAGES", "Service", "check_count"]
 
 DEADLINE = 50.0
 """Default seconds for a request: hosts commonly give up after 60."""
@@ -211,13 +211,18 @@ def _check(query: str, instruction: str, passages: Sequence[Passage] = ()) -> No
     for name, text in (("query", query), ("instruction", instruction)):
         if len(text) > MAX_QUERY:
             raise InputError(f"the {name} has {len(text):,} characters; {MAX_QUERY:,} at most")
-    if len(passages) > MAX_PASSAGES:
-        raise InputError(
-            f"{len(passages):,} passages are too many for one request: give the best "
-            f"{MAX_PASSAGES:,} of a first stage, or use search over files"
-        )
+    check_count(len(passages))
     if (size := sum(len(passage.content.encode()) for passage in passages)) > MAX_BYTES:
         raise InputError(f"the passages have {size:,} bytes; {MAX_BYTES:,} at most")
+
+
+def check_count(passages: int) -> None:
+    """Refuse more passages than are ranked in one request; raises InputError."""
+    if passages > MAX_PASSAGES:
+        raise InputError(
+            f"{passages:,} passages are too many for one request: give the best "
+            f"{MAX_PASSAGES:,} of a first stage, or use search over files"
+        )
 
 
 def _check_lines(top_k: int) -> None:

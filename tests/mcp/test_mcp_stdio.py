@@ -130,6 +130,22 @@ NOISE = {
 }
 
 
+@pytest.mark.parametrize("id_first", [True, False])
+def test_very_many_values_are_answered_before_they_are_parsed(drive, id_first):
+    driver = drive("--policy", "lexical").start()
+    driver.number += 1
+    head = {"jsonrpc": "2.0", "method": "tools/call"}
+    arguments = {"query": 'q {"id": 9}', "passages": [""] * 200_000}
+    params = {"params": {"name": "rerank", "arguments": arguments}}
+    own = {"id": driver.number}
+    message = {**head, **own, **params} if id_first else {**head, **params, **own}
+    driver.write(json.dumps(message).encode())
+    answer = driver.answer(driver.number)
+    assert answer["error"]["code"] == -32602
+    assert "at most 1,000 passages are ranked in one request" in answer["error"]["message"]
+    assert "structuredContent" in driver.call("rerank", query="q", passages=["a"])
+
+
 def test_half_an_emoji_is_answered(drive):
     driver = drive("--policy", "lexical").start()
     for text, shown in (

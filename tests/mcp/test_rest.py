@@ -19,7 +19,7 @@ from helpers.terminal import PROGRAM
 from rearank_agent import Reply, Reranker
 from rearank_agent.errors import BusyError, SetupError
 from rearank_agent.store import Store
-from rearank_mcp.http import Address, app
+from rearank_mcp.http import Address, HTTPApp
 from rearank_mcp.rest.openapi import openapi_document
 from rearank_mcp.service import Service
 
@@ -66,7 +66,7 @@ def inside(tmp_path):
         service = Service(
             Reranker(policy), [], Store(tmp_path / "runs.sqlite", max_bytes=1_000_000)
         )
-        served = app(service, Address("127.0.0.1", 0))
+        served = HTTPApp(service, Address("127.0.0.1", 0))
         return TestClient(served, "http://localhost", raise_server_exceptions=False)
 
     return go
@@ -181,7 +181,8 @@ BAD = {
     "NaN": (400, b'{"query": NaN}', "the body is not JSON in UTF-8"),
     "half a character": (400, sent(query="secret \ud800"), "hex escape at line 1 column"),
     "half a character in a document": (400, sent(documents=["\udc00"]), "not JSON in UTF-8"),
-    "nested too deep": (400, b"[" * 100_000, "recursion limit"),
+    "nested too deep": (400, b"[" * 1_000, "recursion limit"),
+    "very many values": (422, b"[" * 100_000, "50,000 values or more"),
     "no object": (422, b'"secret"', "valid dictionary"),
     "no query": (422, b'{"documents": ["secret"]}', "query: field required"),
     "a query of another type": (422, sent(query=["secret"]), "query: input should be a valid string"),
@@ -267,7 +268,7 @@ def test_a_client_that_goes_away_ends_its_ranking(start, stub):
 
 
 async def test_a_body_that_does_not_come_is_not_waited_for(inside, monkeypatch):
-    monkeypatch.setattr("rearank_mcp.http.BODY_SECONDS", 0.1)
+    monkeypatch.setattr("rearank_mcp.traffic.BODY_SECONDS", 0.1)
     sent = []
 
     async def never():

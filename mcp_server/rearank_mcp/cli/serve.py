@@ -95,6 +95,16 @@ def mcp(
             rich_help_panel=_HTTP,
         ),
     ] = None,
+    drain: Annotated[
+        float | None,
+        typer.Option(
+            min=0,
+            help="Seconds that requests in progress have when the server is to end.  "
+            "\\[the deadline]",
+            show_default=False,
+            rich_help_panel=_HTTP,
+        ),
+    ] = None,
     options: RerankerOptions,
 ) -> None:
     """Serve MCP: tools for agents in desktop apps, IDEs and programs.
@@ -110,7 +120,7 @@ def mcp(
         return
     require("the server", "mcp", *SERVER_MODULES)
     if http:
-        _over_http(options, root, max_tokens, http, allow_host or (), allow_origin or ())
+        _over_http(options, root, max_tokens, http, allow_host or (), allow_origin or (), drain)
     else:
         _over_stdio(options, root, max_tokens)
 
@@ -147,13 +157,13 @@ def _over_http(
     http: str,
     hosts: list[str] | tuple[()],
     origins: list[str] | tuple[()],
+    drain: float | None,
 ) -> None:
     from ipaddress import ip_address
     from socket import gethostname
 
     from rearank_agent.settings import settings
-    from rearank_mcp.http import Address, listen, serve
-    from rearank_mcp.http import app as app_of
+    from rearank_mcp.http import Address, HTTPApp, listen, serve
     from rearank_mcp.logs import to_stderr
     from rearank_mcp.pipes import exit_now
 
@@ -173,7 +183,8 @@ def _over_http(
         file=sys.stderr,
         flush=True,
     )
-    serve(app_of(service, address, token, hosts, origins), listening)
+    app = HTTPApp(service, address, token, hosts, origins)
+    serve(app, listening, service.deadline if drain is None else drain)
     exit_now()
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -19,11 +19,12 @@ from rearank_agent.errors import BusyError, InputError, RearankError
 from rearank_mcp.error_text import error_message, validation_message
 from rearank_mcp.rest.openapi import openapi_document
 from rearank_mcp.rest.schemas import MODEL, ErrorDetail, ErrorResponse, RerankRequest, to_response
-from rearank_mcp.service import Service
+from rearank_mcp.service import Service, check_count
 
 __all__ = ["MAX_BODY", "error_response", "rest_app"]
 
 MAX_BODY = 8 * 1024 * 1024
+_SMALL = 64 * 1024  # bytes
 _PATHS = ("/v1/rerank", "/v2/rerank", "/rerank")  # clients append one of these
 
 # Instead of Starlette's own messages.
@@ -65,7 +66,7 @@ class _RerankEndpoint:
     service: Service
 
     async def rerank(self, request: Request) -> Response:
-        body = RerankRequest.model_validate(_json(await _body(request)))
+        body = await _off_loop(_parse, await request.body())
         policy = self.service.reranker.policy
         models = dict.fromkeys((policy.name, MODEL))
         if body.model is not None and body.model not in models:
@@ -82,20 +83,19 @@ async def _openapi(_: Request) -> Response:
     return JSONResponse(openapi_document())
 
 
-async def _body(request: Request) -> bytes:
-    body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > MAX_BODY:
-            raise HTTPException(413, f"the body has more than {MAX_BODY:,} bytes")
-    return bytes(body)
-
-
-def _json(body: bytes) -> Any:
+def _parse(body: bytes) -> RerankRequest:
     try:
-        return from_json(body, allow_inf_nan=False)
+        sent = from_json(body, allow_inf_nan=False)
     except ValueError as error:
         raise HTTPException(400, f"the body is not JSON in UTF-8: {error}") from None
+    documents = sent.get("documents") if isinstance(sent, dict) else None
+    check_count(len(documents) if isinstance(documents, list) else 0)
+    return RerankRequest.model_validate(sent)
+
+
+async def _off_loop(parse: Callable[[bytes], T], body: bytes) -> T:
+    """The parsed body; a large one is parsed in a thread, so that others are answered meanwhile."""
+    return await asyncio.to_thread(parse, body) if len(body) > _SMALL else parse(body)
 
 
 async def _while_connected(request: Request, work: Coroutine[Any, Any, T]) -> T:
