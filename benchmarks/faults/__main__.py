@@ -13,7 +13,6 @@ from time import perf_counter
 from benchmarks.faults.row import Row, table
 from benchmarks.faults.rows import ROWS
 
-
 PAGE = Path(__file__).parents[2] / "docs" / "reliability.md"
 
 
