@@ -20,6 +20,7 @@ from pydantic_ai.exceptions import (
 from rearank_agent.errors import PolicyError
 from rearank_agent.llm.refusals import recognised
 from rearank_agent.redact import redact
+from rearank_agent.text import whole_characters
 from rearank_agent.types import Usage
 
 __all__ = ["policy_error", "readable_errors", "retry_pause"]
@@ -50,7 +51,7 @@ def policy_error(error: AgentRunError, usage: Usage | None = None) -> PolicyErro
         body = error.body
         reason = body.get("message", body) if isinstance(body, dict) else body
         message = f"the server answered {error.status_code}: {reason}"
-    return PolicyError(redact(message)[:1000], usage)
+    return PolicyError(whole_characters(redact(message))[:1000], usage)
 
 
 def retry_pause(error: Exception, failures: int) -> float | None:
