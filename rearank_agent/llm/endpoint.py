@@ -7,6 +7,7 @@ server may send, reads answers that lack optional fields, and reaches loopback p
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 from collections.abc import AsyncIterator, Mapping
@@ -36,7 +37,7 @@ MAX_BYTES = 2 * 1024 * 1024
 """The maximum that is read of one reply; a window's reply is some 10 KB."""
 
 _NO_LIMIT = httpx2.Timeout(None, connect=5.0)  # pydantic-ai's request_timeout is the limit
-_SHORT = httpx2.Timeout(10.0, connect=5.0)
+_SHORT = 10.0  # seconds for all of any other answer, however slowly it comes
 _PASSED_ON = ("max_tokens", "max_completion_tokens", "temperature", "seed", "repetition_penalty")
 
 
@@ -118,11 +119,12 @@ class Endpoint(Model[Any]):
             url = self._base_url.rsplit("/", 1)[0] + path
         async with (
             self._errors(),
+            asyncio.timeout(None if slow else _SHORT),
             self._client.stream(
                 "GET" if body is None else "POST",
                 url,
                 headers={"Content-Type": "application/json"},
-                timeout=_NO_LIMIT if slow else _SHORT,
+                timeout=_NO_LIMIT,
                 content=None if body is None else json.dumps(body).encode(),
             ) as answer,
         ):
@@ -141,7 +143,7 @@ class Endpoint(Model[Any]):
     async def _errors(self) -> AsyncIterator[None]:
         try:
             yield
-        except httpx2.TimeoutException as error:
+        except (TimeoutError, httpx2.TimeoutException) as error:
             raise ModelTimeoutError(self._name, f"{self.base_url}: no answer in time") from error
         except (httpx2.TransportError, httpx2.InvalidURL) as error:
             reason = str(error) or type(error).__name__
