@@ -29,7 +29,7 @@ from pydantic_ai.settings import ModelSettings
 
 from rearank_agent.errors import SetupError, UnsetError
 from rearank_agent.llm.chat_completions import to_error, to_messages, to_response
-from rearank_agent.redact import add_secret, redact
+from rearank_agent.redact import add_login, add_secret, redact
 
 __all__ = ["MAX_BYTES", "Endpoint"]
 
@@ -165,6 +165,9 @@ class Endpoint(Model[Any]):
                 f"{self.address_from} must be a plain address, as in http://127.0.0.1:8000/v1; "
                 f"a key goes into {self.key_from}"
             )
+        if "@" in parts.path or parts.netloc.count("@") > 1:
+            raise SetupError(f"{self.address_from}: write @ in a password as %40, and / as %2F")
+        add_login(url)
         return url if parts.path else f"{url}/v1"
 
     def _authorization(self, key: str) -> dict[str, str]:
