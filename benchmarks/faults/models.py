@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+from base64 import b64encode
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -133,6 +134,22 @@ def _another(folder: Path) -> str:
     return ranking["faults"][0]["detail"]
 
 
+def _login(folder: Path) -> str:
+    coded = b64encode(b"me:hunter@22/x").decode()
+    forms = ("hunter@22/x", "hunter%4022%2Fx", coded, coded.rstrip("="))
+
+    async def answer(writer: asyncio.StreamWriter, path: str) -> None:
+        _json(writer, {"error": {"message": " ".join(forms), "code": 401, "type": path}})
+
+    with _server(answer) as url:
+        ranking, _ = _rerank(
+            folder, url.replace("//", "//me:hunter%4022%2Fx@"), "--policy", "vllm:m"
+        )
+    assert "failed" in _kinds(ranking), ranking["faults"]
+    assert not [form for form in forms if form in json.dumps(ranking)], ranking["faults"]
+    return f"none of {len(forms)} forms in the output"
+
+
 def _hangs(folder: Path) -> str:
     seen = []
     for answer in (_hang, _drip):
@@ -182,6 +199,13 @@ ROWS: tuple[Row, ...] = (
         "nothing",
         "the order counts, with the fault `model`",
         _another,
+    ),
+    Row(
+        "a server repeats the login of its address",
+        "an error with the password of `VLLM_BASE_URL` raw, percent-encoded and in base64",
+        "the model's order",
+        "every form is struck out; the given order, with the fault `failed`",
+        _login,
     ),
     Row(
         "a model list that hangs or drips",
