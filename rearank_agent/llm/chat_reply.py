@@ -49,7 +49,9 @@ def to_reply(response: ModelResponse, model: Model) -> ChatReply:
     """The reply in a response of this model."""
     raw_thought = "\n".join(p.content for p in response.parts if isinstance(p, ThinkingPart))
     raw_answer = "".join(p.content for p in response.parts if isinstance(p, TextPart))
-    reasoning, answer = whole_characters(raw_thought).strip(), whole_characters(raw_answer)
+    thought, answer = whole_characters(raw_thought), whole_characters(raw_answer)
+    halved = (thought, answer) != (raw_thought, raw_answer)
+    reasoning, answer = redact(thought).strip(), redact(answer)
     complete = response.finish_reason != "length"
     used = response.usage
     counted = max((used.details.get(name, 0) for name in _THOUGHT_TOKENS), default=0)
@@ -60,7 +62,6 @@ def to_reply(response: ModelResponse, model: Model) -> ChatReply:
         answer_tokens=max(0, used.output_tokens - counted),
     )
     text = join_reasoning(reasoning, answer, ended=complete or bool(answer.strip()))
-    halved = (answer, reasoning) != (raw_answer, raw_thought.strip())
     faults = tuple(_faults(response, model, halved=halved))
     return ChatReply(text, reasoning + answer, complete, usage, faults)
 

@@ -57,6 +57,17 @@ def test_half_a_character_in_an_error_is_replaced(stub, monkeypatch):
     assert ranking.faults == (Fault("failed", ("a", "b"), detail),)
 
 
+def test_a_key_in_a_reply_is_struck_out(stub, monkeypatch):
+    monkeypatch.setenv("VLLM_BASE_URL", stub.url)
+    monkeypatch.setenv("VLLM_API_KEY", "very-secret-key")
+    text = "<think>\n[1] has very-secret-key.\n</think>\n<answer>[2] > [1]</answer>"
+    stub.script = lambda body: completion(text)
+    ranking = Reranker(kept("vllm:m")).rerank_sync("flea", PASSAGES)
+    assert ranking.steps[0].reply.reasoning == "[1] has ***."
+    assert ranking.passages[1].rationale.text == "[1] has ***."
+    assert "very-secret-key" not in ranking.to_json()
+
+
 def test_whole_characters_stay():
     assert whole_characters("é 😀 \udc00\ud83d") == "é 😀 \ufffd\ufffd"
 
