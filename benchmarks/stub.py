@@ -18,6 +18,7 @@ from functools import lru_cache
 from urllib.request import urlopen
 
 PASSAGE = re.compile(rb'"content": ?"\[\d+\] ')
+MODEL = re.compile(rb'"model": ?"([^"\\]*)"')
 LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 
 
@@ -40,12 +41,12 @@ def http(status: str, value: object) -> bytes:
 
 
 @lru_cache
-def completion(n: int, thought: bool) -> bytes:
+def completion(n: int, thought: bool, model: str) -> bytes:
     """The HTTP response to a request with n passages."""
     message = {"role": "assistant", "content": reply(n, thought)}
     usage = {"prompt_tokens": 100 * n, "completion_tokens": 10 * n, "total_tokens": 110 * n}
     choice = {"index": 0, "finish_reason": "stop", "message": message}
-    fields = {"id": "x", "object": "chat.completion", "created": 1, "model": "stub"}
+    fields = {"id": "x", "object": "chat.completion", "created": 1, "model": model}
     return http("200 OK", {**fields, "choices": [choice], "usage": usage})
 
 
@@ -93,7 +94,9 @@ class Connection(asyncio.Protocol):
             counts.calls += 1
             counts.in_flight += 1
             counts.max_in_flight = max(counts.max_in_flight, counts.in_flight)
-            answer = completion(len(PASSAGE.findall(request)), self.thought)
+            named = MODEL.search(request)
+            model = named[1].decode() if named else "stub"
+            answer = completion(len(PASSAGE.findall(request)), self.thought, model)
             if self.delay:
                 asyncio.get_running_loop().call_later(self.delay, self.send, answer)
             else:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import re
+from base64 import b64encode
+from urllib.parse import quote, unquote, urlsplit
 
-__all__ = ["add_secret", "redact"]
+__all__ = ["add_login", "add_secret", "redact"]
 
 _NAMES = re.compile(r"(KEY|TOKEN|SECRET|PASSWORD)$")
-_LOGIN = re.compile(r"(?<=://)[^/@\s]+@")
+_LOGIN = re.compile(r"(?<=://)[^/?#\s]+@")
 _QUERY = re.compile(
     r"(?<=[?&])([^=&\s]*(?:key|token|secret|password)[^=&\s]*)=[^&\s]+", re.IGNORECASE
 )
@@ -19,6 +21,19 @@ _added: set[str] = set()
 def add_secret(value: str) -> None:
     """Redact this value from every text from now on."""
     _added.add(value)
+
+
+def add_login(url: str) -> None:
+    """Redact the login in this address, however it is written, in every text from now on."""
+    login = urlsplit(url).netloc.rpartition("@")[0]
+    name, _, password = login.partition(":")
+    if not login:
+        return
+    pair = f"{unquote(name)}:{unquote(password)}"
+    coded = b64encode(pair.encode()).decode()  # as the header of basic authentication has it
+    for value in (login, pair, coded, coded.rstrip("="), password, unquote(password)):
+        add_secret(value)
+    add_secret(quote(unquote(password), safe=""))
 
 
 def redact(text: str) -> str:

@@ -18,6 +18,7 @@ from rearank_agent.policies.protocol import Policy
 from rearank_agent.queueing.work import WORK, Work
 from rearank_agent.redact import redact
 from rearank_agent.schedules import Schedule, Turn, cost
+from rearank_agent.text import whole_characters
 from rearank_agent.tracing import span
 from rearank_agent.types import Fault, Ranked, Ranking, Reply, Step, Task, Usage, Window
 
@@ -148,7 +149,7 @@ class Request:
             except (Exception, asyncio.CancelledError) as error:  # no error may lose a passage
                 if _ended_from_outside(error):
                     raise
-                message = redact(f"{type(error).__name__}: {error}")
+                message = whole_characters(redact(f"{type(error).__name__}: {error}"))
                 fault = Fault("failed", ids, message[:_MAX_ERROR])
                 usage = getattr(error, "usage", None) or Usage()
                 reply = Reply(tuple(range(len(window))), faults=(fault,), usage=usage)

@@ -16,7 +16,7 @@ from rearank_agent.types import Quote, Rationale
 
 __all__ = [
     "UNSPACED_SCRIPTS", "QueryTerms", "Tokenizer", "bigrams", "content_tokens", "identifiers",
-    "one_line", "printable", "sentences", "shorten", "words",
+    "one_line", "printable", "sentences", "shorten", "whole_characters", "words",
 ]  # fmt: skip
 
 Tokenizer = Callable[[str], list[str]]
@@ -29,6 +29,7 @@ _STOP = frozenset(
 )
 UNSPACED_SCRIPTS = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff"
 _REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
+_LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 _JOINERS = "\N{ZERO WIDTH NON-JOINER}\N{ZERO WIDTH JOINER}"
 _WORD = re.compile(rf"[{UNSPACED_SCRIPTS}]+|[^\W_{UNSPACED_SCRIPTS}]+(?:'[a-z]\b)?")
 _FIRST_UNSPACED = re.compile(f"[{UNSPACED_SCRIPTS}]")
@@ -54,6 +55,11 @@ _IDENTIFIER = re.compile(r"[a-zA-Z0-9_]+(?:(?:[.\-/@+]|(?<=\d):(?=\d))[a-zA-Z0-9
 _LOOKS_CHOSEN = re.compile(r"\d|[a-zA-Z0-9][._/@][a-zA-Z0-9]|[a-z][A-Z]")
 _QUANTITY = re.compile(r"(\d+(?:\.\d+)*)([a-z]{1,3})")
 _JOINT = re.compile(r"[._\-/@+:]+")
+
+
+def whole_characters(text: str) -> str:
+    """The text with lone surrogates, halves of a character, as U+FFFD: UTF-8 cannot hold them."""
+    return text if text.isascii() else _LONE_SURROGATE.sub(_REPLACEMENT, text)
 
 
 def words(text: str) -> list[str]:

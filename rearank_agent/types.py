@@ -272,7 +272,7 @@ class Reply(Value):
         scores: n numbers, higher is better, or None from a policy that only orders.
         rationales: n, or none at all.
         confidence: n numbers from 0 to 1, or none at all, from policies that ask more than once.
-        reasoning: the model's reasoning, unchanged.
+        reasoning: the model's reasoning; secrets are shown as ***.
         faults: what was repaired to complete this reply.
         usage: its cost.
     """

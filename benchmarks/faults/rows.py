@@ -1,8 +1,10 @@
 """All rows of docs/reliability.md, in its order."""
 
-from benchmarks.faults import files, load, models, server, texts
+from benchmarks.faults import files, load, models, replies, server, texts
 from benchmarks.faults.row import Row
 
 __all__ = ["ROWS"]
 
-ROWS: tuple[Row, ...] = (*load.ROWS, *server.ROWS, *models.ROWS, *files.ROWS, *texts.ROWS)
+ROWS: tuple[Row, ...] = (
+    *load.ROWS, *server.ROWS, *models.ROWS, *replies.ROWS, *files.ROWS, *texts.ROWS,
+)  # fmt: skip

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
+from time import perf_counter
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
     from rearank_agent.policies.protocol import Policy
     from rearank_agent.reranker import Reranker
 
+_ASK = 2.0  # seconds; a healthy server lists its models in milliseconds
 MODELS = "For models (vllm:NAME, openai:NAME, ...)"
 
 
@@ -119,7 +122,16 @@ class PolicyOptions:
 
         overrides = self._overrides()
         made = policy(name, **overrides)
-        return _as_trained(cast("LLM", made), overrides) if name.startswith("vllm:") else made
+        if not name.startswith("vllm:"):
+            return made
+        return _as_trained(cast("LLM", made), overrides, self._seconds_to_ask())
+
+    def _seconds_to_ask(self) -> float:
+        """Seconds a server may take to say how its model was trained: part of the deadline."""
+        from rearank_agent.settings import settings
+
+        deadline = self.deadline or settings().deadline
+        return min(_ASK, deadline / 4) if deadline else _ASK
 
     def _overrides(self) -> dict[str, Any]:
         overrides = _read_template(self.template) if self.template else {}
@@ -148,12 +160,12 @@ def _read_template(path: Path) -> dict[str, Any]:
     return {"template": Template.load(path)}
 
 
-def _as_trained(model: LLM, overrides: dict[str, Any]) -> LLM:
+def _as_trained(model: LLM, overrides: dict[str, Any], seconds: float) -> LLM:
     """A model prompted as its checkpoint says, where that can be read here; options win."""
     from rearank_agent.llm.checkpoint import CONFIG_FILE, PromptConfig, describe
     from rearank_agent.llm.policy import LLM
 
-    root = _model_root(model)
+    root = _model_root(model, seconds)
     if (trained := PromptConfig.load(root)) is None:
         return model
     wrong = trained.mismatch(
@@ -172,15 +184,24 @@ def _as_trained(model: LLM, overrides: dict[str, Any]) -> LLM:
     return LLM(model.name, **overrides, **own)
 
 
-def _model_root(model: LLM) -> str:
-    """The path the model's server loaded it from; "" where that is unknown."""
+def _model_root(model: LLM, seconds: float) -> str:
+    """The path the model's server loaded it from; "" where that is unknown within these seconds."""
     from rearank_agent.reranker import run_sync
 
     async def root() -> str:
         try:
             if not await model.chat.endpoint():
                 return ""  # only vLLM tells, so no other server is asked
-            served = await model.chat.check_served()
+            async with asyncio.timeout(seconds):
+                served = await model.chat.check_served()
+        except TimeoutError:
+            address = model.chat.first_model.base_url
+            print(
+                f"note: {address} did not say within {seconds:g} s how {model.name} was trained; "
+                "it is asked as the options say",
+                file=sys.stderr,
+            )
+            return ""
         except PolicyError:
             return ""  # the ranking itself will report it
         finally:
@@ -205,8 +226,12 @@ class RerankerOptions(PolicyOptions):
         ),
     ] = None
 
-    def reranker(self) -> Reranker:
+    def reranker(self, begun: float | None = None) -> Reranker:
         """The reranker these options and the environment describe.
+
+        Args:
+            begun: when the one request began that it is for, on `perf_counter`: its deadline
+                includes what passed since.
 
         Raises:
             InputError: options that contradict each other.
@@ -218,4 +243,6 @@ class RerankerOptions(PolicyOptions):
         defaults = settings()
         deadline = defaults.deadline if self.deadline is None else self.deadline
         policy = self.make_policy(self.policy or defaults.policy)
+        if deadline and begun is not None:
+            deadline = max(0.01, deadline - (perf_counter() - begun))
         return Reranker(policy, schedule=self.schedule, deadline=deadline)

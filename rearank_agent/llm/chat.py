@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, cast
 from weakref import WeakMethod
@@ -20,7 +19,6 @@ from pydantic_ai.messages import (
     ModelResponse,
     SystemPromptPart,
     TextPart,
-    ThinkingPart,
     UserPromptPart,
 )
 from pydantic_ai.models import Model
@@ -29,8 +27,8 @@ from pydantic_ai.settings import ModelSettings
 from pydantic_ai.usage import RequestUsage
 
 from rearank_agent.errors import PolicyError
-from rearank_agent.listwise.answer_format import join_reasoning
 from rearank_agent.listwise.prompt import Message
+from rearank_agent.llm.chat_reply import ChatReply, to_reply
 from rearank_agent.llm.endpoint import Endpoint
 from rearank_agent.llm.limits import process_cap, with_retries
 from rearank_agent.llm.model_errors import policy_error, readable_errors, retry_pause
@@ -41,30 +39,7 @@ from rearank_agent.queueing.work import current_work
 from rearank_agent.tracing import content_wanted, recording
 from rearank_agent.types import Usage
 
-__all__ = ["Chat", "ChatReply"]
-
-_THOUGHT_TOKENS = (
-    "reasoning_tokens", "output_reasoning_tokens", "thinking_tokens", "thoughts_tokens",
-)  # fmt: skip
-
-
-@dataclass(frozen=True, slots=True)
-class ChatReply:
-    """A model's reply.
-
-    Attributes:
-        text: reasoning the provider sent separately is in front, inside its tags.
-        untagged: the same without these tags, for a reply that continues after closed
-            reasoning: a server that parses reasoning out may take it for some.
-        complete: whether it ended by itself, not at the limit of tokens.
-        usage: its tokens, without the call; of the reasoning only those that the provider
-            counts separately.
-    """
-
-    text: str
-    untagged: str
-    complete: bool
-    usage: Usage
+__all__ = ["Chat"]
 
 
 class Chat:
@@ -181,7 +156,7 @@ class Chat:
         def send(sent: Mapping[str, Any]) -> Awaitable[ModelResponse]:
             return with_retries(lambda: call(sent), retry_pause)
 
-        return _reply(await self.refusals.call(send, self._settings | settings))
+        return to_reply(await self.refusals.call(send, self._settings | settings), model)
 
 
 async def _opened(
@@ -211,19 +186,3 @@ def _turns(messages: Sequence[Message]) -> list[ModelMessage]:
         else:
             turns.append(ModelRequest([UserPromptPart(content, timestamp=now)]))
     return turns
-
-
-def _reply(response: ModelResponse) -> ChatReply:
-    reasoning = "\n".join(p.content for p in response.parts if isinstance(p, ThinkingPart)).strip()
-    answer = "".join(p.content for p in response.parts if isinstance(p, TextPart))
-    complete = response.finish_reason != "length"
-    used = response.usage
-    counted = max((used.details.get(name, 0) for name in _THOUGHT_TOKENS), default=0)
-    usage = Usage(
-        prompt_tokens=used.input_tokens,
-        cached_tokens=used.cache_read_tokens,
-        thought_tokens=counted,
-        answer_tokens=max(0, used.output_tokens - counted),
-    )
-    text = join_reasoning(reasoning, answer, ended=complete or bool(answer.strip()))
-    return ChatReply(text, reasoning + answer, complete, usage)

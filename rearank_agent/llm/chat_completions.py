@@ -119,7 +119,7 @@ def to_response(name: str, value: Mapping[str, Any]) -> ModelResponse:
                 cache_read_tokens=int(cached),
                 details={k: v for k, v in details.items() if isinstance(v, int)},
             ),
-            model_name=name,
+            model_name=str(value.get("model") or name),
             finish_reason=cast(FinishReason, finish) if finish in ("stop", "length") else None,
         )
     except (KeyError, IndexError, TypeError, AttributeError, ValueError) as error:

@@ -23,7 +23,8 @@ from rearank_agent.listwise.answer_format import answer_prefix, answer_regex
 from rearank_agent.listwise.prompt import Message, Prompt, reask_prompt
 from rearank_agent.listwise.reply import ParsedReply
 from rearank_agent.llm.budget import MIN_CUT, answer_tokens, fit_window
-from rearank_agent.llm.chat import Chat, ChatReply
+from rearank_agent.llm.chat import Chat
+from rearank_agent.llm.chat_reply import ChatReply
 from rearank_agent.llm.checkpoint import PromptConfig
 from rearank_agent.llm.model_errors import policy_error
 from rearank_agent.types import Fault, Reply, Task, Usage, Window
@@ -57,6 +58,7 @@ class Conversation:
         self.passages = [task.candidates[position] for position in window]
         self.ids = task.ids(window)
         self.usages: list[Usage] = []
+        self.reply_faults: dict[Fault, None] = {}  # of all replies, each once
 
     async def reply(self) -> Reply:
         """The policy's reply for the window.
@@ -81,7 +83,7 @@ class Conversation:
             scores=parsed.scores,
             rationales=parsed.rationales,
             reasoning=parsed.reasoning,
-            faults=(*faults, *parsed.faults),
+            faults=(*faults, *self.reply_faults, *parsed.faults),
             usage=self._usage(),
         )
 
@@ -101,7 +103,9 @@ class Conversation:
         return parse_reply(text, len(self.ids), self.config.form, self.ids)
 
     async def _generate(self, messages: Sequence[Message], **settings: object) -> ChatReply:
-        return await self.chat.generate(messages, self.usages, **settings)
+        reply = await self.chat.generate(messages, self.usages, **settings)
+        self.reply_faults |= dict.fromkeys(reply.faults)
+        return reply
 
     async def _ask(self) -> tuple[Prompt, ChatReply]:
         """Generate; a window the server finds too long is shortened and sent again."""

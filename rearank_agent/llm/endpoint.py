@@ -7,6 +7,7 @@ server may send, reads answers that lack optional fields, and reaches loopback p
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 from collections.abc import AsyncIterator, Mapping
@@ -27,16 +28,14 @@ from pydantic_ai.profiles import ModelProfile
 from pydantic_ai.settings import ModelSettings
 
 from rearank_agent.errors import SetupError, UnsetError
+from rearank_agent.llm.bounded import MAX_BYTES
 from rearank_agent.llm.chat_completions import to_error, to_messages, to_response
-from rearank_agent.redact import add_secret, redact
+from rearank_agent.redact import add_login, add_secret, redact
 
-__all__ = ["MAX_BYTES", "Endpoint"]
-
-MAX_BYTES = 2 * 1024 * 1024
-"""The maximum that is read of one reply; a window's reply is some 10 KB."""
+__all__ = ["Endpoint"]
 
 _NO_LIMIT = httpx2.Timeout(None, connect=5.0)  # pydantic-ai's request_timeout is the limit
-_SHORT = httpx2.Timeout(10.0, connect=5.0)
+_SHORT = 10.0  # seconds for all of any other answer, however slowly it comes
 _PASSED_ON = ("max_tokens", "max_completion_tokens", "temperature", "seed", "repetition_penalty")
 
 
@@ -118,11 +117,12 @@ class Endpoint(Model[Any]):
             url = self._base_url.rsplit("/", 1)[0] + path
         async with (
             self._errors(),
+            asyncio.timeout(None if slow else _SHORT),
             self._client.stream(
                 "GET" if body is None else "POST",
                 url,
                 headers={"Content-Type": "application/json"},
-                timeout=_NO_LIMIT if slow else _SHORT,
+                timeout=_NO_LIMIT,
                 content=None if body is None else json.dumps(body).encode(),
             ) as answer,
         ):
@@ -141,7 +141,7 @@ class Endpoint(Model[Any]):
     async def _errors(self) -> AsyncIterator[None]:
         try:
             yield
-        except httpx2.TimeoutException as error:
+        except (TimeoutError, httpx2.TimeoutException) as error:
             raise ModelTimeoutError(self._name, f"{self.base_url}: no answer in time") from error
         except (httpx2.TransportError, httpx2.InvalidURL) as error:
             reason = str(error) or type(error).__name__
@@ -163,6 +163,9 @@ class Endpoint(Model[Any]):
                 f"{self.address_from} must be a plain address, as in http://127.0.0.1:8000/v1; "
                 f"a key goes into {self.key_from}"
             )
+        if "@" in parts.path or parts.netloc.count("@") > 1:
+            raise SetupError(f"{self.address_from}: write @ in a password as %40, and / as %2F")
+        add_login(url)
         return url if parts.path else f"{url}/v1"
 
     def _authorization(self, key: str) -> dict[str, str]:

@@ -18,13 +18,16 @@ from pydantic_ai.exceptions import (
 )
 
 from rearank_agent.errors import PolicyError
+from rearank_agent.llm.bounded import unbounded_reply
 from rearank_agent.llm.refusals import recognised
 from rearank_agent.redact import redact
+from rearank_agent.text import whole_characters
 from rearank_agent.types import Usage
 
 __all__ = ["policy_error", "readable_errors", "retry_pause"]
 
 _MAX_PAUSE = 30.0
+_UNEXPECTED = (TypeError, ValueError, LookupError, AttributeError)
 _FINAL = (
     ModelContextWindowExceededError, ModelQuotaExceededError,
     ModelRequestTimeout, ModelTimeoutError,
@@ -36,9 +39,13 @@ def readable_errors() -> Iterator[None]:
     """Errors as pydantic-ai's, and an answer that none of its code expected as one too."""
     try:
         yield
-    except ModelHTTPError as error:
-        raise recognised(error) from error
-    except (TypeError, ValueError, LookupError, AttributeError) as error:
+    except Exception as error:
+        if unbounded := unbounded_reply(error):
+            raise unbounded from error
+        if isinstance(error, ModelHTTPError):
+            raise recognised(error) from error
+        if not isinstance(error, _UNEXPECTED):
+            raise
         reason = f"{type(error).__name__}: {error}"
         raise UnexpectedModelBehavior(f"the answer could not be read: {reason}") from error
 
@@ -50,7 +57,7 @@ def policy_error(error: AgentRunError, usage: Usage | None = None) -> PolicyErro
         body = error.body
         reason = body.get("message", body) if isinstance(body, dict) else body
         message = f"the server answered {error.status_code}: {reason}"
-    return PolicyError(redact(message)[:1000], usage)
+    return PolicyError(whole_characters(redact(message))[:1000], usage)
 
 
 def retry_pause(error: Exception, failures: int) -> float | None:

@@ -13,6 +13,7 @@ from pydantic_ai.providers import infer_provider_class
 from pydantic_ai.settings import ModelSettings
 
 from rearank_agent.errors import SetupError, UnsetError
+from rearank_agent.llm.bounded import bounded_provider
 from rearank_agent.llm.endpoint import Endpoint
 from rearank_agent.llm.vllm import VLLMModel
 
@@ -36,7 +37,9 @@ def model_factory(name: str) -> Callable[[], Model]:
         if provider == "openai-chat" and _own_server():
             return Endpoint(model)
         try:
-            return infer_model(name)
+            if not _is_known(provider):
+                return infer_model(name)  # its error names similar ones
+            return infer_model(name, bounded_provider)
         except ImportError as error:
             reason = str(error).replace("\n", " ")
             raise SetupError(f"{name} needs a package: {reason}") from None

@@ -19,7 +19,6 @@ def completion(text, finish="stop", **message):
         "id": "x",
         "object": "chat.completion",
         "created": 1,
-        "model": "stub",
         "choices": [
             {
                 "index": 0,
@@ -50,7 +49,7 @@ class Stub:
     usual response, or "reset" to break the connection. Without a script every window is reversed.
 
     Attributes:
-        bodies: of the requests to /chat/completions, in order.
+        bodies: of the requests to /chat/completions and /responses, in order.
         running, most: requests in progress, now and at most.
         given_up: requests the client broke off.
     """
@@ -64,6 +63,7 @@ class Stub:
         self.count = None
         routes = [
             Route("/v1/chat/completions", self._chat, methods=["POST"]),
+            Route("/v1/responses", self._chat, methods=["POST"]),
             Route("/v1/models", self._models),
             Route("/tokenize", self._tokenize, methods=["POST"]),
         ]
@@ -105,7 +105,12 @@ class Stub:
             )
             connection.transport.abort()
             response = Response()
-        return response if isinstance(response, Response) else JSONResponse(response)
+        if isinstance(response, Response):
+            return response
+        sent = json.dumps(
+            {"model": body["model"], **response}
+        )  # ASCII: it may hold half characters
+        return Response(sent, media_type="application/json")
 
     async def _models(self, request):
         self.lookups += 1

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import time
+from base64 import b64encode
 
 import pytest
 from starlette.responses import Response
@@ -19,6 +20,7 @@ from rearank_agent.types import Task, Usage
 PASSAGES = tuple(Passage(c, f"passage {c}") for c in "abc")
 TASK = Task("run", "query", candidates=PASSAGES)
 ALL = (0, 1, 2)
+CODED = b64encode(b"me:hunter@22/x").decode()
 
 
 KEPT = []  # a policy that outlives its event loop is closed by it
@@ -253,6 +255,24 @@ def test_logins_in_addresses_are_redacted(monkeypatch):
         with pytest.raises(SetupError, match="VLLM_BASE_URL must be a plain address") as raised:
             VLLMModel("m", url)
         assert "hunter22" not in str(raised.value)
+
+
+@pytest.mark.parametrize("password", ["hunter@22", "hunter/22", "h/x@22"])
+def test_a_password_that_is_not_encoded_is_refused_unseen(password):
+    with pytest.raises(SetupError) as raised:
+        VLLMModel("m", f"http://me:{password}@127.0.0.1:9/v1")
+    assert str(raised.value) == "VLLM_BASE_URL: write @ in a password as %40, and / as %2F"
+
+
+@pytest.mark.parametrize("said", ["hunter@22/x", "hunter%4022%2Fx", CODED, CODED.rstrip("=")])
+async def test_a_login_that_a_server_repeats_is_redacted(stub, said):
+    stub.script = lambda body: Response(f'{{"error": "bad {said} here"}}', status_code=401)
+    url = stub.url.replace("//", "//me:hunter%4022%2Fx@")
+    KEPT.append(LLM(lambda: VLLMModel("m", url)))
+    ranking = await Reranker(KEPT[-1]).rerank("q", ["a", "b"])
+    assert [fault.detail for fault in ranking.faults] == [
+        "PolicyError: the server answered 401: bad *** here"
+    ]
 
 
 def test_failed_calls_are_counted(stub):
