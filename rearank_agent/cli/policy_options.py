@@ -7,7 +7,6 @@ import sys
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from time import perf_counter
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
@@ -226,12 +225,8 @@ class RerankerOptions(PolicyOptions):
         ),
     ] = None
 
-    def reranker(self, begun: float | None = None) -> Reranker:
+    def reranker(self) -> Reranker:
         """The reranker these options and the environment describe.
-
-        Args:
-            begun: when the one request began that it is for, on `perf_counter`: its deadline
-                includes what passed since.
 
         Raises:
             InputError: options that contradict each other.
@@ -243,6 +238,4 @@ class RerankerOptions(PolicyOptions):
         defaults = settings()
         deadline = defaults.deadline if self.deadline is None else self.deadline
         policy = self.make_policy(self.policy or defaults.policy)
-        if deadline and begun is not None:
-            deadline = max(0.01, deadline - (perf_counter() - begun))
         return Reranker(policy, schedule=self.schedule, deadline=deadline)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from time import perf_counter
 from typing import Annotated
 
 import typer
@@ -46,7 +45,7 @@ def rerank(
 
     candidates = read_passages(file)
     with progress_bar(f"ranking {len(candidates)} passages") as show:
-        ranking = options.reranker(perf_counter()).rerank_sync(
+        ranking = options.reranker().rerank_sync(
             query, candidates, instruction=instruction, blend=blend, progress=show
         )
     print_ranking(ranking, top, as_json, html)

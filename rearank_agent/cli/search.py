@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from time import perf_counter
 from typing import Annotated
 
 import typer
@@ -48,7 +47,7 @@ def search(
 
     if not query.strip():
         raise InputError("the query is empty")
-    reranker = options.reranker(perf_counter())
+    reranker = options.reranker()
     library = Library(paths or [Path()])
     with progress_bar("reading files") as show:
         found = library.search(query, depth, progress=show)

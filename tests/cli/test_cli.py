@@ -330,9 +330,10 @@ def test_help_shows_defaults(run, command, default):
 
 def test_a_person_sees_a_table_of_80_columns():
     code, shown = in_terminal(["rerank", QUERY, FLEAS, "--top", "3"])
-    plain = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", shown).replace("\r", "")
+    plain = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", shown)
     assert code == 0
-    assert max(len(line) for line in plain.splitlines()) <= 80
+    # On a busy machine there is a progress line too, drawn over itself after each \r.
+    assert max(len(line) for line in re.split(r"[\r\n]+", plain)) <= 80
     assert "rank" in plain
     assert "▲ 4" in plain
     assert "“" in plain
