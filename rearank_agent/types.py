@@ -15,6 +15,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
 from rearank_agent.errors import InputError
+from rearank_agent.json_text import parse_json
 
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
@@ -64,7 +65,7 @@ def _fields(text: str, kind: str) -> str:
     head = f'{{"kind": "{kind}", "version": {VERSION}, '
     if text.startswith(head):  # our own output need not be parsed twice
         return "{" + text[len(head) :]
-    data = json.loads(text)
+    data = parse_json(text)
     if not isinstance(data, dict) or data.pop("kind", None) != kind:
         raise InputError(f'not the JSON of a {kind}: it must hold "kind": "{kind}"')
     if (version := data.pop("version", None)) != VERSION:

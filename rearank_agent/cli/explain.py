@@ -74,7 +74,7 @@ def _ranking(run: str) -> Ranking:
     try:
         ranking = Ranking.from_json(text)
         _check_consistency(ranking)
-    except (InputError, RecursionError) as error:
+    except InputError as error:
         raise InputError(f"{run}: {shorten(str(error), 200)}") from None
     return ranking
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import sys
 from collections.abc import Iterator
@@ -11,6 +10,7 @@ from typing import Any
 
 from rearank_agent.errors import InputError
 from rearank_agent.intake.forms import to_passage
+from rearank_agent.json_text import parse_json
 from rearank_agent.types import Passage
 
 _IDS = 3
@@ -86,8 +86,8 @@ def _array(name: str, text: str) -> Iterator[tuple[str, object]]:
 
 def _json(where: str, text: str) -> Any:
     try:
-        return json.loads(text)
-    except (ValueError, RecursionError) as error:
+        return parse_json(text)
+    except ValueError as error:
         raise InputError(f"{where}: not JSON: {error}") from None
 
 

@@ -26,6 +26,7 @@ from rearank_agent.data.own_passage import own_excluded
 from rearank_agent.data.trec import read_qrels, read_text
 from rearank_agent.errors import InputError
 from rearank_agent.files import digest_of
+from rearank_agent.json_text import parse_json
 from rearank_agent.types import Passage, id_text
 
 __all__ = ["Corpus", "folder_of", "read_folder"]
@@ -175,8 +176,8 @@ def _rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
 
 def _row(line: str | bytes, where: str) -> dict[str, Any]:
     try:
-        row = json.loads(line)
-    except (ValueError, RecursionError) as error:
+        row = parse_json(line)
+    except ValueError as error:
         raise InputError(f"{where}: not JSON: {error}") from None
     if not isinstance(row, dict):
         raise InputError(f"{where}: not a JSON object")

@@ -76,7 +76,10 @@ class Template:
     @classmethod
     def parse(cls, text: str) -> Self:
         """A template from the text of its file; raises SetupError as `load` does."""
-        data: dict[str, Any] = tomllib.loads(text)
+        try:
+            data: dict[str, Any] = tomllib.loads(text)
+        except RecursionError:
+            raise SetupError("it is nested too deep") from None
         closing = data.pop("closing", {})
         if not isinstance(closing, dict) or set(closing) != set(_CLOSING):
             raise SetupError(f"[closing] must hold {', '.join(_CLOSING)} and nothing else")

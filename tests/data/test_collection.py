@@ -114,7 +114,7 @@ BROKEN = {
         ('{"_id": 7, "text": "x"}\n{"_id": "7", "text": "y"}\n', "line 2: the id '7' occurs twice"),
         ('{"_id": "a", "text": "x", "title": 5}\n', "line 1: the title of passage 'a' must be a"),
         ('{"_id": "a"}\n', 'corpus.jsonl, line 1: "text" must be a string, not None'),
-        ('{"_id": "a", "text": "\\ud800"}\n', "line 1: the text of passage 'a' holds half a"),
+        ('{"_id": "a", "text": "\\ud800"}\n', "line 1: not JSON: it holds half a"),
         ('{"_id": "a\\tb", "text": "x"}\n', "line 1: _id must be one line without tabs, not 'a"),
         ('{"_id": "", "text": "x"}\n', "line 1: _id must be one line without tabs, not ''"),
         (

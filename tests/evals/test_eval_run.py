@@ -310,10 +310,14 @@ def test_what_differs_in_a_long_fingerprint_is_named_alone(tmp_path):
 
 async def test_two_processes_do_not_write_to_one_folder(tmp_path):
     (one,) = trial(tmp_path / "out", read_folder(beir(tmp_path / "fleas")))
-    one.saved.write_manifest(one.manifest)
-    busy = r"another eval is running in .*ours"
-    with one.saved.locked(), pytest.raises(InputError, match=busy):
-        await run(one, 1, Seen())
+    busy = r"another eval is running in .*ours; wait for it, or name another --out"
+    with one.saved.locked():
+        with pytest.raises(InputError, match=busy):
+            await run(one, 1, Seen())
+        assert not one.saved.manifest.exists(), "written by one that does not hold the lock"
+        one.saved.write_manifest(one.manifest)  # replaces files, not what is locked
+        with pytest.raises(InputError, match=busy):
+            await run(one, 1, Seen())
     await run(one, 1, Seen())
 
 

@@ -538,7 +538,7 @@ def changed(ranking, **more):
         ("{}", 'not the JSON of a ranking: it must hold "kind": "ranking"'),
         ("\udcff", "not the JSON of a ranking: 'utf-8' codec can't decode byte 0xff"),
         ('{"kind": "ranking", "version": 1}', "not the JSON of a ranking: 6 validation errors"),
-        ("[" * 100_000, "maximum recursion depth exceeded"),
+        ("[" * 100_000, "not the JSON of a ranking: it is nested too deep"),
         (
             changed(hostile(), passages=[]),
             "not a complete ranking: its ranks or windows do not fit",

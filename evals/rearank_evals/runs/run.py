@@ -135,8 +135,8 @@ async def run(trial: Trial, at_once: int, on_record: OnRecord) -> list[str]:
         SetupError: a record cannot be written.
         PolicyError: the policy failed on five queries in a row. All records stay.
     """
-    trial.saved.write_manifest(trial.manifest | {"at once": at_once})
     with trial.saved.locked():
+        trial.saved.write_manifest(trial.manifest | {"at once": at_once})
         truncated = trial.saved.repair()
         orders = _finished(trial, on_record)
         try:

@@ -76,18 +76,34 @@ class RunFolder:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Lock the folder against other processes; does nothing on Windows.
+        """Lock the folder, which is made, against other processes; without a lock on Windows.
+
+        The lock is on the folder itself: a file in it is replaced when it is written, and two
+        processes would each hold a lock on another one. It ends with its process.
 
         Raises:
             InputError: another process holds the lock.
+            SetupError: the folder cannot be made.
         """
-        with self.manifest.open("rb") as file:
-            if fcntl:
-                try:
-                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                except OSError:
-                    raise InputError(f"another eval is running in {self.folder}") from None
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise write_error(self.folder, error) from None
+        if not fcntl:
             yield
+            return
+        held = os.open(self.folder, os.O_RDONLY)
+        try:
+            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            os.close(held)
+            raise InputError(
+                f"another eval is running in {self.folder}; wait for it, or name another --out"
+            ) from None
+        try:
+            yield
+        finally:
+            os.close(held)
 
     def repair(self) -> bool:
         """Remove a last record that was not written completely; whether there was one.
