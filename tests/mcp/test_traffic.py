@@ -115,6 +115,8 @@ async def test_a_server_that_is_to_end_answers_what_it_has_begun():
     begun = asyncio.create_task(asked(app, b"y"))
     await asyncio.sleep(0.05)
     assert (await asked(app, method="GET", path="/ready"))[0] == 200
+    slow = asyncio.create_task(asked(app, b"half", hang=True))
+    await asyncio.sleep(0.05)
     app.draining = True
     status, answer = await asked(app, method="GET", path="/ready")
     assert (status, answer["status"], answer["at_work"]) == (503, "stopping", 1)
@@ -123,3 +125,29 @@ async def test_a_server_that_is_to_end_answers_what_it_has_begun():
     assert (status, answer["detail"]) == (503, traffic._STOPPING)
     inner.may_answer.set()
     assert await begun == (200, {})
+    assert len(inner.bodies) == 1
+    slow.cancel()
+
+
+async def test_a_body_that_comes_while_the_server_stops_is_refused():
+    inner = Inner()
+    app = Traffic(inner)
+    sent, gate = [], asyncio.Event()
+    messages = [b"ha", b"lf"]
+
+    async def receive():
+        if len(messages) == 1:
+            await gate.wait()
+        return {"type": "http.request", "body": messages.pop(0), "more_body": bool(messages)}
+
+    async def send(message):
+        sent.append(message)
+
+    scope = {"type": "http", "method": "POST", "path": "/v1/rerank", "headers": []}
+    asking = asyncio.create_task(app(scope, receive, send))
+    await asyncio.sleep(0.02)
+    app.draining = True
+    gate.set()
+    await asking
+    assert (sent[0]["status"], inner.bodies) == (503, [])
+    assert json.loads(sent[1]["body"])["detail"] == traffic._STOPPING
