@@ -31,8 +31,8 @@ test-serve: .venv/dev $(VLLM)/made ## test with a real vLLM on the CPU (3.5 GB, 
 test-foreign: .venv/dev $(FOREIGN_NODE)/made $(FOREIGN_PYTHON)/made ## test with other people's clients (Node 20 or newer; 800 MB, kept there too)
 	REARANK_TEST_NODE=$(FOREIGN_NODE) REARANK_TEST_PYTHON=$(FOREIGN_PYTHON) $(BIN)/pytest tests/foreign
 
-test-train: .venv/dev ## test the trainers (two minutes)
-	$(BIN)/pytest -n auto --maxprocesses 2 --dist loadfile tests/learning
+test-train: .venv/dev ## test the trainers, and models of other makers (three minutes)
+	$(BIN)/pytest -n auto --maxprocesses 2 --dist loadfile tests/learning tests/pretrained
 
 e2e: .venv/dev $(VLLM)/made ## judged queries to a served policy: random, SFT, GRPO; SEEDS="0 1 2", or SMALL=1
 	$(BIN)/python -m benchmarks.e2e runs/e2e$(if $(SMALL),-small) --vllm $(VLLM)/bin/vllm $(if $(SMALL),--small) --seeds $(if $(SEEDS),$(SEEDS),0)

@@ -276,6 +276,7 @@ class Reply(Value):
         reasoning: the model's reasoning; secrets are shown as ***.
         faults: what was repaired to complete this reply.
         usage: its cost.
+        raw: the model's own n numbers, where `scores` maps them to 0 to 1; else none.
     """
 
     order: tuple[int, ...]
@@ -285,6 +286,7 @@ class Reply(Value):
     reasoning: str = ""
     faults: tuple[Fault, ...] = ()
     usage: Usage = Usage()
+    raw: tuple[float, ...] = ()
 
     @property
     def answered(self) -> bool:

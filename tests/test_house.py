@@ -44,8 +44,10 @@ LONG_FUNCTIONS = {
 }
 # Heavy packages: the files and folders whose subject they are may import them, nothing else.
 SUBJECTS = {
-    "onnxruntime": ("rearank_agent/policies/embedded/", "rearank_training/embedded/quantise.py"),
-    "tokenizers": ("rearank_agent/policies/embedded/", "rearank_training/embedded/export.py"),
+    "onnxruntime": ("rearank_agent/policies/embedded/", "rearank_agent/policies/pretrained/onnx.py",
+                    "rearank_training/embedded/quantise.py"),
+    "tokenizers": ("rearank_agent/policies/embedded/", "rearank_agent/policies/pretrained/tokens.py",
+                   "rearank_training/embedded/export.py"),
     "bm25s": ("rearank_agent/policies/lexical.py", "rearank_agent/search/index.py",
               "rearank_agent/data/first_stage.py"),
     "ir_measures": ("rearank_evals/measures/official.py",),
@@ -54,8 +56,9 @@ SUBJECTS = {
     "scipy": ("rearank_evals/measures/",),
     "matplotlib": ("rearank_evals/report/plots.py", "rearank_training/plots.py"),
     "jinja2": ("rearank_agent/present/markup.py",),
-    "torch": ("rearank_training/embedded/", "rearank_training/lm/"),
-    "transformers": ("rearank_training/embedded/", "rearank_training/lm/"),
+    "torch": ("rearank_training/embedded/", "rearank_training/lm/", "rearank_agent/policies/pretrained/torch.py"),
+    "transformers": ("rearank_training/embedded/", "rearank_training/lm/", "rearank_agent/policies/pretrained/torch.py"),
+    "huggingface_hub": ("rearank_agent/policies/pretrained/repository.py",),
     "trl": ("rearank_training/lm/grpo.py", "rearank_training/lm/sft.py"),
     "datasets": ("rearank_training/lm/",),
     "peft": ("rearank_training/lm/trl_settings.py",),

@@ -30,6 +30,10 @@ COMMANDS = {
     "plan": Command(
         "rearank_agent.cli.plan", "Show what each schedule would cost, before anything runs."
     ),
+    "models": Command(
+        "rearank_agent.cli.models",
+        "List models that judge better than the shipped one; download one for offline use.",
+    ),
     "eval": Command(
         "rearank_evals.cli", "Measure policies on collections, with statistics and a report."
     ),

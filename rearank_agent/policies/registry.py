@@ -20,9 +20,15 @@ POLICIES = {
 }
 """Every policy by name: its module and class, imported when it is made."""
 
+PRETRAINED = {
+    "cross-encoder": "rearank_agent.policies.pretrained.cross_encoder:CrossEncoder",
+    "encoder": "rearank_agent.policies.pretrained.encoder:PretrainedEncoder",
+}
+"""Kinds of models that are named behind a colon: of the hub, or a folder."""
+
 
 def _made(name: str, *arguments: str) -> Policy:
-    module, _, kind = POLICIES[name].partition(":")
+    module, _, kind = (POLICIES | PRETRAINED)[name].partition(":")
     made: Policy = getattr(import_module(module), kind)(*arguments)
     return made
 
@@ -45,8 +51,10 @@ def policy(name: str = DEFAULT, **options: Any) -> Policy:
 
     Args:
         name: "embedded", "lexical", "first-stage", "embedded:NAME" for other weights (one of
-            `shipped_weights`, or a folder), or a model as "provider:model": "vllm:NAME" for one
-            behind vLLM, "anthropic:NAME", "openai:NAME" and all others that pydantic-ai knows.
+            `shipped_weights`, or a folder), "cross-encoder:NAME" and "encoder:NAME" for a
+            repository of the hub or a folder, or a language model as "provider:model": "vllm:NAME"
+            for one behind vLLM, "anthropic:NAME", "openai:NAME" and all others that pydantic-ai
+            knows.
         options: of a language model: the keywords of `llm.policy.LLM`, as in `think=False`.
 
     Raises:
@@ -54,18 +62,18 @@ def policy(name: str = DEFAULT, **options: Any) -> Policy:
         SetupError: it is known, but something it needs is missing or damaged.
     """
     provider, _, rest = name.partition(":")
-    if provider and rest and provider not in POLICIES:
+    if provider and rest and provider not in POLICIES and provider not in PRETRAINED:
         require(f"the policy {name}", "llm", "pydantic_ai", "httpx2")
         from rearank_agent.llm.policy import LLM  # pydantic-ai takes most of a second to import
 
         return LLM(name, **options)
-    weights = [rest] if provider == "embedded" and rest else []
+    weights = [rest] if provider in ("embedded", *PRETRAINED) and rest else []
     if name not in POLICIES and not weights:
         raise InputError(
             f"no policy is called {name!r}; there are: {', '.join(POLICIES)}, "
-            "and models as vllm:NAME, openai:NAME, anthropic:NAME, ..."
+            "cross-encoder:NAME, encoder:NAME, and models as vllm:NAME, openai:NAME, ..."
         )
     if options:
         given = ", ".join(options)
         raise InputError(f"the policy {name} is no language model and takes no options: {given}")
-    return _embedded(*weights) if provider == "embedded" else _made(name)
+    return _embedded(*weights) if provider == "embedded" else _made(provider, *weights)

@@ -59,7 +59,7 @@ async def test_what_is_cancelled_never_begins_and_results_and_errors_come_back(h
 async def test_a_request_that_others_kept_from_beginning_says_so(held):
     pool, hold, free = held
     policy = Embedded()
-    vars(policy)["_pool"] = pool
+    policy._scorer._pool = pool
     await hold()
     ranking = await Reranker(policy).rerank("q", ["a", "b"], deadline=0.05)
     assert [(fault.kind, fault.detail) for fault in ranking.faults] == [

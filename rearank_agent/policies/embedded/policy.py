@@ -2,30 +2,26 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
-from threading import Lock
-from typing import TYPE_CHECKING, Generic, TypeVar
-from weakref import WeakKeyDictionary
+from typing import TYPE_CHECKING
 
 from rearank_agent.errors import InputError
 from rearank_agent.policies.embedded.encoder import Encoder
 from rearank_agent.policies.embedded.similarity import PooledText, SentenceNearness, similarity
 from rearank_agent.policies.evidence import EvidenceQuery
+from rearank_agent.policies.pointwise import PointwiseScorer
 from rearank_agent.policies.protocol import best_first, instruction_fault, unit_score
-from rearank_agent.queueing.pool import FairPool
-from rearank_agent.queueing.work import current_work
 from rearank_agent.text import QueryTerms, bigrams, content_tokens
-from rearank_agent.types import Fault, Passage, Rationale, Reply, Task, Usage, Window
+from rearank_agent.types import Fault, Passage, Quote, Rationale, Reply, Task, Usage, Window
 
 if TYPE_CHECKING:
     from rearank_agent.policies.lexical import Lexical
 
-__all__ = ["DEFAULT", "WEIGHTS", "Embedded", "shipped_weights"]
+__all__ = ["DEFAULT", "WEIGHTS", "Embedded", "EncodedQuery", "shipped_weights"]
 
 WEIGHTS = Path(__file__).parents[2] / "weights"
 DEFAULT = "open"
@@ -33,12 +29,10 @@ DEFAULT = "open"
 MAX_UNSUPPORTED = 0.2
 """The share of a text's letters in unsupported scripts, up to which the encoder reads it."""
 
-Found = TypeVar("Found")
-
 
 @dataclass(frozen=True, slots=True)
-class _EncodedQuery:
-    """The encoded query, or why the encoder is of no use for it."""
+class EncodedQuery:
+    """A query as the encoder reads it, or why the encoder is of no use for it."""
 
     text: str
     pooled: PooledText
@@ -54,36 +48,6 @@ class _Scored:
     rationale: Rationale
     complete: bool
     supported: bool = True
-
-
-class _Lazy(Generic[Found]):
-    """A value computed once, by the first thread that calls; the others wait for it.
-
-    Windows of one task share these and not futures: cancelling one window must not cancel
-    what another waits for.
-    """
-
-    def __init__(self, work: Callable[[], Found]) -> None:
-        self._work = work
-        self._lock = Lock()
-        self._found: list[Found] = []
-
-    def __call__(self) -> Found:
-        with self._lock:
-            if not self._found:
-                self._found.append(self._work())
-            return self._found[0]
-
-
-class _TaskWork:
-    """A task's work; a passage is encoded once, whichever windows it is in."""
-
-    def __init__(self, policy: Embedded, query: str, candidates: tuple[Passage, ...]) -> None:
-        self.query = _Lazy(partial(policy._encode_query, query))
-        self.scored = [_Lazy(partial(self._score, policy, passage)) for passage in candidates]
-
-    def _score(self, policy: Embedded, passage: Passage) -> _Scored:
-        return policy._score(self.query(), passage)
 
 
 class Embedded:
@@ -118,8 +82,7 @@ class Embedded:
         self.name = "embedded" if top == DEFAULT else f"embedded:{top}"
         self.encoder = Encoder(weights, _folder(top, weights))
         self.threads = threads or os.cpu_count() or 1
-        self._requests: WeakKeyDictionary[Task, _TaskWork] = WeakKeyDictionary()
-        self._lock = Lock()
+        self._scorer = PointwiseScorer(self.encode_query, self._score_all, self.threads)
 
     @property
     def fingerprint(self) -> str:
@@ -136,10 +99,6 @@ class Embedded:
         return float(self.encoder.manifest["spans"])
 
     @cached_property
-    def _pool(self) -> FairPool:
-        return FairPool(self.threads, "rearank-embedded")
-
-    @cached_property
     def _bigrams(self) -> Lexical:
         from rearank_agent.policies.lexical import Lexical  # a slow import that few requests need
 
@@ -147,15 +106,13 @@ class Embedded:
 
     async def judge(self, task: Task, window: Window) -> Reply:
         """Score the window; passages not begun are dropped when the request is cancelled."""
-        request = self._request(task)
-        run = partial(self._pool.run, current_work(len(window)))
-        query = await run(request.query)
+        query = await self._scorer.query(task, window)
         if query.bigram_reason:
             reply = await self._bigrams.judge(task, window)
             fault = Fault("vocabulary", (), query.bigram_reason)
             scores = tuple(unit_score(s, self._bigrams.scale) for s in reply.scores or ())
             return replace(reply, scores=scores, faults=(fault, *reply.faults))
-        scored = await asyncio.gather(*(run(request.scored[position]) for position in window))
+        scored = await self._scorer.passages(task, window)
         scores = tuple(one.score for one in scored)
         return Reply(
             order=best_first(scores),
@@ -165,14 +122,8 @@ class Embedded:
             usage=Usage(calls=1),
         )
 
-    def _request(self, task: Task) -> _TaskWork:
-        with self._lock:
-            if (request := self._requests.get(task)) is None:
-                request = self._requests[task] = _TaskWork(self, task.query, task.candidates)
-        return request
-
     def _faults(
-        self, task: Task, window: Window, query: _EncodedQuery, scored: Sequence[_Scored]
+        self, task: Task, window: Window, query: EncodedQuery, scored: Sequence[_Scored]
     ) -> tuple[Fault, ...]:
         detail = f"only the first {self.encoder.max_tokens} tokens were read"
         advice = "split longer passages to have all of them read"
@@ -191,10 +142,11 @@ class Embedded:
             faults.append(Fault("vocabulary", unsupported, detail))
         return tuple(faults)
 
-    def _encode_query(self, text: str) -> _EncodedQuery:
+    def encode_query(self, text: str) -> EncodedQuery:
+        """A query, as `quotes` takes it."""
         share = self.encoder.unsupported_share(text)
         encoded = self.encoder.encode(text)
-        return _EncodedQuery(
+        return EncodedQuery(
             text=text,
             pooled=PooledText(encoded.hidden),
             terms=QueryTerms.of(text),
@@ -206,7 +158,14 @@ class Embedded:
             else "",
         )
 
-    def _score(self, query: _EncodedQuery, passage: Passage) -> _Scored:
+    def quotes(self, query: EncodedQuery, passage: Passage) -> tuple[Quote, ...]:
+        """The passage's evidence for a query that another policy ranks by."""
+        return self._score(query, passage).rationale.quotes
+
+    def _score_all(self, query: EncodedQuery, passages: Sequence[Passage]) -> list[_Scored]:
+        return [self._score(query, passage) for passage in passages]
+
+    def _score(self, query: EncodedQuery, passage: Passage) -> _Scored:
         text = passage.content
         if not text.strip():
             return _Scored(-1.0, query.terms.rationale(()), True)

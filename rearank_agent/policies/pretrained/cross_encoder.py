@@ -1,0 +1,163 @@
+"""A cross-encoder as the policy: it reads query and passage together and gives one score."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from operator import itemgetter
+
+from rearank_agent.errors import PolicyError
+from rearank_agent.policies.embedded.policy import Embedded, EncodedQuery
+from rearank_agent.policies.evidence import EvidenceQuery
+from rearank_agent.policies.pointwise import PointwiseScorer
+from rearank_agent.policies.pretrained.config import CrossEncoderConfig
+from rearank_agent.policies.pretrained.load import load
+from rearank_agent.policies.pretrained.tokens import Piece, Tokens, padded, window_faults
+from rearank_agent.policies.protocol import best_first, instruction_fault
+from rearank_agent.text import QueryTerms, content_tokens
+from rearank_agent.types import Passage, Quote, Rationale, Reply, Task, Usage, Window
+
+__all__ = ["CrossEncoder"]
+
+QUOTED_BY_VECTORS = 10
+"""Of a window's passages, the best ones whose quote the embedded policy's encoder picks."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Query:
+    tokens: Tokens
+    terms: QueryTerms
+    evidence: EvidenceQuery
+    encoded: EncodedQuery
+
+
+@dataclass(frozen=True, slots=True)
+class _Scored:
+    """A passage's raw score, the part of its content that has it, and whether all was read."""
+
+    raw: float
+    start: int
+    end: int
+    complete: bool
+
+
+class CrossEncoder:
+    """Scores by a cross-encoder of the Hugging Face hub, or of a folder laid out like one.
+
+    A score is the probability of relevance, 0 to 1: the sigmoid of the model's number, or its
+    softmax where it has two labels. The number itself is the reply's `raw`. A passage that is
+    longer than the model reads is scored by its best window, from which the quote comes.
+
+    A cross-encoder has no vectors of sentences: quotes are those of the embedded policy's encoder
+    for the ten best passages of a window, and chosen by the query's terms for the others.
+
+    Args:
+        model: the name, as `ModelName` has it.
+        threads: how many passages are read at the same time.
+
+    Raises:
+        InputError: there is no such model, or it is no cross-encoder.
+        SetupError: files are missing or damaged, or a package is.
+    """
+
+    scores = True
+    scale = 1.0
+    blend = 0.0
+    window = None
+
+    def __init__(self, model: str, threads: int | None = None) -> None:
+        self.name = f"cross-encoder:{model}"
+        self.model, self.config = load(model, CrossEncoderConfig.read, dimensions=2)
+        self._quotes = Embedded()
+        self._scorer = PointwiseScorer(
+            self._query, self._score, threads or os.cpu_count() or 1, self.model.runtime.batch
+        )
+
+    @property
+    def fingerprint(self) -> str:
+        """The model's revision, file and checksum, and whose quotes the best passages have."""
+        return f"cross-encoder:{self.model.fingerprint} quotes={self._quotes.fingerprint}"
+
+    async def judge(self, task: Task, window: Window) -> Reply:
+        """Score the window; passages not begun are dropped when the request is cancelled."""
+        scored = await self._scorer.passages(task, window)
+        query = await self._scorer.query(task, window)
+        raw = tuple(one.raw for one in scored)
+        order = best_first(raw)
+        incomplete = [
+            i for i, one in zip(task.ids(window), scored, strict=True) if not one.complete
+        ]
+        cut = window_faults(self.config.max_tokens, query.tokens.complete, incomplete)
+        return Reply(
+            order=order,
+            scores=tuple(_probability(number) for number in raw),
+            raw=raw,
+            rationales=await self._rationales(task, window, query, scored, order),
+            faults=(*instruction_fault(task, self.name), *cut),
+            usage=Usage(calls=1),
+        )
+
+    async def _rationales(
+        self, task: Task, window: Window, query: _Query, scored: Sequence[_Scored], order: Window
+    ) -> tuple[Rationale, ...]:
+        best = set(order[:QUOTED_BY_VECTORS])
+        calls = (
+            partial(self._rationale, query, task.candidates[position], one, i in best)
+            for i, (position, one) in enumerate(zip(window, scored, strict=True))
+        )
+        return tuple(await asyncio.gather(*(self._scorer.run(window, call) for call in calls)))
+
+    def _rationale(
+        self, query: _Query, passage: Passage, scored: _Scored, by_vectors: bool
+    ) -> Rationale:
+        shift = len(passage.content) - len(passage.text)
+        start, end = (max(0, place - shift) for place in (scored.start, scored.end))
+        text = passage.text[start:end]
+        if by_vectors:
+            quotes = self._quotes.quotes(query.encoded, replace(passage, text=text))
+        else:
+            quotes = query.evidence.quotes(text)
+        moved = tuple(Quote(quote.start + start, quote.end + start) for quote in quotes)
+        return query.terms.rationale(content_tokens(passage.content), moved)
+
+    def _query(self, text: str) -> _Query:
+        return _Query(
+            tokens=self.model.tokenizer.query(text),
+            terms=QueryTerms.of(text),
+            evidence=EvidenceQuery.of(text),
+            encoded=self._quotes.encode_query(text),
+        )
+
+    def _score(self, query: _Query, passages: Sequence[Passage]) -> list[_Scored]:
+        texts = [self.model.tokenizer.pairs(query.tokens, passage.content) for passage in passages]
+        numbers = self._numbers([piece for pieces, _ in texts for piece in pieces])
+        found = []
+        for pieces, complete in texts:
+            raw, best = max(((next(numbers), piece) for piece in pieces), key=itemgetter(0))
+            found.append(_Scored(raw, best.start, best.end, complete))
+        return found
+
+    def _numbers(self, pieces: Sequence[Piece]) -> Iterator[float]:
+        """The model's number for each piece."""
+        batch = self.model.runtime.batch
+        for i in range(0, len(pieces), batch):
+            rows = self.model.runtime.run(padded(pieces[i : i + batch], self.config.pad))
+            for row in rows.astype(float):
+                relevant = row[self.config.relevant]
+                number = float(
+                    relevant - row[1 - self.config.relevant] if len(row) == 2 else relevant
+                )
+                if not math.isfinite(number):
+                    raise PolicyError(f"{self.name} gave a score of {number}")
+                yield number
+
+
+def _probability(number: float) -> float:
+    """The sigmoid, without overflow."""
+    if number >= 0:
+        return 1 / (1 + math.exp(-number))
+    return math.exp(number) / (1 + math.exp(number))

@@ -1,0 +1,126 @@
+"""A model that is ready to run: its repository, and the runtime that fits its weights."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Protocol, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rearank_agent.policies.pretrained.config import (
+    CrossEncoderConfig,
+    EncoderConfig,
+    is_cross_encoder,
+)
+from rearank_agent.policies.pretrained.repository import (
+    ModelName,
+    Repository,
+    fetch,
+    open_repository,
+)
+from rearank_agent.policies.pretrained.tokens import TextTokenizer
+from rearank_agent.policies.pretrained.weights import select_files, weights_file
+
+__all__ = ["Model", "Runtime", "Sized", "load", "pull"]
+
+
+_KINDS = ("cross-encoder", "encoder")
+
+
+class Runtime(Protocol):
+    """Runs a network on batches of texts."""
+
+    batch: int
+
+    def run(self, inputs: Mapping[str, NDArray[np.int64]]) -> NDArray[np.float32]:
+        """The output for a batch: [texts, labels], or [texts, tokens, width]."""
+        ...
+
+
+class Sized(Protocol):
+    """Settings that say how many tokens a model reads."""
+
+    @property
+    def max_tokens(self) -> int:
+        """The tokens that are read at once."""
+        ...
+
+
+Config = TypeVar("Config", bound=Sized)
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """A model that is ready to run.
+
+    Attributes:
+        fingerprint: its name, the revision, and the weights' file and checksum.
+        tokenizer: of the model.
+        runtime: its network.
+    """
+
+    fingerprint: str
+    tokenizer: TextTokenizer
+    runtime: Runtime
+
+
+def load(name: str, read: Callable[[Repository], Config], dimensions: int) -> tuple[Model, Config]:
+    """Load a model by name, with its settings; it is downloaded where that is needed.
+
+    Args:
+        name: as `ModelName` has it.
+        read: reads the settings, and refuses models that are of another kind.
+        dimensions: of the network's output: 2 for labels, 3 for token vectors.
+
+    Raises:
+        InputError: there is no such model, or it cannot be used.
+        SetupError: files are missing or damaged, or a package is.
+    """
+    asked = ModelName.parse(name)
+    found = open_repository(
+        asked, lambda files: select_files(files, asked.path, asked.variant), read
+    )
+    config = read(found)
+    file = weights_file(found.files, found.name, asked.variant)
+    tokenizer = TextTokenizer(found.folder / "tokenizer.json", found.name, config.max_tokens)
+    revision = f"@{found.revision}" if found.revision else ""
+    fingerprint = f"{asked.path}{revision}#{file}:{found.checksum(file)}"
+    runtime = _runtime(found, file, dimensions)
+    if asked.variant:  # weights in 8 bits take one scale from all texts of a run
+        runtime.batch = 1
+    return Model(fingerprint, tokenizer, runtime), config
+
+
+def pull(name: str) -> Repository:
+    """Download a model's newest revision, whatever kind it is of.
+
+    Args:
+        name: as `ModelName` has it, also with `cross-encoder:` or `encoder:` in front.
+
+    Raises:
+        InputError: there is no such model, or it is of neither kind.
+        SetupError: it may not be read, or the hub cannot be reached.
+    """
+    kind, colon, rest = name.partition(":")
+    asked = ModelName.parse(rest if colon and kind in _KINDS else name)
+    return fetch(asked, lambda files: select_files(files, asked.path, asked.variant), _check_either)
+
+
+def _check_either(repository: Repository) -> None:
+    """Refuse what is neither a cross-encoder nor an encoder."""
+    if is_cross_encoder(repository):
+        CrossEncoderConfig.read(repository)
+    else:
+        EncoderConfig.read(repository)
+
+
+def _runtime(repository: Repository, file: str, dimensions: int) -> Runtime:
+    if file.endswith(".onnx"):
+        from rearank_agent.policies.pretrained.onnx import OnnxModel
+
+        return OnnxModel(repository.folder / file, repository.name, dimensions)
+    from rearank_agent.policies.pretrained.torch import TorchModel
+
+    return TorchModel(repository.folder, repository.name, dimensions)

@@ -1,0 +1,78 @@
+"""Running a model's safetensors by transformers, where its repository has no ONNX file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from threading import Lock
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from transformers import AutoModel, AutoModelForSequenceClassification
+
+from rearank_agent.errors import SetupError
+
+__all__ = ["TorchModel"]
+
+_GPU_BATCH = 64
+
+
+class TorchModel:
+    """A model's weights, run by torch on a GPU where there is one; safe to share between threads.
+
+    Args:
+        folder: of the repository.
+        name: of the repository, for messages.
+        dimensions: of its output: 2 for labels, 3 for token vectors.
+
+    Attributes:
+        batch: how many texts a run is given at most.
+
+    Raises:
+        SetupError: the weights are damaged or need code of their own.
+    """
+
+    def __init__(self, folder: Path, name: str, dimensions: int) -> None:
+        kind = AutoModelForSequenceClassification if dimensions == 2 else AutoModel
+        device = _device()
+        try:
+            model: Any = kind.from_pretrained(folder, dtype=_precision(device))
+        except (OSError, ValueError, RuntimeError, ImportError, KeyError) as error:
+            first = str(error).strip().partition("\n")[0]
+            raise SetupError(f"the weights of {name} cannot be loaded: {first}") from None
+        self._model = model.to(device).eval()
+        self._device = device
+        self._takes = set(_arguments(model))
+        self._lock = Lock()  # kernels of one device wait for each other anyway
+        self.batch = 1 if device.type == "cpu" else _GPU_BATCH
+
+    def run(self, inputs: Mapping[str, NDArray[np.int64]]) -> NDArray[np.float32]:
+        """The output for a batch, as `OnnxModel.run` has it."""
+        fed = {
+            name: torch.from_numpy(values).to(self._device)
+            for name, values in inputs.items()
+            if name in self._takes
+        }
+        with self._lock, torch.inference_mode():
+            rows: NDArray[np.float32] = self._model(**fed)[0].float().cpu().numpy()
+        return rows
+
+
+def _device() -> torch.device:
+    if torch.cuda.is_available():
+        return torch.device("cuda")
+    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+
+
+def _precision(device: torch.device) -> torch.dtype:
+    if device.type == "cuda":
+        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
+    return torch.float16 if device.type == "mps" else torch.float32
+
+
+def _arguments(model: Any) -> list[str]:
+    import inspect
+
+    return list(inspect.signature(model.forward).parameters)
