@@ -4,22 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from rearank_agent.errors import InputError
 from rearank_agent.policies.pretrained.config import (
     CrossEncoderConfig,
     EncoderConfig,
     is_cross_encoder,
 )
-from rearank_agent.policies.pretrained.repository import (
-    ModelName,
-    Repository,
-    fetch,
-    open_repository,
-)
+from rearank_agent.policies.pretrained.hub import cached, fetch
+from rearank_agent.policies.pretrained.repository import Check, ModelName, Repository, Select
 from rearank_agent.policies.pretrained.tokens import TextTokenizer
 from rearank_agent.policies.pretrained.weights import select_files, weights_file
 
@@ -79,9 +77,7 @@ def load(name: str, read: Callable[[Repository], Config], dimensions: int) -> tu
         SetupError: files are missing or damaged, or a package is.
     """
     asked = ModelName.parse(name)
-    found = open_repository(
-        asked, lambda files: select_files(files, asked.path, asked.variant), read
-    )
+    found = _open(asked, lambda files: select_files(files, asked.path, asked.variant), read)
     config = read(found)
     file = weights_file(found.files, found.name, asked.variant)
     tokenizer = TextTokenizer(found.folder / "tokenizer.json", found.name, config.max_tokens)
@@ -106,6 +102,30 @@ def pull(name: str) -> Repository:
     kind, colon, rest = name.partition(":")
     asked = ModelName.parse(rest if colon and kind in _KINDS else name)
     return fetch(asked, lambda files: select_files(files, asked.path, asked.variant), _check_either)
+
+
+def _open(name: ModelName, select: Select, check: Check) -> Repository:
+    """A model's files: those of a folder, else cached ones, else downloaded now.
+
+    What is cached is used as it is; `pull` looks for a newer revision.
+    """
+    folder = Path(name.path).expanduser()
+    if folder.is_dir():
+        found = Repository(name.path, folder.resolve())
+        select(found.files)
+        check(found)
+        return found
+    if not _is_hub_name(name.path):
+        raise InputError(f"there is no folder {name.path}, and the hub's names are OWNER/NAME")
+    if (known := cached(name, select)) is None:
+        return fetch(name, select, check)
+    check(known)
+    return known
+
+
+def _is_hub_name(path: str) -> bool:
+    owner, slash, name = path.partition("/")
+    return bool(owner and slash and name) and "/" not in name and not path.startswith((".", "~"))
 
 
 def _check_either(repository: Repository) -> None:

@@ -1,0 +1,128 @@
+"""Models of the Hugging Face hub: cached, or downloaded into the hub's own cache."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Collection
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rearank_agent.errors import InputError, SetupError
+from rearank_agent.policies.pretrained.repository import (
+    COMMIT,
+    Check,
+    ModelName,
+    Repository,
+    Select,
+)
+
+if TYPE_CHECKING:
+    from huggingface_hub.hf_api import ModelInfo
+
+__all__ = ["cached", "fetch"]
+
+
+def fetch(name: ModelName, select: Select, check: Check) -> Repository:
+    """Download what is needed of a hub's repository, with progress on stderr; what is cached stays.
+
+    Raises:
+        InputError: there is no such repository or revision, or it cannot be used.
+        SetupError: it may not be read, or the hub cannot be reached.
+    """
+    from huggingface_hub import HfApi
+
+    with _HubErrors(name):
+        info = HfApi().model_info(name.path, revision=name.revision or None, files_metadata=True)
+        sizes = {file.rfilename: file.size or 0 for file in info.siblings or ()}
+        needed = select(sizes)
+        found = Repository(name.path, _download(info, needed.settings), str(info.sha)[:COMMIT])
+        check(found)
+        _announce(name, info, sum(sizes[file] for file in needed.weights))
+        _download(info, needed.weights)
+        _remember(name, found.folder)
+    return found
+
+
+def _download(info: ModelInfo, files: Collection[str]) -> Path:
+    """Download files one after the other; the folder they are in.
+
+    The last of the weights is the one that names the others, so that a download which was cut
+    off is never taken for a complete one.
+    """
+    from huggingface_hub import hf_hub_download
+
+    for file in files:
+        path = hf_hub_download(info.id, file, revision=info.sha)
+    return Path(path).parents[file.count("/")]
+
+
+def _announce(name: ModelName, info: ModelInfo, size: int) -> None:
+    licence = getattr(info.card_data, "license", None) or "not stated"
+    print(f"{name.path}: {size / 1e6:.1f} MB, licence: {licence}", file=sys.stderr)
+
+
+def _remember(name: ModelName, folder: Path) -> None:
+    """Write which commit the revision stands for, where the hub's library wrote only the files."""
+    refs = folder.parents[1] / "refs"
+    refs.mkdir(exist_ok=True)
+    ref = refs / (name.revision or "main")
+    ref.parent.mkdir(parents=True, exist_ok=True)
+    ref.write_text(folder.name)
+
+
+def cached(name: ModelName, select: Select) -> Repository | None:
+    """The cached files, if all that are needed are there."""
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
+
+    try:
+        folder = Path(
+            snapshot_download(
+                name.path, revision=name.revision or None, local_files_only=True, allow_patterns=[]
+            )
+        )
+        found = Repository(name.path, folder, folder.name[:COMMIT])
+        select(found.files)  # raises where weights are missing
+    except (LocalEntryNotFoundError, HFValidationError, InputError, SetupError):
+        return None
+    return found
+
+
+class _HubErrors:
+    """Turns the errors of the hub's library into ours."""
+
+    def __init__(self, name: ModelName) -> None:
+        self.name = name.path
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, Exception) and not isinstance(error, InputError | SetupError):
+            raise self._ours(error) from None
+
+    def _ours(self, error: Exception) -> Exception:
+        from huggingface_hub import constants, errors
+
+        name, login = self.name, "log in with `hf auth login` or set HF_TOKEN"
+        if isinstance(error, errors.GatedRepoError):
+            page = f"{constants.ENDPOINT}/{name}"
+            return SetupError(
+                f"{name} asks its users to accept terms: do so on {page}, then {login}"
+            )
+        if isinstance(error, errors.RevisionNotFoundError):
+            return InputError(f"{name} has no such revision")
+        if isinstance(error, errors.RepositoryNotFoundError | errors.HFValidationError):
+            return InputError(f"the hub has no model {name}; if it is a private one, {login}")
+        line = f"{sys.executable or 'python'} -m rearank_agent models pull {name}"
+        cache = constants.HF_HUB_CACHE
+        if isinstance(error, errors.OfflineModeIsEnabled) or constants.HF_HUB_OFFLINE:
+            return SetupError(
+                f"{name} is not in {cache}, and HF_HUB_OFFLINE forbids to ask the hub; "
+                f"where there is a connection: {line}"
+            )
+        first = str(error).strip().partition("\n")[0] or type(error).__name__
+        return SetupError(
+            f"{name} is not in {cache} and could not be downloaded ({first}); "
+            f"files that came whole are kept; to go on: {line}"
+        )
