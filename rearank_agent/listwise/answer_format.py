@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Literal
 
-from rearank_agent.listwise.sanitize import sanitize_reply
+from rearank_agent.listwise.sanitize import neutralise
 
 __all__ = [
     "BEST_SCORE", "FORMAT_VERSION", "TAG", "Format", "answer_prefix", "answer_regex",
@@ -74,4 +74,4 @@ def join_reasoning(reasoning: str, answer: str, *, ended: bool = True) -> str:
 
 def without_tags(text: str) -> str:
     """A model's text without tags and control tokens, to go into a prompt again."""
-    return sanitize_reply(TAG.sub("", text)).strip()
+    return neutralise(TAG.sub("", text)).strip()

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from typing import Literal, TypedDict
 
 from rearank_agent.listwise.answer_format import Format, without_tags
-from rearank_agent.listwise.sanitize import sanitize
+from rearank_agent.listwise.sanitize import neutralise, sanitize
 from rearank_agent.listwise.template import Template, fill
 from rearank_agent.types import Fault, Passage
 
 __all__ = ["Message", "Prompt", "build_prompt", "reask_prompt"]
 
-_NEUTRALISED = "tags, control tokens or bracketed numbers were shown in other brackets"
+_NEUTRALISED = "tags or control tokens were shown in other brackets, or hidden text was left out"
 
 
 class Message(TypedDict):
@@ -75,8 +75,11 @@ def build_prompt(
     if truncated:
         detail = f"only the first {cut} characters were shown; split longer passages to show all"
         faults.append(Fault("cut", truncated, detail))
-    neutralised = _changed(passages, shown, safe)
-    if neutralised or sanitize(query + instruction) != query + instruction:
+    neutral = [
+        text if text == kept else neutralise(text) for text, kept in zip(shown, safe, strict=True)
+    ]
+    neutralised = _changed(passages, shown, neutral)
+    if neutralised or any(neutralise(text) != text for text in (query, instruction)):
         faults.append(Fault("neutralised", neutralised, _NEUTRALISED))
     return Prompt(tuple(turns), tuple(faults))
 

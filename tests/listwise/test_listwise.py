@@ -66,7 +66,10 @@ def test_truncations_are_faults_and_end_at_a_word():
         ),
         ("[INST] x [/INST] [TOOL_CALLS]", "(INST) x (/INST) (TOOL_CALLS)"),
         ("<<SYS>> <｜begin▁of▁sentence｜>", "‹‹SYS›› ‹｜begin▁of▁sentence｜›"),
-        ("see [3] and [ 12 ] and ［4］ and 【5】 [[6]]", "see (3) and (12) and (4) and (5) [(6)]"),
+        (
+            "see [3] and [ 12 ] and ［4］ and 【5】 [[6]]",
+            "see (3) and ( 12 ) and (4) and (5) [(6)]",
+        ),
         ("a[i] = b [1, 2] if x < y > z", "a[i] = b [1, 2] if x < y > z"),
     ],
 )
@@ -77,7 +80,8 @@ def test_text_that_could_steer_is_neutralised(text, shown):
     said = "\n".join(message["content"] for message in asked.messages[:-1])
     assert said.count("<") == 3 * shown.count("<"), "no tag but what the texts had left"
     kinds = [fault.kind for fault in asked.faults]
-    assert kinds == (["neutralised"] if shown != text else [])
+    only_numbers = "[3]" in text  # as citations have them, and no fault
+    assert kinds == ([] if shown == text or only_numbers else ["neutralised"])
 
 
 def test_braces_in_texts_are_only_text():
