@@ -44,7 +44,9 @@ class Value:
         """
         kind = type(self).__name__.lower()
         try:
-            data = {"kind": kind, "version": VERSION} | _adapter(type(self)).dump_python(self)
+            data = {"kind": kind, "version": VERSION} | _adapter(type(self)).dump_python(
+                self, warnings="none"
+            )
             text = json.dumps(data, ensure_ascii=False, allow_nan=False, indent=indent)
             text.encode()  # not of half a character
         except (TypeError, ValueError, RecursionError) as error:

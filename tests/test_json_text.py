@@ -83,6 +83,10 @@ def test_what_is_no_json_is_an_input_error_when_it_is_written(value):
         Passage("a", "a flea", meta={"a": value}).to_json()
 
 
+def test_keys_that_are_no_text_are_written_without_a_warning():
+    assert Passage.from_json(Passage("a", "b", meta={1: 2}).to_json()).meta == {"1": 2}
+
+
 @pytest.mark.parametrize(
     "text", ["[" * 100_000, '{"kind": "ranking", "version": 1, "steps": ' + "[" * 100_000]
 )
