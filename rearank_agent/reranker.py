@@ -12,7 +12,7 @@ from functools import wraps
 from typing import Any, Concatenate, ParamSpec, TypeVar
 from uuid import uuid4
 
-from rearank_agent.errors import InputError
+from rearank_agent.errors import InputError, shown
 from rearank_agent.intake.passages import as_passages
 from rearank_agent.policies.protocol import Policy
 from rearank_agent.policies.registry import DEFAULT
@@ -203,7 +203,7 @@ class Reranker:
 
 def _pair(request: object) -> tuple[str, Iterable[object]]:
     if not isinstance(request, tuple | list) or len(request) != 2:
-        raise InputError(f"a request must be a pair of a query and its passages: {request!r:.60}")
+        raise InputError(f"a request must be a pair of a query and its passages: {shown(request)}")
     return request[0], request[1]
 
 

@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
-from rearank_agent.errors import InputError
-from rearank_agent.json_text import parse_json
+from rearank_agent.errors import InputError, shown
+from rearank_agent.json_text import check_text, parse_json
 
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
@@ -37,10 +37,21 @@ class Value:
     __slots__ = ()
 
     def to_json(self, indent: int | None = None) -> str:
-        """The value as JSON; `from_json` gives back an equal one."""
+        """The value as JSON; `from_json` gives back an equal one.
+
+        Raises:
+            InputError: the `meta` of a passage is no JSON, or holds half a character.
+        """
         kind = type(self).__name__.lower()
-        data = {"kind": kind, "version": VERSION} | _adapter(type(self)).dump_python(self)
-        return json.dumps(data, ensure_ascii=False, allow_nan=False, indent=indent)
+        try:
+            data = {"kind": kind, "version": VERSION} | _adapter(type(self)).dump_python(
+                self, warnings="none"
+            )
+            text = json.dumps(data, ensure_ascii=False, allow_nan=False, indent=indent)
+            text.encode()  # not of half a character
+        except (TypeError, ValueError, RecursionError) as error:
+            raise InputError(f"this {kind} cannot be written as JSON: {error}") from None
+        return text
 
     @classmethod
     def from_json(cls, text: str | bytes) -> Self:
@@ -84,18 +95,6 @@ def _adapter(kind: type[Value]) -> TypeAdapter[Any]:
     return _adapters[kind]
 
 
-def check_text(text: object, what: str) -> None:
-    """Raise InputError unless `text` is a string that can be written as UTF-8."""
-    if not isinstance(text, str):
-        raise InputError(f"{what} must be a string, not {type(text).__name__}: {text!r:.60}")
-    if text.isascii():  # quick, and so are most texts
-        return
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        raise InputError(f"{what} holds half a character (a lone surrogate)") from None
-
-
 def id_text(value: object, what: str) -> str:
     """An id as text: a string as it is, an integer (numpy's too) in decimal digits.
 
@@ -104,10 +103,11 @@ def id_text(value: object, what: str) -> str:
     """
     plain = _python_value(value)
     if isinstance(plain, int) and not isinstance(plain, bool):
-        return str(plain)
+        with suppress(ValueError):  # Python writes no more than 4,300 digits
+            return str(plain)
     if not isinstance(plain, str):
         kind = type(value).__name__
-        raise InputError(f"{what} must be a string or an integer, not {kind}: {value!r:.60}")
+        raise InputError(f"{what} must be a string or an integer, not {kind}: {shown(value)}")
     check_text(plain, what)
     return plain
 
@@ -115,19 +115,19 @@ def id_text(value: object, what: str) -> str:
 def _finite(value: object, what: str) -> float:
     """A number of Python, numpy or a one-element tensor as Python's, if it is finite."""
     plain: Any = _python_value(value)
-    with suppress(TypeError, ValueError, OverflowError):
+    with suppress(Exception):  # `__float__` of a foreign object may raise anything
         if not isinstance(plain, int | float) and hasattr(plain, "__float__"):
             plain = float(plain)  # of Decimal, Fraction, and numpy's longdouble
         if isinstance(plain, int | float) and not isinstance(plain, bool) and math.isfinite(plain):
             return plain
-    raise InputError(f"{what} must be a finite number: {value!r:.60}")
+    raise InputError(f"{what} must be a finite number: {shown(value)}")
 
 
 def _python_value(value: Any) -> Any:
     """What `item()` of a scalar of numpy or torch gives; anything else as it is."""
     if type(value) in (str, int, float) or not callable(getattr(value, "item", None)):
         return value
-    with suppress(TypeError, ValueError, RuntimeError):  # an array of several elements
+    with suppress(Exception):  # an array of several elements, a foreign object
         return value.item()
     return value
 

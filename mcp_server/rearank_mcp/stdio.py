@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import suppress
 from io import TextIOWrapper
 from typing import BinaryIO
 
@@ -15,6 +15,7 @@ from mcp.shared.message import SessionMessage
 from mcp.types import ErrorData, JSONRPCError
 
 from rearank_agent.errors import InputError
+from rearank_agent.json_text import parse_json
 from rearank_mcp.json_limits import check_values
 from rearank_mcp.pipes import MAX_LINE, exit_now, until_signal
 from rearank_mcp.server import Server
@@ -40,7 +41,7 @@ class _Lines(anyio.AsyncFile[str]):
     async def __aiter__(self) -> AsyncIterator[str]:
         while line := await anyio.to_thread.run_sync(self.wrapped.readline, MAX_LINE):
             try:
-                if len(line) == MAX_LINE:
+                if len(line) == MAX_LINE and not line.endswith("\n"):
                     await anyio.to_thread.run_sync(self._skip_rest)
                     raise InputError(f"a message has more than {MAX_LINE:,} characters")
                 check_values(line)
@@ -58,7 +59,9 @@ def _error(line: str, message: str) -> JSONRPCError:
     """The error for a message that is not parsed; its id stands before or after `params`."""
     head, _, rest = line.partition('"params"')
     found = _ID.search(head) or _ID.search(rest[rest.rfind("}", 0, rest.rfind("}")) :])
-    sent = json.loads(found[1]) if found else None
+    sent = None
+    with suppress(ValueError):  # no JSON after all, or half a character
+        sent = parse_json(found[1]) if found else None
     return JSONRPCError(jsonrpc="2.0", id=sent, error=ErrorData(code=-32602, message=message))
 
 

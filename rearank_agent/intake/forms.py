@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from rearank_agent.errors import InputError
+from rearank_agent.errors import InputError, shown
 from rearank_agent.types import Passage
 
 __all__ = ["to_passage"]
@@ -58,7 +58,7 @@ def _of_object(item: object, position: str) -> Passage:
     if (text := _content(document)) is None:
         raise InputError(
             "it must be a Passage, a string, a dict with a text, or a document of LangChain, "
-            f"LlamaIndex or Haystack, not {type(item).__name__}: {item!r:.60}"
+            f"LlamaIndex or Haystack, not {type(item).__name__}: {shown(item)}"
         )
     meta = _first(_value(document, "metadata"), _value(document, "meta"), {})
     if not isinstance(meta, Mapping):

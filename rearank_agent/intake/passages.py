@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from rearank_agent.errors import InputError
+from rearank_agent.errors import InputError, shown
 from rearank_agent.intake.forms import to_passage
 from rearank_agent.types import Passage
 
@@ -23,7 +23,7 @@ def as_passages(items: Iterable[object]) -> tuple[Passage, ...]:
     """
     if isinstance(items, str | bytes | Mapping) or not isinstance(items, Iterable):
         kind = type(items).__name__
-        raise InputError(f"passages must be a list of passages, not one {kind}: {items!r:.60}")
+        raise InputError(f"passages must be a list of passages, not one {kind}: {shown(items)}")
     passages: dict[str, tuple[int, Passage]] = {}
     for number, item in enumerate(items, 1):
         try:

@@ -70,7 +70,7 @@ class Template:
         """
         try:
             return cls.parse(path.read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, SetupError) as error:
+        except (OSError, UnicodeDecodeError, SetupError) as error:
             raise SetupError(f"the template {path} cannot be used: {error}") from None
 
     @classmethod
@@ -80,6 +80,8 @@ class Template:
             data: dict[str, Any] = tomllib.loads(text)
         except RecursionError:
             raise SetupError("it is nested too deep") from None
+        except ValueError as error:  # no TOML, or an integer of thousands of digits
+            raise SetupError(f"it is no TOML: {error}") from None
         closing = data.pop("closing", {})
         if not isinstance(closing, dict) or set(closing) != set(_CLOSING):
             raise SetupError(f"[closing] must hold {', '.join(_CLOSING)} and nothing else")

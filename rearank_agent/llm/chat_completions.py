@@ -33,6 +33,9 @@ from rearank_agent.llm.refusals import is_too_long
 
 __all__ = ["to_error", "to_messages", "to_response"]
 
+_MAX_TOKENS = 2**53
+"""Above it, other programs than Python round a number in JSON."""
+
 _Category = type[
     ModelRequestRejectedError | ModelRateLimitError | ModelUnavailableError | ModelServerError
 ]
@@ -106,18 +109,18 @@ def to_response(name: str, value: Mapping[str, Any]) -> ModelResponse:
         message = choice["message"]
         text, thought = _texts(message.get("content"))
         reasoning = message.get("reasoning") or message.get("reasoning_content") or thought
-        used = value.get("usage") or {}
+        used = _object(value.get("usage"))
         finish = choice.get("finish_reason")
-        details = used.get("completion_tokens_details") or {}
-        cached = (used.get("prompt_tokens_details") or {}).get("cached_tokens") or 0
+        details = _object(used.get("completion_tokens_details"))
+        cached = _object(used.get("prompt_tokens_details")).get("cached_tokens")
         parts = [ThinkingPart(str(reasoning))] if reasoning else []
         return ModelResponse(
             parts=[*parts, TextPart(text)],
             usage=RequestUsage(
-                input_tokens=int(used.get("prompt_tokens") or 0),
-                output_tokens=int(used.get("completion_tokens") or 0),
-                cache_read_tokens=int(cached),
-                details={k: v for k, v in details.items() if isinstance(v, int)},
+                input_tokens=_count(used.get("prompt_tokens")),
+                output_tokens=_count(used.get("completion_tokens")),
+                cache_read_tokens=_count(cached),
+                details={name: _count(number) for name, number in details.items()},
             ),
             model_name=str(value.get("model") or name),
             finish_reason=cast(FinishReason, finish) if finish in ("stop", "length") else None,
@@ -128,6 +131,16 @@ def to_response(name: str, value: Mapping[str, Any]) -> ModelResponse:
         raise UnexpectedModelBehavior(message) from error
 
 
+def _object(value: Any) -> dict[str, Any]:
+    """The value if it is an object, else an empty one."""
+    return value if isinstance(value, dict) else {}
+
+
+def _count(value: object) -> int:
+    """A number of tokens; 0 for what is none, since a good order is not lost for its price."""
+    return value if isinstance(value, int) and 0 <= value < _MAX_TOKENS else 0
+
+
 def _error_inside(value: Mapping[str, Any]) -> dict[str, Any] | None:
     """The error in an answer that should be a completion, of the whole or of its choice."""
     choices = value.get("choices")
@@ -135,7 +148,7 @@ def _error_inside(value: Mapping[str, Any]) -> dict[str, Any] | None:
     holders = [value, first] if isinstance(first, dict) else [value]
     for holder in holders:
         error = holder.get("error")
-        if error and not (isinstance(first, dict) and (first.get("message") or {}).get("content")):
+        if error and not _object(_object(first).get("message")).get("content"):
             return error if isinstance(error, dict) else {"message": str(error)}
     return None
 

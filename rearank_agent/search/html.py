@@ -17,6 +17,7 @@ _BLOCKS = frozenset(
     | {"figcaption", "figure", "footer", "form", "header", "hr", "main", "nav", "ol", "p"}
     | {"pre", "section", "summary", "table", "title", "ul", "h1", "h2", "h3", "h4", "h5", "h6"}
 )
+_LINE_END = re.compile(r"&(?:#0*10(?!\d)|#[xX]0*[aA](?![0-9a-fA-F])|NewLine\b);?")
 
 
 class _TextParser(HTMLParser):
@@ -47,6 +48,13 @@ class _TextParser(HTMLParser):
             self._inside[tag] = max(0, self._inside[tag] - 1)
         if self._heading and re.fullmatch("h[1-6]|title", tag):
             self._close(*self._heading)
+
+    def parse_marked_section(self, i: int, report: bool = True) -> int:
+        """Skip `<![...`; one that the parser does not know is a comment, as in browsers."""
+        try:
+            return super().parse_marked_section(i, report)
+        except AssertionError:
+            return self.parse_bogus_comment(i)
 
     def handle_data(self, data: str) -> None:
         """Collect visible text, line by line."""
@@ -98,6 +106,7 @@ class _TextParser(HTMLParser):
 
 def html_document(text: str) -> Document:
     """The text of an HTML document, its lines numbered as in the source."""
+    text = _LINE_END.sub(" ", text)  # it would count as a line of the source
     # an unclosed comment would make the parser rescan the rest again and again
     unclosed = text.find("<!--", text.rfind("-->") + 1)
     text = text if unclosed < 0 else text[:unclosed]

@@ -44,6 +44,8 @@ RESULTS = {
     "a task": {"task": {"taskId": "t"}},
     "nothing": {},
     "strange content": {"content": 5, "structuredContent": 7},
+    "text beside a list": {"content": "two", "structuredContent": {"results": RECORDS}},
+    "strange meta": {"content": [block(text) for text in SHELF], "_meta": [1]},
     "strange blocks": {"content": [None, 3, {"type": "image", "data": ""}]},
 }
 
@@ -93,6 +95,11 @@ def call(key, arguments, token):
     elif way == "tells how far":
         for step in range(1, 4):
             params = {"progressToken": token, "progress": step, "total": 3}
+            say(method="notifications/progress", params=params)
+        say(id=key, result=RESULTS["blocks"])
+    elif way == "tells an odd progress":
+        for step in (10**400, float("nan"), [1], -(10**400)):
+            params = {"progressToken": token, "progress": step}
             say(method="notifications/progress", params=params)
         say(id=key, result=RESULTS["blocks"])
     elif way == "refuses":

@@ -149,3 +149,21 @@ def test_lists_that_cannot_be_ranked(items, message):
 
 def test_equal_texts_stay_separate_passages():
     assert Reranker("lexical").rerank_sync("x", ["x", "x"]).ids == ("1", "2")
+
+
+class Hostile:
+    def __repr__(self):
+        raise RuntimeError
+
+    __float__ = item = __repr__
+
+
+@pytest.mark.parametrize("value", [10**5_000, Hostile()], ids=["digits", "hostile"])
+@pytest.mark.parametrize(
+    "form",
+    [lambda one: one, lambda one: [one], lambda one: [{"text": one}],
+     lambda one: [{"id": one, "text": "a"}], lambda one: [{"text": "a", "score": one}]],
+)  # fmt: skip
+def test_a_value_that_cannot_be_shown_is_an_input_error_too(form, value):
+    with pytest.raises(InputError):
+        as_passages(form(value))

@@ -1,12 +1,15 @@
 """Servers that speak OpenAI's chat completions, each in its own way."""
 
 import json
+import math
 
 import pytest
+from pydantic_ai.exceptions import ModelHTTPError
 from starlette.responses import JSONResponse
 
 from helpers.stub import backwards, completion
 from rearank_agent import Fault, Passage, PolicyError, SetupError
+from rearank_agent.llm.chat_completions import to_response
 from rearank_agent.llm.endpoint import Endpoint
 from rearank_agent.llm.policy import LLM
 from rearank_agent.llm.provider import model_factory
@@ -256,3 +259,21 @@ def test_only_vllm_is_asked_where_the_model_is(stub, chat, run, tmp_path):
     passages.write_text("one\ntwo\n")
     assert run("rerank", "q", str(passages), "--policy", "openai-chat:m", "--no-cache")[0] == 0
     assert stub.lookups == 0
+
+
+@pytest.mark.parametrize("count", [-1, 10**400, "3", math.inf, math.nan, [1]], ids=str)
+def test_a_number_of_tokens_that_is_none_counts_as_0(count):
+    usage = {"prompt_tokens": count, "completion_tokens": count,
+             "prompt_tokens_details": {"cached_tokens": count},
+             "completion_tokens_details": {"reasoning_tokens": count}}  # fmt: skip
+    for used in (usage, {**usage, "completion_tokens_details": count}, count):
+        response = to_response("m", completion(ANSWER) | {"usage": used})
+        assert response.text == ANSWER
+        counted = response.usage
+        assert (counted.input_tokens, counted.output_tokens, counted.cache_read_tokens) == (0, 0, 0)
+
+
+@pytest.mark.parametrize("message", ["text", [1], 3])
+def test_an_error_beside_a_message_of_another_type_keeps_its_words(message):
+    with pytest.raises(ModelHTTPError, match="overloaded"):
+        to_response("m", {"choices": [{"error": "overloaded", "message": message}]})

@@ -146,6 +146,15 @@ def test_very_many_values_are_answered_before_they_are_parsed(drive, id_first):
     assert "structuredContent" in driver.call("rerank", query="q", passages=["a"])
 
 
+@pytest.mark.parametrize("key", [r'"\x"', r'"\ud83d"', '"\t"'])
+def test_an_id_that_is_no_json_ends_nothing(drive, key):
+    driver = drive("--policy", "lexical").start()
+    values = b"[0" + b",0" * 60_000 + b"]"
+    driver.write(b'{"jsonrpc":"2.0","id":%s,"method":"a","params":%s}' % (key.encode(), values))
+    assert driver.answer(None)["error"]["code"] == -32602
+    assert works(driver)
+
+
 def test_half_an_emoji_is_answered(drive):
     driver = drive("--policy", "lexical").start()
     for text, shown in (

@@ -206,3 +206,14 @@ def test_a_message_of_the_host_that_is_too_long_is_an_error(proxy):
         "ERROR rearank_mcp.proxy.relay: cannot read from the host any more: "
         "a message has more than 33,554,432 bytes\n",
     )
+
+
+def test_numbers_and_names_that_no_protocol_has_end_nothing(proxy):
+    driver = proxy().start("wayward")
+    assert [part["text"] for part in find(driver, "tells an odd progress")["content"][:2]] == BEST
+    key = driver.ask("tools/call", name=["find"], arguments={"query": QUERY})
+    assert "result" in driver.answer(key)
+    driver.write(b'{"jsonrpc":"2.0","id":NaN,"method":"resources/list"}')
+    assert [part["text"] for part in find(driver, "blocks")["content"][:2]] == BEST
+    code, _, err = driver.end()
+    assert (code, "Traceback" in err, "restarts" in err) == (0, False, False)

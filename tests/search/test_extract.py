@@ -278,3 +278,15 @@ def test_with_the_extra(file, monkeypatch):
     assert file("c.pdf", b"scan").faults == (
         FileFault("unreadable", "holds no text; a scan must go through OCR first"),
     )
+
+
+@pytest.mark.parametrize("section", ["<![if x]>", "<![foo[x]]>", "<![>", "<![CDATA[x]]>", "<!x>"])
+def test_html_of_other_programs_is_read(file, section):
+    ((start, end, _, _, text),) = rows(file("a.html", f"<p>a</p>{section}\n<p>far</p>"))
+    assert (start, end, text[0], text[-3:]) == (1, 2, "a", "far")
+
+
+@pytest.mark.parametrize("end", ["&#10;", "&#x0A;", "&NewLine;", "&#000010"])
+def test_a_line_end_as_a_reference_is_no_line_of_the_file(file, end):
+    (chunk,) = file("a.html", f"<p>a{end}{end}b&#100;</p>\n<p>c").chunks
+    assert (chunk.text, chunk.start, chunk.end) == ("a bd\n\nc", 1, 2)

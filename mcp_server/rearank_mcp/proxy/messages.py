@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeGuard
 
 __all__ = [
     "Key", "Message", "Request", "as_object", "decode", "encode", "key_of", "messages_in",
@@ -43,7 +43,8 @@ class Request:
     @property
     def tool(self) -> Any:
         """The name of the tool that is called; None for another request."""
-        return self.params.get("name") if self.method == "tools/call" else None
+        name = self.params.get("name") if self.method == "tools/call" else None
+        return name if isinstance(name, str) else None
 
     @property
     def arguments(self) -> Message:
@@ -89,9 +90,9 @@ def progress_in(message: Message) -> tuple[Any, float]:
     """The token and the value of a progress notification; None as token for another message."""
     params = as_object(message.get("params"))
     value = params.get("progress")
-    if message.get("method") != "notifications/progress" or not isinstance(value, int | float):
+    if message.get("method") != "notifications/progress" or not _is_number(value):
         return None, 0.0
-    return params.get("progressToken"), float(value) if math.isfinite(value) else 0.0
+    return params.get("progressToken"), float(value)
 
 
 def request_key(message: Message) -> Key:
@@ -101,4 +102,13 @@ def request_key(message: Message) -> Key:
 
 def key_of(identifier: Any) -> Key:
     """The identifier as a key, since 1 and "1" are two; None if it is not valid."""
-    return (type(identifier), identifier) if isinstance(identifier, int | float | str) else None
+    valid = isinstance(identifier, str) or _is_number(identifier)
+    return (type(identifier), identifier) if valid else None
+
+
+def _is_number(value: Any) -> TypeGuard[int | float]:
+    """Whether it is a number that JSON has, and a double too."""
+    try:
+        return isinstance(value, int | float) and math.isfinite(value)
+    except OverflowError:  # an integer of hundreds of digits
+        return False

@@ -69,8 +69,10 @@ class ResultReranker:
             progress: called with the phase, the steps done, and their number.
         """
         query = self._query(arguments)
+        if result.get("isError") or not _is_sound(result):
+            return result
         lists = _lists(result, query or "")
-        if result.get("isError") or (not lists and _nothing_to_rank(result, query or "")):
+        if not lists and _nothing_to_rank(result, query or ""):
             return result
         try:
             return await self._rerank(query, result, lists, spent, progress)
@@ -151,6 +153,12 @@ def _reasons(ranking: Ranking, answer: RerankAnswer, names: Sequence[str]) -> st
     return "\n".join(map(one_line, [f"{head}{rest}{partial}", *lines, end, *notes]))
 
 
+def _is_sound(result: Result) -> bool:
+    """Whether the parts that get an addition have the type that the protocol says."""
+    content, meta = result.get("content") or [], result.get("_meta") or {}
+    return isinstance(content, list) and isinstance(meta, dict)
+
+
 def _lists(result: Result, query: str) -> dict[str, ResultList]:
     """The list in the structured content, and the same list in the text, if they are there."""
     parts = {key: result.get(key) for key in ("structuredContent", "content")}
@@ -176,7 +184,7 @@ def _item_value(item: Any) -> Any:
 def _nothing_to_rank(result: Result, query: str) -> bool:
     """Whether the tool found one item or none, or has not answered yet."""
     content = result.get("content", [])
-    if not isinstance(content, list):
+    if content is None:
         return True
     structured = result.get("structuredContent")
     if structured is None:
