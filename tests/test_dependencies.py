@@ -20,7 +20,8 @@ NAMES = {
 PARTS = {
     "rearank_agent/llm": "llm", "rearank_agent/agents": "llm", "rearank_agent/tracing.py": "llm",
     "rearank_agent/data/bright.py": "bright", "rearank_agent/data/ir_datasets.py": "eval",
-    "rearank_agent/search/extract.py": "docs", "rearank_agent/policies/pretrained/torch.py": "torch", "mcp_server/rearank_mcp": "mcp",
+    "rearank_agent/policies/pretrained/torch.py": "torch", "mcp_server/rearank_mcp": "mcp",
+    "rearank_agent/search/convert_worker.py": "docs",
     "evals/rearank_evals": "eval", "training/rearank_training": "train",
 }  # fmt: skip
 PACKAGES = (

@@ -53,6 +53,7 @@ SUBJECTS = {
     "ir_measures": ("rearank_evals/measures/official.py",),
     "ir_datasets": ("rearank_agent/data/ir_datasets.py",),
     "pyarrow": ("rearank_agent/data/bright.py",),
+    "markitdown": ("rearank_agent/search/convert_worker.py",),
     "scipy": ("rearank_evals/measures/",),
     "matplotlib": ("rearank_evals/report/plots.py", "rearank_training/plots.py"),
     "jinja2": ("rearank_agent/present/markup.py",),
@@ -246,7 +247,7 @@ def test_the_version_is_written_twice_alike():
 
 
 def test_every_kind_of_fault_is_in_the_documents():
-    makers = ("Fault", "Note", "_UnreadError")
+    makers = ("Fault", "FileFault", "Note", "UnreadError")
     kinds = set()
     for path in FILES.values():
         for node in ast.walk(parsed(path)):

@@ -1,12 +1,16 @@
 """Files, folders, stores and locks."""
 
+import json
 import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
+from benchmarks import documents
 from benchmarks.faults.row import Row
 from benchmarks.load import ROOT
+from rearank_agent.search.library import Library
 
 __all__ = ["ROWS"]
 
@@ -65,9 +69,101 @@ def no_json(folder: Path) -> str:
     return f"{len(lines)} of {len(lines)}: exit code 2, the line, and what is wrong with it"
 
 
+SEARCH = """
+import json, resource, sys, time
+from pathlib import Path
+from rearank_agent.search.library import Library
+start = time.perf_counter()
+found = Library([Path(sys.argv[1])], Path(sys.argv[2])).search("pump")
+mb = [resource.getrusage(who).ru_maxrss // 1024 for who in
+      (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+print(json.dumps({"places": sorted(Path(one.id).name for one in found.passages), "mb": mb,
+                  "faults": [[one.kind, one.detail] for one in found.faults],
+                  "seconds": time.perf_counter() - start}))
+"""
+
+
+def unpacking(folder: Path) -> str:
+    docs = folder / "docs"
+    docs.mkdir()
+    bombs = {
+        "bomb.docx": documents.docx("A pump.", bomb_mib=390),
+        "far.xlsx": documents.xlsx(A1="pump", XFD1048576="end"),
+    }
+    good = {
+        "good.docx": documents.docx("A pump."),
+        "good.md": b"A pump.",
+        "good.pdf": documents.pdf("A pump."),
+    }
+    for name, content in (bombs | good).items():
+        (docs / name).write_bytes(content)
+    assert len(bombs["bomb.docx"]) > 390_000
+    runs = []
+    for _ in range(2):
+        done = subprocess.run(
+            [sys.executable, "-c", SEARCH, str(docs), str(folder / "cache")],
+            capture_output=True, text=True, check=True, timeout=200,
+        )  # fmt: skip
+        runs.append(json.loads(done.stdout))
+        assert [place.partition(":")[0] for place in runs[-1]["places"]] == list(good), runs
+        assert [kind for kind, _ in runs[-1]["faults"]] == ["large"] * 2, runs
+    first, again = runs
+    parent, child = first["mb"]
+    assert parent < 400, first
+    assert child < 2100, first
+    assert again["seconds"] < 5, again
+    return (
+        f"3 of 3 good files found in {first['seconds']:.0f} s, {again['seconds']:.1f} s the second time; "
+        f"{parent} MB of memory, {child:,} MB in the process that converts"
+    )
+
+
+def swapped(folder: Path) -> str:
+    docs, aside, outside = folder / "docs", folder / "aside", folder / "outside"
+    for place, word in ((docs / "deep", "flea"), (outside, "zebra")):
+        place.mkdir(parents=True)
+        (place / "note.txt").write_text(f"a {word:<5} jumps")
+        os.utime(place / "note.txt", (1, 1))
+    (docs / "first.txt").write_text("a flea")
+    stop, swaps, searches = threading.Event(), 0, 300
+
+    def go_on() -> None:
+        nonlocal swaps
+        while not stop.is_set():
+            (docs / "deep").rename(aside)
+            (docs / "deep").symlink_to(outside)
+            (docs / "deep").unlink()
+            aside.rename(docs / "deep")
+            swaps += 1
+
+    thread = threading.Thread(target=go_on)
+    thread.start()
+    whole = 0
+    try:
+        for number in range(searches):
+            cache = folder / f"cache{number}"
+            found = Library([docs], cache).search("flea zebra")
+            assert all("zebra" not in passage.text for passage in found.passages), found
+            assert any("first.txt" in passage.place for passage in found.passages), found
+            assert all(b"zebra" not in index.read_bytes() for index in cache.rglob("*.npz"))
+            whole += len(found.passages) == 2
+    finally:
+        stop.set()
+        thread.join()
+    return f"{searches} searches, {swaps:,} swaps: no word of the outside; {whole} had both files"
+
+
 ROWS = (
     Row("two evals at once into one folder", "four pairs of processes", "nothing",
         "a lock on the folder itself; the other says so, and can go on later", two_evals),
     Row("lines that only Python takes for JSON", "`NaN`, half a character, 31 digits, 100,000 brackets",
         "that call", "an error with the line, before anything is ranked", no_json),
+    Row("documents that unpack without end",
+        "a .docx of 0.4 MB with 390 MiB of paragraphs, an .xlsx of 5 KB with 17 billion cells, beside good files",
+        "those files", "documents are converted in a process with limits of size, memory and time; fault `large`, kept in the index",
+        unpacking),
+    Row("a link that takes a folder's place while a search runs",
+        "a folder and a link to the outside are swapped without a pause", "the files in it, for that search",
+        "every folder is opened from the one above it, never through a link; fault `link`, `outside` or `vanished`",
+        swapped),
 )  # fmt: skip

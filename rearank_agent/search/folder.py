@@ -14,12 +14,12 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
-
-from pathspec import GitIgnoreSpec
+from typing import NamedTuple, Self
 
 from rearank_agent.errors import InputError
-from rearank_agent.search.extract import FileFault
+from rearank_agent.search.held import HeldRoot
+from rearank_agent.search.ignore import Ignore, ignored
+from rearank_agent.search.unread import FileFault, UnreadError
 from rearank_agent.types import check_text
 
 __all__ = ["File", "Root", "Walk", "resolve_roots", "strip_lines"]
@@ -54,20 +54,6 @@ class File(NamedTuple):
     mtime: int
 
 
-class _Ignore(NamedTuple):
-    """The patterns of a .gitignore, and its folder with a separator at the end."""
-
-    folder: str
-    spec: GitIgnoreSpec
-
-    def excludes(self, path: str) -> bool | None:
-        """Whether to leave a path out; None if no pattern matches."""
-        return self.spec.check_file(path[len(self.folder) :]).include
-
-
-_Ignores = tuple[_Ignore, ...]
-
-
 def resolve_roots(named: Iterable[Path]) -> tuple[Root, ...]:
     """The roots, without duplicates.
 
@@ -92,36 +78,52 @@ def strip_lines(place: str) -> str:
     return re.sub(r":\d+(-\d+)?(#\d+)?$", "", place)
 
 
+_Ignores = tuple[Ignore, ...]
+
+
 @dataclass
 class Walk:
     """The files under the roots, unread; where roots overlap, a file is listed once.
 
+    A context manager: at its end the roots are no longer held.
+
     Attributes:
         files: in order of root and path.
         faults: the place and the reason of what was left out, in order of place.
+        held: the roots, held open to read the files.
     """
 
     roots: Sequence[Root]
     files: list[File] = field(default_factory=list)
     faults: list[tuple[str, FileFault]] = field(default_factory=list)
+    held: list[HeldRoot] = field(default_factory=list)
     _seen: dict[str, bool] = field(default_factory=dict)  # real path: whether it is a file
     _links: list[tuple[str, Path]] = field(default_factory=list)
 
-    def __post_init__(self) -> None:
-        for number, root in enumerate(self.roots):
-            if root.real.is_dir():
-                self._walk(number, str(root.real))
-            else:
-                self._file(number, str(root.real), root.real.lstat)
+    def __enter__(self) -> Self:
+        try:
+            for number in range(len(self.roots)):
+                self._add(number)
+        except BaseException:
+            self.close()
+            raise
         for place, target in self._links:
             if not any(target.is_relative_to(root.real) for root in self.roots):
                 self.faults.append((place, FileFault("outside", "is a link that leads outside")))
             elif str(target) not in self._seen:
-                self.faults.append(
-                    (place, FileFault("link", "is a link to what is hidden or ignored"))
-                )
+                hidden = FileFault("link", "is a link to what is hidden or ignored")
+                self.faults.append((place, hidden))
         self.files.sort()
         self.faults.sort(key=lambda fault: fault[0])
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the roots."""
+        for root in self.held:
+            root.close()
 
     def find(self, place: str) -> Path:
         """The real path of a file by its place, with or without lines, or its path below a root.
@@ -141,110 +143,108 @@ class Walk:
         named = ", ".join(str(root.named) for root in self.roots)
         raise InputError(f"{place!r} is not below {named}, or no file that is searched")
 
-    def _walk(self, number: int, top: str) -> None:
-        pending: list[tuple[str, _Ignores]] = [(top, self._parent_ignores(number, Path(top)))]
+    def _add(self, number: int) -> None:
+        self.held.append(HeldRoot(self.roots[number].real))
+        if self.held[number].is_folder:
+            self._walk(number)
+        else:
+            self._file(number, "", self.roots[number].real.lstat)
+
+    def _walk(self, number: int) -> None:
+        pending: list[tuple[str, _Ignores]] = [("", self._parent_ignores(number))]
         while pending:
             folder, ignores = pending.pop()
-            if folder in self._seen:
+            if (real := self._real(number, folder)) in self._seen:
                 continue
-            self._seen[folder] = False
+            self._seen[real] = False
             try:
-                with os.scandir(folder) as listed:
-                    entries = list(listed)
-            except OSError as error:
-                self._unreadable(number, folder, error)
+                with self.held[number].entries(folder) as entries:
+                    if any(entry.name == ".gitignore" for entry in entries):
+                        ignores += self._ignores(number, real, self.held[number], folder)
+                    shown = (entry for entry in entries if not entry.name.startswith("."))
+                    below = [self._entry(number, folder, entry, ignores) for entry in shown]
+            except UnreadError as unread:
+                self._fault(number, real, unread.fault)
                 continue
-            if any(entry.name == ".gitignore" for entry in entries):
-                ignores += self._ignores(number, Path(folder))
-            shown = (entry for entry in entries if not entry.name.startswith("."))
-            folders = [entry.path for entry in shown if self._entry(number, entry, ignores)]
-            pending.extend((folder, ignores) for folder in folders)
+            pending.extend((path, ignores) for path in below if path)
 
-    def _entry(self, number: int, entry: os.DirEntry[str], ignores: _Ignores) -> bool:
-        """Add a file; return whether the entry is a folder to walk."""
-        folder = entry.is_dir(follow_symlinks=False)
-        path = entry.path + os.sep if folder else entry.path
-        if entry.name in _SKIPPED or _ignored(path, ignores):
-            return False
+    def _entry(
+        self, number: int, folder: str, entry: os.DirEntry[str], ignores: _Ignores
+    ) -> str | None:
+        """Add a file; return the path of a folder to walk."""
+        path = f"{folder}/{entry.name}" if folder else entry.name
+        real = self._real(number, path)
+        is_folder = entry.is_dir(follow_symlinks=False)
+        if entry.name in _SKIPPED or ignored(real + os.sep if is_folder else real, ignores):
+            return None
         if entry.name.encode(errors="replace").decode() != entry.name:
-            self._fault(number, entry.path, "unreadable", "has a name that is not UTF-8")
-            return False
+            self._fault(number, real, FileFault("unreadable", "has a name that is not UTF-8"))
+            return None
+        if is_folder:
+            return path
         if entry.is_symlink():
-            self._link(number, Path(entry.path))
-        elif not folder:
-            self._file(number, entry.path, partial(entry.stat, follow_symlinks=False))
-        return folder
+            self._link(number, Path(real))
+        else:
+            self._file(number, path, partial(entry.stat, follow_symlinks=False))
+        return None
 
-    def _file(self, number: int, real: str, status: Callable[[], os.stat_result]) -> None:
-        if real in self._seen:
+    def _file(self, number: int, path: str, status: Callable[[], os.stat_result]) -> None:
+        if (real := self._real(number, path)) in self._seen:
             return
         try:
             found = status()
         except OSError as error:
-            self._unreadable(number, real, error)
+            self._fault(number, real, UnreadError.of(error).fault)
             return
         if not stat.S_ISREG(found.st_mode):
-            self._fault(number, real, "unreadable", "is neither a file nor a folder")
+            fault = FileFault("unreadable", "is neither a file nor a folder")
+            self._fault(number, real, fault)
             return
         self._seen[real] = True
-        below = real[len(str(self.roots[number].real)) :].replace(os.sep, "/").lstrip("/")
-        self.files.append(File(number, below, found.st_size, found.st_mtime_ns))
+        self.files.append(File(number, path, found.st_size, found.st_mtime_ns))
 
     def _link(self, number: int, path: Path) -> None:
         try:
             target = path.resolve(strict=True)
         except (OSError, RuntimeError):
-            self._fault(number, str(path), "link", "is a link to nothing")
+            self._fault(number, str(path), FileFault("link", "is a link to nothing"))
         else:
             self._links.append((self._place(number, str(path)), target))
 
-    def _parent_ignores(self, number: int, top: Path) -> _Ignores:
+    def _parent_ignores(self, number: int) -> _Ignores:
         """The .gitignore files above a root in its repository, unless they exclude the root."""
+        top = self.roots[number].real
         repository = next((up for up in (top, *top.parents) if (up / ".git").exists()), top)
-        between = [up for up in reversed(top.parents) if up.is_relative_to(repository)]
-        found = [ignore for folder in between for ignore in self._ignores(number, folder)]
+        found: _Ignores = ()
+        for folder in reversed(top.parents):
+            if folder.is_relative_to(repository) and (folder / ".gitignore").exists():
+                above = HeldRoot(folder)
+                found += self._ignores(number, str(folder), above, "")
+                above.close()
         return tuple(ignore for ignore in found if not ignore.excludes(f"{top}{os.sep}"))
 
-    def _ignores(self, number: int, folder: Path) -> _Ignores:
-        """The .gitignore of a folder, if there is one."""
-        path = folder / ".gitignore"
-        if path.is_symlink() or not path.is_file():
-            return ()
+    def _ignores(self, number: int, real: str, held: HeldRoot, folder: str) -> _Ignores:
+        """The .gitignore of a folder; none if it is a link."""
         try:
-            lines = path.read_text("utf-8", "replace").splitlines()
-        except OSError as error:
-            self._unreadable(number, str(path), error)
+            with held.open(f"{folder}/.gitignore" if folder else ".gitignore") as file:
+                ignore, wrong = Ignore.read(real, file)
+        except UnreadError as unread:
+            if unread.fault.kind != "link":
+                self._fault(number, str(Path(real, ".gitignore")), unread.fault)
             return ()
-        patterns = [line for line in lines if _is_pattern(line)]
-        if len(patterns) < len(lines):
-            self._fault(number, str(path), "unreadable", "holds a line that is no pattern")
-        base = f"{str(folder).rstrip(os.sep)}{os.sep}"
-        return (_Ignore(base, GitIgnoreSpec.from_lines(patterns)),)
+        if wrong:
+            self._fault(number, str(Path(real, ".gitignore")), FileFault("unreadable", wrong))
+        return (ignore,)
 
-    def _unreadable(self, number: int, real: str, error: OSError) -> None:
-        gone = isinstance(error, FileNotFoundError)
-        reason = "was gone before it was read" if gone else f"cannot be read ({error.strerror})"
-        self._fault(number, real, "vanished" if gone else "unreadable", reason)
+    def _fault(self, number: int, real: str, fault: FileFault) -> None:
+        self.faults.append((self._place(number, real), fault))
 
-    def _fault(self, number: int, real: str, kind: str, reason: str) -> None:
-        self.faults.append((self._place(number, real), FileFault(kind, reason)))
+    def _real(self, number: int, path: str) -> str:
+        top = str(self.roots[number].real)
+        return f"{top.rstrip(os.sep)}{os.sep}{path.replace('/', os.sep)}" if path else top
 
     def _place(self, number: int, real: str) -> str:
         root = self.roots[number]
         below = Path(real).is_relative_to(root.real)
         place = root.place(str(Path(real).relative_to(root.real))) if below else real
         return place.encode(errors="replace").decode()
-
-
-def _ignored(path: str, ignores: _Ignores) -> bool:
-    """Whether the innermost .gitignore with a matching pattern excludes the path."""
-    answers = (ignore.excludes(path) for ignore in reversed(ignores))
-    return next((answer for answer in answers if answer is not None), False)
-
-
-def _is_pattern(line: str) -> bool:
-    try:
-        GitIgnoreSpec.from_lines([line])
-    except ValueError:
-        return False
-    return True

@@ -17,8 +17,8 @@ import bm25s
 import numpy as np
 
 from rearank_agent.policies.lexical import bm25_index, bm25_search
-from rearank_agent.search.extract import FileFault
 from rearank_agent.search.folder import File
+from rearank_agent.search.unread import FileFault
 
 __all__ = ["Index", "IndexedFile"]
 

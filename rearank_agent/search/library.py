@@ -11,6 +11,7 @@ import os
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
+from functools import partial
 from hashlib import sha256
 from itertools import groupby
 from pathlib import Path
@@ -19,9 +20,11 @@ from time import perf_counter
 
 from rearank_agent.errors import InputError
 from rearank_agent.search.chunk import Chunk
-from rearank_agent.search.extract import FileFault, extract
+from rearank_agent.search.convert import Converter
+from rearank_agent.search.extract import extract
 from rearank_agent.search.folder import File, Walk, resolve_roots, strip_lines
 from rearank_agent.search.index import Index, IndexedFile
+from rearank_agent.search.unread import FileFault
 from rearank_agent.settings import cache_folder
 from rearank_agent.text import QueryTerms, content_tokens
 from rearank_agent.types import Fault, Passage, check_text
@@ -115,7 +118,8 @@ class Library:
             InputError: it does not exist, is hidden or ignored, or leads outside by `..`, an
                 absolute path or a link.
         """
-        return Walk(self.roots).find(place)
+        with Walk(self.roots) as walk:
+            return walk.find(place)
 
     def _wanted(self, within: str) -> Callable[[File], bool]:
         """A filter for the file or folder named, in any of the roots."""
@@ -149,14 +153,14 @@ class Library:
     ) -> tuple[Index, list[tuple[str, FileFault]]]:
         """The index of the files as they are now, and what was left out."""
         end_part = _Timer(seconds)
-        walk = Walk(self.roots)
-        faults = list(walk.faults)
-        end_part("look")
-        if self._index is None:
-            self._index, damage = Index.load(self._index_path)
-            faults += [(str(self._index_path), fault) for fault in damage]
-        end_part("load")
-        files = self._read(walk.files, self._index.files, progress)
+        with Walk(self.roots) as walk:
+            faults = list(walk.faults)
+            end_part("look")
+            if self._index is None:
+                self._index, damage = Index.load(self._index_path)
+                faults += [(str(self._index_path), fault) for fault in damage]
+            end_part("load")
+            files = self._read(walk, self._index.files, progress)
         end_part("read")
         cacheable = tuple(one for one in files if one.cacheable)
         if [one.file for one in cacheable] != [one.file for one in self._index.files]:
@@ -169,24 +173,27 @@ class Library:
         return self._index, faults
 
     def _read(
-        self, files: Sequence[File], indexed: Iterable[IndexedFile], progress: Progress | None
+        self, walk: Walk, indexed: Iterable[IndexedFile], progress: Progress | None
     ) -> list[IndexedFile]:
         """Every file as it is now; only changed files are read."""
         known = {one.file: one for one in indexed}
-        stale = sum(file not in known for file in files)
+        stale = sum(file not in known for file in walk.files)
         done, current = 0, []
-        for file in files:
-            one = known.get(file)
-            if one is None:
-                one = self._extract(file)
-                done += 1
-                if progress:
-                    progress(done, stale)
-            current.append(one)
+        with Converter() as converter:
+            for file in walk.files:
+                one = known.get(file)
+                if one is None:
+                    one = self._extract(file, walk, converter)
+                    done += 1
+                    if progress:
+                        progress(done, stale)
+                current.append(one)
         return current
 
-    def _extract(self, file: File) -> IndexedFile:
-        found = extract(self.roots[file.root].real / file.path)
+    def _extract(self, file: File, walk: Walk, converter: Converter) -> IndexedFile:
+        name = file.path or self.roots[file.root].real.name
+        open_file = partial(walk.held[file.root].open, file.path)
+        found = extract(name, open_file, converter.convert)
         lines = tuple(json.dumps(list(asdict(c).values())).encode() for c in found.chunks)
         tokens = (" ".join(content_tokens(f"{c.title}\n{c.text}")).encode() for c in found.chunks)
         return IndexedFile(file, lines, tuple(tokens), found.faults, found.cacheable)

@@ -140,7 +140,9 @@ def reads(monkeypatch):
     from rearank_agent.search import library
 
     read, seen = library.extract, []
-    monkeypatch.setattr(library, "extract", lambda path: (seen.append(path.name), read(path))[1])
+    monkeypatch.setattr(
+        library, "extract", lambda name, *how: (seen.append(Path(name).name), read(name, *how))[1]
+    )
     return seen
 
 
@@ -172,10 +174,10 @@ def test_a_file_that_vanishes_is_reported_and_loses_nothing(search, folder, monk
 
     read = library.extract
 
-    def vanish(path):
-        if path.name == "dogs.txt":
-            path.unlink()
-        return read(path)
+    def vanish(name, *how):
+        if name == "deep/dogs.txt":
+            (folder / name).unlink()
+        return read(name, *how)
 
     monkeypatch.setattr(library, "extract", vanish)
     found = search("flea dogs")
@@ -186,14 +188,14 @@ def test_a_file_that_vanishes_is_reported_and_loses_nothing(search, folder, monk
 
 
 def test_an_unreadable_folder_is_reported(search, folder, monkeypatch):
-    scandir = os.scandir
+    opened = os.open
 
-    def refuse(path):
-        if str(path).endswith("deep"):
+    def refuse(path, *arguments, **named):
+        if path == "deep":
             raise PermissionError(13, "Permission denied")
-        return scandir(path)
+        return opened(path, *arguments, **named)
 
-    monkeypatch.setattr("rearank_agent.search.folder.os.scandir", refuse)
+    monkeypatch.setattr("rearank_agent.search.held.os.open", refuse)
     found = search("flea")
     assert places(found) == ["docs/fleas.md:1-5"]
     assert [fault.detail for fault in found.faults] == [
