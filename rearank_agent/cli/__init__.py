@@ -5,12 +5,14 @@ Exit codes: 0 done, 1 failed, 2 wrong usage or input, 3 partial, 130 interrupted
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from typing import Annotated
 
 import typer
 
+from rearank_agent.cli.console import LineFormatter, print_line, print_note
 from rearank_agent.cli.lazy import Command, lazy_group
 from rearank_agent.errors import InputError, RearankError
 
@@ -64,7 +66,7 @@ def _version(wanted: bool) -> None:
     if wanted:
         from rearank_agent import __version__
 
-        print(f"rearank-agent {__version__}")
+        print_line(f"rearank-agent {__version__}")
         raise typer.Exit
 
 
@@ -80,8 +82,10 @@ def main() -> None:
     """Run the command line; a `RearankError` is one line on stderr and an exit code."""
     # bm25s imports JAX if it finds it, and JAX preallocates three quarters of a GPU's memory.
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
+    if logging.lastResort:  # warnings of libraries, where nobody asked for other logs
+        logging.lastResort.setFormatter(LineFormatter())
     try:
         app()
     except RearankError as error:
-        print(f"rearank-agent: {error}", file=sys.stderr)
+        print_note(f"rearank-agent: {error}")
         sys.exit(2 if isinstance(error, InputError) else 1)

@@ -261,7 +261,7 @@ def test_what_search_left_out_is_in_the_json_and_on_stderr(run, tmp_path):
 
 
 def test_long_work_is_reported_on_stderr(run, monkeypatch):
-    monkeypatch.setattr("rearank_agent.cli.output._PROGRESS_DELAY", 0)
+    monkeypatch.setattr("rearank_agent.cli.console._PROGRESS_DELAY", 0)
     code, out, err = run("rerank", "flea", FLEAS)
     assert code == 0
     assert len(out.splitlines()) == 12
