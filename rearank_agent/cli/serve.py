@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -52,16 +53,18 @@ def serve(
         print_line(shell_line(server.command))
         return
 
-    def ready(seconds: float) -> None:
-        print_line(f"ready after {seconds:.0f} s; Ctrl-C stops it. Use it with:")
-        print_line(f"export VLLM_BASE_URL={server.url}")
-        print_line(f"rearank-agent rerank QUERY FILE --policy vllm:{name}", flush=True)
-
     if note := _template_note(name, model):
         print_note(f"note: {note}")
-    if code := server.run(ready):
+    if code := server.run(partial(_print_use, server.url, name)):
         print_note(f"rearank-agent: vLLM ended with exit code {code}")
         raise typer.Exit(1)
+
+
+def _print_use(url: str, name: str, seconds: float) -> None:
+    print_line(f"ready after {seconds:.0f} s; Ctrl-C stops it. Use it with:")
+    print_line()
+    print_line(f"export VLLM_BASE_URL={url}")
+    print_line(f"rearank-agent rerank QUERY FILE --policy vllm:{name}", flush=True)
 
 
 def _template_note(name: str, model: str) -> str:
