@@ -1,10 +1,13 @@
 """Files, folders, stores and locks."""
 
+import json
 import os
 import subprocess
 import sys
+from ctypes import CDLL
 from pathlib import Path
 
+from benchmarks.faults.hostile_server import HostileServer, whole
 from benchmarks.faults.row import Row
 from benchmarks.load import ROOT
 
@@ -65,9 +68,50 @@ def no_json(folder: Path) -> str:
     return f"{len(lines)} of {len(lines)}: exit code 2, the line, and what is wrong with it"
 
 
+def _without_privileges() -> None:
+    """Have the program that is started next, if it is root's, heed the modes of files."""
+    for capability in (1, 2):  # CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH
+        CDLL(None).prctl(24, capability)  # PR_CAPBSET_DROP
+
+
+def no_cache(folder: Path) -> str:
+    docs, cache = folder / "docs", folder / "cache"
+    docs.mkdir()
+    (docs / "a.md").write_text("a flea\n\na dog\n")
+    reply = {"role": "assistant", "content": "<answer>[2] > [1]</answer>"}
+    chat = {"model": "m", "choices": [{"index": 0, "finish_reason": "stop", "message": reply}]}
+    seen = []
+    with HostileServer(whole(json.dumps(chat).encode()), whole(b'{"data": [{"id": "m"}]}')) as one:
+        for name, make in {
+            "no right to look into it": lambda: cache.mkdir(mode=0o600),
+            "read-only": lambda: cache.mkdir(mode=0o555),
+            "a file in its place": cache.touch,
+        }.items():
+            make()
+            for command in (["rerank", "flea", "-", "--policy", "vllm:m"],
+                            ["search", "flea", str(docs), "--policy", "lexical"]):  # fmt: skip
+                done = subprocess.run(
+                    [*PROGRAM, *command, "--json"], preexec_fn=_without_privileges,
+                    input="a flea\na dog\n", capture_output=True, text=True, check=False, cwd=docs,
+                    env={**os.environ, "REARANK_CACHE": str(cache), "VLLM_BASE_URL": one.url},
+                )  # fmt: skip
+                assert done.returncode == 0, (name, command, done.stderr)
+                ranking = json.loads(done.stdout)
+                kinds = [fault["kind"] for fault in ranking["faults"]]
+                assert set(kinds) == {"cache"}, (name, ranking["faults"])
+                assert not ranking["partial"]
+                assert command[0] == "search" or ranking["passages"][0]["was"] == 2
+                seen.append(kinds)
+            cache.unlink() if cache.is_file() else cache.rmdir()
+    return f"{len(seen)} of {len(seen)}: ranked, exit code 0, each with the fault `cache`"
+
+
 ROWS = (
     Row("two evals at once into one folder", "four pairs of processes", "nothing",
         "a lock on the folder itself; the other says so, and can go on later", two_evals),
     Row("lines that only Python takes for JSON", "`NaN`, half a character, 31 digits, 100,000 brackets",
         "that call", "an error with the line, before anything is ranked", no_json),
+    Row("a cache folder that cannot be used", "without the right to look into it, read-only, a file in its place; "
+        "`rerank` with a model and `search`", "the cache",
+        "the policy is asked and the files are read; the fault `cache`", no_cache),
 )  # fmt: skip
