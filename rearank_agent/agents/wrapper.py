@@ -100,6 +100,7 @@ class Reranked(WrapperToolset[AgentDepsT]):
             )
         except RearankError as error:
             return self._with_note(returned, _unranked(name, error), error)
+        ranking = replace(ranking, faults=(*items.faults, *ranking.faults))
         add_usage(ctx, ranking.usage)
         if why := why_unranked(ranking):
             return self._with_note(returned, _unranked(name, why), ranking)

@@ -15,6 +15,7 @@ import typer
 from rearank_agent.cli.console import LineFormatter, print_line, print_note
 from rearank_agent.cli.lazy import Command, lazy_group
 from rearank_agent.errors import InputError, RearankError
+from rearank_agent.text import whole_characters
 
 __all__ = ["COMMANDS", "app", "main"]
 
@@ -78,6 +79,12 @@ def _root(
 ) -> None: ...
 
 
+def _check_argument(argument: str) -> None:
+    """Raise InputError for an argument that is not UTF-8: no output or report could name it."""
+    if whole_characters(argument) != argument:
+        raise InputError(f"the argument {argument!r:.60} is not UTF-8")
+
+
 def main() -> None:
     """Run the command line; a `RearankError` is one line on stderr and an exit code."""
     # bm25s imports JAX if it finds it, and JAX preallocates three quarters of a GPU's memory.
@@ -85,6 +92,8 @@ def main() -> None:
     if logging.lastResort:  # warnings of libraries, where nobody asked for other logs
         logging.lastResort.setFormatter(LineFormatter())
     try:
+        for argument in sys.argv[1:]:
+            _check_argument(argument)
         app()
     except RearankError as error:
         print_note(f"rearank-agent: {error}")
