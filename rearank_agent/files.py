@@ -25,10 +25,14 @@ def write_text(path: Path, text: str | Iterable[str]) -> str:
         SetupError: it cannot be written.
     """
     hashed = sha256()
-    with atomic_write(path) as file:
-        for part in [text] if isinstance(text, str) else text:
-            file.write(data := part.encode())
-            hashed.update(data)
+    try:
+        with atomic_write(path) as file:
+            for part in [text] if isinstance(text, str) else text:
+                file.write(data := part.encode())
+                hashed.update(data)
+    except UnicodeEncodeError:  # of a name on this system that is not UTF-8
+        reason = "it would hold half a character (a lone surrogate)"
+        raise SetupError(f"{path} cannot be written: {reason}") from None
     return hashed.hexdigest()
 
 
@@ -46,9 +50,10 @@ def atomic_write(path: Path) -> Iterator[IO[bytes]]:
             yield file
         temporary.replace(path)
     except OSError as error:
-        with suppress(OSError):
-            temporary.unlink()
         raise write_error(path, error) from None
+    finally:
+        with suppress(OSError):  # it has the place of `path`, unless something was raised
+            temporary.unlink()
 
 
 def write_error(path: Path, error: OSError) -> SetupError:

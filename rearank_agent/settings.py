@@ -48,11 +48,16 @@ def cache_folder() -> Path:
     """The cache folder of this user: REARANK_CACHE, else the platform's.
 
     Raises:
-        SetupError: as `settings` does.
+        SetupError: as `settings` does, or there is no home folder.
     """
     if folder := settings().cache:
         return Path(folder)
-    home = Path.home()
+    try:
+        home = Path.home()
+    except RuntimeError as error:  # a user that the system does not know
+        raise SetupError(
+            f"{error}; set REARANK_CACHE to a folder for indexes and answers"
+        ) from None
     if sys.platform == "darwin":
         base = home / "Library" / "Caches"
     elif sys.platform == "win32":

@@ -43,10 +43,11 @@ class Store:
         Raises:
             SetupError: the file cannot be read.
         """
-        if not self.path.exists():
-            return None
-        with self._file() as file:
-            row = file.execute("SELECT text FROM kept WHERE key = ?", (key,)).fetchone()
+        with self._errors():
+            if not self.path.exists():  # raises where the folder may not be looked into
+                return None
+            found = self._file().execute("SELECT text FROM kept WHERE key = ?", (key,))
+            row = found.fetchone()
         return str(row[0]) if row else None
 
     def put(self, key: str, text: str) -> None:
@@ -55,23 +56,27 @@ class Store:
         Raises:
             SetupError: the file cannot be written.
         """
-        with self._file() as file, file:
+        with self._errors(), self._file() as file:
             file.execute("INSERT OR REPLACE INTO kept (key, text) VALUES (?, ?)", (key, text))
             if _used(file) > self.max_bytes:
                 first, last = file.execute("SELECT min(number), max(number) FROM kept").fetchone()
                 old = first + (last - first) // 10
                 file.execute("DELETE FROM kept WHERE number <= ? AND number < ?", (old, last))
 
+    def _file(self) -> sqlite3.Connection:
+        """The open file, which is made; its `with` is a transaction."""
+        if self._open and not self.path.exists():  # somebody deleted it
+            self._open.close()
+            self._open = None
+        self._open = self._open or self._connect()
+        return self._open
+
     @contextmanager
-    def _file(self) -> Iterator[sqlite3.Connection]:
-        """The open file, for one thread at a time."""
+    def _errors(self) -> Iterator[None]:
+        """One thread at a time, and whatever the file or its folder raises as a SetupError."""
         with self._lock:
             try:
-                if self._open and not self.path.exists():  # somebody deleted it
-                    self._open.close()
-                    self._open = None
-                self._open = self._open or self._connect()
-                yield self._open
+                yield
             except (sqlite3.Error, OSError) as error:
                 raise SetupError(
                     f"the store {self.path} cannot be used: {error}; "

@@ -6,6 +6,7 @@ first stage could have found.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -16,7 +17,8 @@ from rearank_agent.types import Quote, Rationale
 
 __all__ = [
     "UNSPACED_SCRIPTS", "QueryTerms", "Tokenizer", "bigrams", "content_tokens", "identifiers",
-    "one_line", "printable", "sentences", "shorten", "whole_characters", "words",
+    "json_line", "one_line", "printable", "sentences", "shorten", "visible", "whole_characters",
+    "words",
 ]  # fmt: skip
 
 Tokenizer = Callable[[str], list[str]]
@@ -30,6 +32,7 @@ _STOP = frozenset(
 UNSPACED_SCRIPTS = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff"
 _REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
+_OBEYED = re.compile(r"[\x00-\x08\x0b\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 _JOINERS = "\N{ZERO WIDTH NON-JOINER}\N{ZERO WIDTH JOINER}"
 _WORD = re.compile(rf"[{UNSPACED_SCRIPTS}]+|[^\W_{UNSPACED_SCRIPTS}]+(?:'[a-z]\b)?")
 _FIRST_UNSPACED = re.compile(f"[{UNSPACED_SCRIPTS}]")
@@ -182,25 +185,42 @@ def sentences(text: str) -> tuple[Quote, ...]:
     return tuple(spans)
 
 
-def printable(text: str) -> str:
-    """The text on one line, without the control characters a terminal or a model might obey."""
-    return "".join(c for c in " ".join(text.split()) if c.isprintable())
-
-
-def one_line(text: str) -> str:
+def one_line(text: str, shown: Callable[[str], str] = lambda _: _REPLACEMENT) -> str:
     """The text with U+FFFD for what ends a line, hides text, or changes the writing direction.
 
     Every line of our output goes through it, so that a file's name or a title cannot forge another
     one. Spaces of any kind stay, and so do joiners, which scripts and emoji need: a path with
     them remains the path.
+
+    Args:
+        shown: what stands for such a character.
     """
     if text.isprintable():  # quick, and so are most lines
         return text
-    return "".join(c if c.isprintable() or _is_shown(c) else _REPLACEMENT for c in text)
+    return "".join(c if c.isprintable() or _is_shown(c) else shown(c) for c in text)
 
 
 def _is_shown(character: str) -> bool:
     return category(character) == "Zs" or character in _JOINERS
+
+
+def printable(text: str) -> str:
+    """The text on one line, without what `one_line` replaces: for prose, not for names."""
+    return one_line(" ".join(text.split()), lambda _: "")
+
+
+def visible(text: str) -> str:
+    """The text of several lines, with U+FFFD for what a terminal or a browser would obey.
+
+    That is what `one_line` replaces, but for line ends and tabs, and for what is invisible
+    without effect on other text, which prose has.
+    """
+    return _OBEYED.sub(_REPLACEMENT, text)
+
+
+def json_line(text: str) -> str:
+    r"""JSON text as one line, with \u escapes for what `one_line` replaces: the same values."""
+    return one_line(text, lambda character: json.dumps(character)[1:-1])
 
 
 def shorten(text: str, max_length: int) -> str:

@@ -24,7 +24,7 @@ def own_environment(tmp_path_factory, monkeypatch):
     monkeypatch.delenv("REARANK_POLICY", raising=False)
     monkeypatch.delenv("REARANK_DEADLINE", raising=False)
     monkeypatch.setattr(
-        "rearank_agent.cli.output._PROGRESS_DELAY", 60
+        "rearank_agent.cli.console._PROGRESS_DELAY", 60
     )  # a cold start is no subject here
 
 

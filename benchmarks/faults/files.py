@@ -5,9 +5,11 @@ import os
 import subprocess
 import sys
 import threading
+from ctypes import CDLL
 from pathlib import Path
 
 from benchmarks import documents
+from benchmarks.faults.hostile_server import HostileServer, whole
 from benchmarks.faults.row import Row
 from benchmarks.load import ROOT
 from rearank_agent.search.library import Library
@@ -153,6 +155,44 @@ def swapped(folder: Path) -> str:
     return f"{searches} searches, {swaps:,} swaps: no word of the outside; {whole} had both files"
 
 
+def _without_privileges() -> None:
+    """Have the program that is started next, if it is root's, heed the modes of files."""
+    for capability in (1, 2):  # CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH
+        CDLL(None).prctl(24, capability)  # PR_CAPBSET_DROP
+
+
+def no_cache(folder: Path) -> str:
+    docs, cache = folder / "docs", folder / "cache"
+    docs.mkdir()
+    (docs / "a.md").write_text("a flea\n\na dog\n")
+    reply = {"role": "assistant", "content": "<answer>[2] > [1]</answer>"}
+    chat = {"model": "m", "choices": [{"index": 0, "finish_reason": "stop", "message": reply}]}
+    seen = []
+    with HostileServer(whole(json.dumps(chat).encode()), whole(b'{"data": [{"id": "m"}]}')) as one:
+        for name, make in {
+            "no right to look into it": lambda: cache.mkdir(mode=0o600),
+            "read-only": lambda: cache.mkdir(mode=0o555),
+            "a file in its place": cache.touch,
+        }.items():
+            make()
+            for command in (["rerank", "flea", "-", "--policy", "vllm:m"],
+                            ["search", "flea", str(docs), "--policy", "lexical"]):  # fmt: skip
+                done = subprocess.run(
+                    [*PROGRAM, *command, "--json"], preexec_fn=_without_privileges,
+                    input="a flea\na dog\n", capture_output=True, text=True, check=False, cwd=docs,
+                    env={**os.environ, "REARANK_CACHE": str(cache), "VLLM_BASE_URL": one.url},
+                )  # fmt: skip
+                assert done.returncode == 0, (name, command, done.stderr)
+                ranking = json.loads(done.stdout)
+                kinds = [fault["kind"] for fault in ranking["faults"]]
+                assert set(kinds) == {"cache"}, (name, ranking["faults"])
+                assert not ranking["partial"]
+                assert command[0] == "search" or ranking["passages"][0]["was"] == 2
+                seen.append(kinds)
+            cache.unlink() if cache.is_file() else cache.rmdir()
+    return f"{len(seen)} of {len(seen)}: ranked, exit code 0, each with the fault `cache`"
+
+
 ROWS = (
     Row("two evals at once into one folder", "four pairs of processes", "nothing",
         "a lock on the folder itself; the other says so, and can go on later", two_evals),
@@ -166,4 +206,7 @@ ROWS = (
         "a folder and a link to the outside are swapped without a pause", "the files in it, for that search",
         "every folder is opened from the one above it, never through a link; fault `link`, `outside` or `vanished`",
         swapped),
+    Row("a cache folder that cannot be used", "without the right to look into it, read-only, a file in its place; "
+        "`rerank` with a model and `search`", "the cache",
+        "the policy is asked and the files are read; the fault `cache`", no_cache),
 )  # fmt: skip

@@ -7,17 +7,12 @@ import time
 from collections import Counter
 from typing import TextIO
 
-from rearank_agent.redact import redact
+from rearank_agent.cli.console import LineFormatter
 
 __all__ = ["quiet_handler", "to_stderr"]
 
 MOST_LINES = 5
 WINDOW = 60.0  # seconds in which so many lines of one kind are shown
-
-
-class _Redacted(logging.Formatter):
-    def format(self, record: logging.LogRecord) -> str:
-        return redact(super().format(record))
 
 
 class _NoFlood(logging.Filter):
@@ -52,6 +47,6 @@ def quiet_handler(stream: TextIO | None = None) -> logging.Handler:
     """A handler of warnings and errors, redacted and never a flood; stderr by default."""
     handler = logging.StreamHandler(stream)
     handler.setLevel(logging.WARNING)
-    handler.setFormatter(_Redacted("%(levelname)s %(name)s: %(message)s"))
+    handler.setFormatter(LineFormatter())
     handler.addFilter(_NoFlood())
     return handler

@@ -19,6 +19,7 @@ from rearank_agent.errors import RearankError
 from rearank_agent.present.answer import RerankAnswer, SearchAnswer, as_text
 from rearank_agent.present.explanation import Explanation
 from rearank_agent.search.find import Progress
+from rearank_agent.text import shorten
 from rearank_mcp.arguments import lenient
 from rearank_mcp.error_text import error_message, validation_message
 from rearank_mcp.service import Service
@@ -142,7 +143,9 @@ class Server(MCPServer[Any]):
             raise ToolError(f"there is no tool {name!r:.60}; there are {', '.join(arguments_of)}")
         if unknown := sorted(set(arguments) - set(arguments_of[name])):
             has = ", ".join(arguments_of[name])
-            raise ToolError(f"{name} has no argument {', '.join(unknown)[:100]}; it has {has}")
+            raise ToolError(
+                f"{name} has no argument {shorten(', '.join(unknown), 100)}; it has {has}"
+            )
         try:
             return await super().call_tool(name, arguments, context)
         except ToolError as error:
@@ -150,7 +153,7 @@ class Server(MCPServer[Any]):
                 raise ToolError(error_message(error.__cause__)) from None
             if isinstance(error.__cause__, ValidationError):
                 raise ToolError(f"{name}: {validation_message(error.__cause__)}") from None
-            raise
+            raise ToolError(error_message(error)) from error
 
 
 def _result(text: str, answer: Any) -> CallToolResult:

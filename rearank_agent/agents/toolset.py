@@ -19,6 +19,7 @@ from rearank_agent.present.truncate import check_budget, rerank_answer, search_a
 from rearank_agent.reranker import Reranker
 from rearank_agent.search.find import find
 from rearank_agent.search.library import EmptyError, Library
+from rearank_agent.text import one_line
 
 __all__ = ["Rerank", "rerank_toolset"]
 
@@ -141,4 +142,4 @@ def _retried_by_the_model() -> Iterator[None]:
     except EmptyError:
         raise
     except InputError as error:
-        raise ModelRetry(str(error)) from None
+        raise ModelRetry(one_line(str(error))) from None

@@ -62,7 +62,7 @@ class Reranked(WrapperToolset[AgentDepsT]):
         if self.tool not in tools:
             offered = ", ".join(tools) or "none"
             message = f"there is no tool {self.tool!r} to rerank; there is {offered}"
-            warnings.warn(message, stacklevel=2)
+            warnings.warn(one_line(message), stacklevel=2)
             return tools
         schema = tools[self.tool].tool_def.parameters_json_schema
         arguments = schema.get("properties", {})
@@ -100,6 +100,7 @@ class Reranked(WrapperToolset[AgentDepsT]):
             )
         except RearankError as error:
             return self._with_note(returned, _unranked(name, error), error)
+        ranking = replace(ranking, faults=(*items.faults, *ranking.faults))
         add_usage(ctx, ranking.usage)
         if why := why_unranked(ranking):
             return self._with_note(returned, _unranked(name, why), ranking)
@@ -114,7 +115,7 @@ class Reranked(WrapperToolset[AgentDepsT]):
             notes.append(f"the best {self.top_k} of {n} results of {name} by {self.query_arg}")
         if ranking.partial:
             notes += [fault_line(fault) for fault in ranking.faults[:2]]
-        return "; ".join(notes)
+        return one_line("; ".join(notes))
 
     def _with_note(self, returned: ToolReturn[Any], note: str, outcome: object) -> ToolReturn[Any]:
         """The return with a note for the model; the ranking or the reason in its metadata."""

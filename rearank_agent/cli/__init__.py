@@ -5,14 +5,17 @@ Exit codes: 0 done, 1 failed, 2 wrong usage or input, 3 partial, 130 interrupted
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from typing import Annotated
 
 import typer
 
+from rearank_agent.cli.console import LineFormatter, print_line, print_note
 from rearank_agent.cli.lazy import Command, lazy_group
 from rearank_agent.errors import InputError, RearankError
+from rearank_agent.text import whole_characters
 
 __all__ = ["COMMANDS", "app", "main"]
 
@@ -68,7 +71,7 @@ def _version(wanted: bool) -> None:
     if wanted:
         from rearank_agent import __version__
 
-        print(f"rearank-agent {__version__}")
+        print_line(f"rearank-agent {__version__}")
         raise typer.Exit
 
 
@@ -80,12 +83,22 @@ def _root(
 ) -> None: ...
 
 
+def _check_argument(argument: str) -> None:
+    """Raise InputError for an argument that is not UTF-8: no output or report could name it."""
+    if whole_characters(argument) != argument:
+        raise InputError(f"the argument {argument!r:.60} is not UTF-8")
+
+
 def main() -> None:
     """Run the command line; a `RearankError` is one line on stderr and an exit code."""
     # bm25s imports JAX if it finds it, and JAX preallocates three quarters of a GPU's memory.
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
+    if logging.lastResort:  # warnings of libraries, where nobody asked for other logs
+        logging.lastResort.setFormatter(LineFormatter())
     try:
+        for argument in sys.argv[1:]:
+            _check_argument(argument)
         app()
     except RearankError as error:
-        print(f"rearank-agent: {error}", file=sys.stderr)
+        print_note(f"rearank-agent: {error}")
         sys.exit(2 if isinstance(error, InputError) else 1)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import platform
 import sys
@@ -12,11 +11,10 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.table import Table
-from rich.text import Text
 
 from rearank_agent.cli.complete import policies
+from rearank_agent.cli.console import console, print_json, print_line
 from rearank_agent.cli.policy_options import PolicyOptions
 from rearank_agent.errors import RearankError
 
@@ -75,7 +73,7 @@ def doctor(
         **_policy(policy, template),
     }
     if as_json:
-        print(json.dumps(report))
+        print_json(report)
     else:
         _print_report(report)
     if "problem" in report:
@@ -86,10 +84,10 @@ def _print_report(report: dict[str, Any]) -> None:
     table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
     for name, value in report.items():
         if name != "problem":
-            table.add_row(name, Text(str(value)))
-    Console(highlight=False).print(table)
+            table.add_row(name, str(value))
+    console().print(table)
     if "problem" in report:  # below the table, where no command to paste is broken into lines
-        print(f"problem: {report['problem']}")
+        print_line(f"problem: {report['problem']}")
 
 
 def _version(package: str) -> str:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from rearank_agent.cli.console import print_line
 from rearank_agent.cli.options import Html
 from rearank_agent.errors import InputError
 
@@ -45,7 +46,8 @@ def explain(
 
     ranking = _ranking(run)
     if html is None:
-        print(explain_text(ranking, passage))
+        for line in explain_text(ranking, passage).split("\n"):
+            print_line(line)
     elif passage:
         raise InputError("the page shows the whole run: leave out PASSAGE, or --html")
     else:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from importlib import import_module
 from typing import Any, NamedTuple
 
 import typer
 from typer.core import TyperCommand, TyperGroup
 
+from rearank_agent.text import one_line
+
 __all__ = ["Command", "lazy_group"]
+
+UsageError: Any = typer.BadParameter.__base__  # Typer has its own copy of click, or click itself
 
 
 class Command(NamedTuple):
@@ -36,7 +41,27 @@ def lazy_group(commands: Mapping[str, Command]) -> type[TyperGroup]:
                 self.commands[args[0]] = _load(args[0], commands[args[0]].module)
             return super().resolve_command(ctx, args)
 
+        def make_context(self, *given: Any, **more: Any) -> Any:
+            """A context, as Typer makes it."""
+            with _escaped_errors():
+                return super().make_context(*given, **more)
+
+        def invoke(self, ctx: Any) -> Any:
+            """Call the command."""
+            with _escaped_errors():
+                return super().invoke(ctx)
+
     return Group
+
+
+@contextmanager
+def _escaped_errors() -> Iterator[None]:
+    """Escape errors about arguments, which quote them: Typer prints these errors itself."""
+    try:
+        yield
+    except UsageError as error:
+        error.message = one_line(error.message)
+        raise
 
 
 def _load(name: str, module: str) -> Any:

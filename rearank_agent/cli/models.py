@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from rearank_agent.cli.console import print_json, print_line
 
 if TYPE_CHECKING:
     from rearank_agent.policies.pretrained.catalog import KnownModel
@@ -29,15 +30,14 @@ def models(
     from rearank_agent.policies.pretrained.catalog import CATALOG
 
     if as_json:
-        print(json.dumps([asdict(model) for model in CATALOG]))
+        print_json([asdict(model) for model in CATALOG])
         return
     for model in CATALOG:
-        print(f"{model.policy}\n    {_facts(model)}")
-    print(
-        "\nDL19 is nDCG@10 x100 on TREC DL19 as the makers published it; the shipped policy has\n"
-        "65.5 (BM25's top 100, measured here). A model is downloaded when it is first used:\n"
-        f"    rearank-agent rerank 'your question' passages.jsonl --policy {CATALOG[0].policy}"
-    )
+        print_line(model.policy)
+        print_line(f"    {_facts(model)}")
+    print_line()
+    print_line("DL19 is nDCG@10 x100 on TREC DL19 as the makers published it; the shipped policy")
+    print_line("has 65.5 (BM25's top 100, measured here). A model is downloaded when first used.")
 
 
 def _facts(model: KnownModel) -> str:
@@ -63,4 +63,4 @@ def pull(
     from rearank_agent.policies.pretrained.load import pull as download
 
     found = download(name)
-    print(f"{found.name} {found.revision}: {found.folder}")
+    print_line(f"{found.name} {found.revision}: {found.folder}")

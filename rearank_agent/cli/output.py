@@ -2,41 +2,39 @@
 
 from __future__ import annotations
 
-import json
 import sys
-import threading
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
-from rich.console import Console
 from rich.table import Table
-from rich.text import Text
 
+from rearank_agent.cli.console import console, print_json, print_note, styled
 from rearank_agent.policies.registry import POLICIES
 from rearank_agent.present.faults import why_unranked
-from rearank_agent.text import one_line, shorten
+from rearank_agent.text import shorten
 from rearank_agent.types import Fault, Ranked, Ranking, Usage
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
 
 _SHOWN = 10
 _IDS = 3
 _WIDTH = 58  # of the last column in a terminal of 80
 _MIN_TITLE = 8  # characters
-_PROGRESS_DELAY = 1.0  # seconds
 
 
 def print_ranking(ranking: Ranking, top: int | None, as_json: bool, html: Path | None) -> None:
     """Print JSON, a table to a terminal, else JSON Lines; a partial ranking exits with 3."""
     try:
         if as_json:
-            print(ranking.to_json())
+            print_json(ranking.to_json())
         elif sys.stdout.isatty():
             _print_table(ranking, top or _SHOWN)
         else:
             for ranked in ranking.passages[:top]:
-                print(json.dumps(_line(ranked), ensure_ascii=False))
+                print_json(_line(ranked))
     finally:  # also when the reader has closed stdout
         if html:
             write_page(ranking, html)
@@ -55,14 +53,7 @@ def write_page(ranking: Ranking, path: Path) -> None:
     from rearank_agent.present.page import html_page
 
     write_text(path, html_page(ranking))
-    print(f"the page is in {path}", file=sys.stderr)
-
-
-def progress_line(text: str, keep: bool) -> None:
-    """Show a run's progress; in a terminal the next line overwrites it unless `keep`."""
-    terminal = sys.stderr.isatty()
-    start, end = "\r" if terminal else "", "\n" if keep or not terminal else ""
-    print(f"{start}{text:<70}", end=end, file=sys.stderr, flush=True)
+    print_note(f"the page is in {path}")
 
 
 def print_faults(faults: Iterable[Fault]) -> None:
@@ -71,8 +62,7 @@ def print_faults(faults: Iterable[Fault]) -> None:
         ids = ", ".join(fault.ids[:_IDS])
         more = f" and {len(fault.ids) - _IDS} more" if len(fault.ids) > _IDS else ""
         where = f" [{ids}{more}]" if ids else ""
-        note = f"note: {fault.kind}: {' '.join(fault.detail.split())}{where}"
-        print(one_line(note), file=sys.stderr)
+        print_note(f"note: {fault.kind}: {' '.join(fault.detail.split())}{where}")
 
 
 def _line(ranked: Ranked) -> dict[str, Any]:
@@ -94,9 +84,9 @@ def _line(ranked: Ranked) -> dict[str, Any]:
 
 
 def _print_table(ranking: Ranking, top: int) -> None:
-    console = Console(highlight=False)
+    out = console()
     if why := why_unranked(ranking):
-        console.print(Text(f"not ranked, the order is as given: {why}", "bold red"))
+        out.print(styled((f"not ranked, the order is as given: {why}", "bold red")))
     table = Table(box=None, padding=(0, 2, 0, 0), show_edge=False)
     for name in ("rank", "moved", "score"):
         table.add_column(name, justify="right", no_wrap=True)
@@ -104,11 +94,11 @@ def _print_table(ranking: Ranking, top: int) -> None:
     for ranked in ranking.passages[:top]:
         score = "–" if why else f"{ranked.score:.3f}"
         table.add_row(str(ranked.rank), _rank_change(ranked), score, _passage_cell(ranked))
-    console.print(table)
+    out.print(table)
     n = len(ranking.passages)
     more = f"; {n - top} more with --top {n}" if n > top else ""
     summary = f"{ranking.schedule}, {ranking.usage.seconds:.2f} s{_cost(ranking.usage)}{more}"
-    console.print(Text(f"{n} passages by {_policy_name(ranking.policy)}, {summary}", "dim"))
+    out.print(styled((f"{n} passages by {_policy_name(ranking.policy)}, {summary}", "dim")))
 
 
 def _policy_name(fingerprint: str) -> str:
@@ -125,25 +115,24 @@ def _cost(usage: Usage) -> str:
     return f", {calls}{hits}, {tokens:,} tokens" if tokens or hits else ""
 
 
-def _rank_change(ranked: Ranked) -> Text:
+def _rank_change(ranked: Ranked) -> RenderableType:
     by = ranked.was - ranked.rank
     if by == 0:
-        return Text("=", "dim")
-    return Text(f"▲ {by}", "green") if by > 0 else Text(f"▼ {-by}", "red")
+        return styled(("=", "dim"))
+    return styled((f"▲ {by}", "green") if by > 0 else (f"▼ {-by}", "red"))
 
 
-def _passage_cell(ranked: Ranked) -> Text:
+def _passage_cell(ranked: Ranked) -> RenderableType:
     passage = ranked.passage
     head = _tail(passage.place or passage.id, _WIDTH)
     room = _WIDTH - len(head) - 1
     if passage.title and room > _MIN_TITLE:
         head += f" {shorten(passage.title, room)}"
-    cell = Text(head, "bold")
     shown = ranked.evidence or passage.text
-    cell.append(f"\n{_quoted(shown, bool(ranked.evidence))}", "not bold")
+    lines = [(head, "bold"), (_quoted(shown, bool(ranked.evidence)), "")]
     if ranked.rationale and ranked.rationale.lacks:
-        cell.append(f"\nlacks: {shorten(', '.join(ranked.rationale.lacks), 50)}", "not bold dim")
-    return cell
+        lines.append((f"lacks: {shorten(', '.join(ranked.rationale.lacks), 50)}", "dim"))
+    return styled(*lines)
 
 
 def _quoted(text: str, evidence: bool) -> str:
@@ -153,38 +142,4 @@ def _quoted(text: str, evidence: bool) -> str:
 
 def _tail(text: str, max_chars: int) -> str:
     """The end of a place: the file and its lines, which matter more than the first folders."""
-    line = one_line(text)
-    return line if len(line) <= max_chars else "…" + line[1 - max_chars :]
-
-
-@contextmanager
-def progress_bar(title: str) -> Iterator[Callable[[int, int], None]]:
-    """A progress bar on stderr, shown once the work has taken a second; yields its setter."""
-    from rich import progress  # every command imports this file, and few show progress
-
-    bar = progress.Progress(
-        progress.TextColumn("{task.description}"),
-        progress.BarColumn(),
-        progress.MofNCompleteColumn(),
-        progress.TimeElapsedColumn(),
-        console=Console(stderr=True),
-        transient=True,
-    )
-    task = bar.add_task(title, total=None)
-
-    def start() -> None:
-        if sys.stderr.isatty():
-            bar.start()
-        else:
-            print(f"{title} ...", file=sys.stderr, flush=True)
-
-    delayed = threading.Timer(_PROGRESS_DELAY, start)
-    delayed.daemon = True
-    delayed.start()
-    try:
-        yield lambda done, total: bar.update(task, completed=done, total=total)
-    finally:
-        delayed.cancel()
-        delayed.join()
-        if bar.live.is_started:
-            bar.stop()
+    return text if len(text) <= max_chars else "…" + text[1 - max_chars :]

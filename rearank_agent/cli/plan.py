@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from rearank_agent.cli.complete import policies
+from rearank_agent.cli.console import console, print_json
 
 if TYPE_CHECKING:
     from rearank_agent.llm.policy import LLM
@@ -55,14 +54,14 @@ def plan(
     planned = policy_of(policy) if policy else None
     rows = [_row(make(), sample, planned) for make in SCHEDULES.values()]
     if as_json:
-        print(json.dumps(rows))
+        print_json(rows)
         return
-    console, count = Console(highlight=False), len(sample)
-    console.print(f"{count} passages, if the first stage is right (topdown takes more if not)")
+    out, count = console(), len(sample)
+    out.print(f"{count} passages, if the first stage is right (topdown takes more if not)")
     if planned and planned.window:
-        console.print("prompts estimated, replies at their longest; cached replies cost nothing")
-    console.print()
-    console.print(_table(rows))
+        out.print("prompts estimated, replies at their longest; cached replies cost nothing")
+    out.print()
+    out.print(_table(rows))
 
 
 def _table(rows: list[dict[str, Any]]) -> Table:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 import typer
 
 from rearank_agent.cli.complete import policies, schedules
+from rearank_agent.cli.console import print_note
 from rearank_agent.errors import InputError, PolicyError
 
 if TYPE_CHECKING:
@@ -179,7 +179,7 @@ def _as_trained(model: LLM, overrides: dict[str, Any], seconds: float) -> LLM:
     own = {k: v for k, v in trained.options().items() if k not in overrides and v != current[k]}
     if not own:
         return model
-    print(f"note: {model.name} is asked as it was trained: {describe(own)}", file=sys.stderr)
+    print_note(f"note: {model.name} is asked as it was trained: {describe(own)}")
     return LLM(model.name, **overrides, **own)
 
 
@@ -195,10 +195,9 @@ def _model_root(model: LLM, seconds: float) -> str:
                 served = await model.chat.check_served()
         except TimeoutError:
             address = model.chat.first_model.base_url
-            print(
+            print_note(
                 f"note: {address} did not say within {seconds:g} s how {model.name} was trained; "
-                "it is asked as the options say",
-                file=sys.stderr,
+                "it is asked as the options say"
             )
             return ""
         except PolicyError:

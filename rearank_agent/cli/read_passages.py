@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from rearank_agent.cli.console import print_note
 from rearank_agent.errors import InputError
 from rearank_agent.intake.forms import to_passage
 from rearank_agent.json_text import parse_json
@@ -109,4 +110,4 @@ def _note_integers(items: list[object], passages: list[Passage]) -> None:
     if numbers:
         more = f" and {len(numbers) - _IDS} more" if len(numbers) > _IDS else ""
         ids = ", ".join(numbers[:_IDS])
-        print(f"note: ids that are integers are read as strings: {ids}{more}", file=sys.stderr)
+        print_note(f"note: ids that are integers are read as strings: {ids}{more}")

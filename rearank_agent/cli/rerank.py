@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from rearank_agent.cli.console import progress_bar
 from rearank_agent.cli.options import Html, Instruction, Json, Query, Top, with_options
 from rearank_agent.cli.policy_options import RerankerOptions
 
@@ -40,7 +41,7 @@ def rerank(
 
         grep -h flea *.txt | rearank-agent rerank 'how long do fleas live'
     """
-    from rearank_agent.cli.output import print_ranking, progress_bar
+    from rearank_agent.cli.output import print_ranking
     from rearank_agent.cli.read_passages import read_passages
 
     candidates = read_passages(file)

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from rearank_agent.cli.console import progress_bar
 from rearank_agent.cli.options import Html, Instruction, Json, Query, Top, with_options
 from rearank_agent.cli.policy_options import RerankerOptions
 from rearank_agent.errors import InputError
@@ -42,7 +43,7 @@ def search(
 
         rearank-agent search 'where is the timeout set' src docs
     """
-    from rearank_agent.cli.output import print_faults, print_ranking, progress_bar
+    from rearank_agent.cli.output import print_faults, print_ranking
     from rearank_agent.search.library import Library
 
     if not query.strip():

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import sys
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from rearank_agent.cli.console import print_line, print_note
 
 app = typer.Typer(add_completion=False, rich_markup_mode="rich")
 
@@ -48,19 +50,21 @@ def serve(
     program = (vllm or "vllm") if only_print else vllm_command(vllm)
     server = Server(model, name, host, port, program, tuple(context.args))
     if only_print:
-        print(shell_line(server.command))
+        print_line(shell_line(server.command))
         return
 
-    def ready(seconds: float) -> None:
-        print(f"ready after {seconds:.0f} s; Ctrl-C stops it. Use it with:\n")
-        print(f"export VLLM_BASE_URL={server.url}")
-        print(f"rearank-agent rerank QUERY FILE --policy vllm:{name}", flush=True)
-
     if note := _template_note(name, model):
-        print(f"note: {note}", file=sys.stderr)
-    if code := server.run(ready):
-        print(f"rearank-agent: vLLM ended with exit code {code}", file=sys.stderr)
+        print_note(f"note: {note}")
+    if code := server.run(partial(_print_use, server.url, name)):
+        print_note(f"rearank-agent: vLLM ended with exit code {code}")
         raise typer.Exit(1)
+
+
+def _print_use(url: str, name: str, seconds: float) -> None:
+    print_line(f"ready after {seconds:.0f} s; Ctrl-C stops it. Use it with:")
+    print_line()
+    print_line(f"export VLLM_BASE_URL={url}")
+    print_line(f"rearank-agent rerank QUERY FILE --policy vllm:{name}", flush=True)
 
 
 def _template_note(name: str, model: str) -> str:

@@ -36,6 +36,7 @@ from rearank_agent.llm.provider import supported_settings
 from rearank_agent.llm.refusals import Refusals
 from rearank_agent.llm.vllm import ModelInfo, VLLMModel
 from rearank_agent.queueing.work import current_work
+from rearank_agent.redact import redact
 from rearank_agent.tracing import content_wanted, recording
 from rearank_agent.types import Usage
 
@@ -121,7 +122,7 @@ class Chat:
                 return None  # a list is optional beside chat completions
             raise policy_error(error) from error
         if endpoint.model_name not in models:
-            names = ", ".join(models) or "none"
+            names = redact(", ".join(models)) or "none"
             raise PolicyError(f"{endpoint.base_url} serves {names}, and no {endpoint.model_name!r}")
         return ModelInfo.of(models[endpoint.model_name])
 

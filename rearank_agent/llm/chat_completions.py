@@ -30,6 +30,7 @@ from pydantic_ai.usage import RequestUsage
 
 from rearank_agent.listwise.prompt import Message
 from rearank_agent.llm.refusals import is_too_long
+from rearank_agent.redact import redact
 
 __all__ = ["to_error", "to_messages", "to_response"]
 
@@ -73,7 +74,7 @@ def to_error(
         text: the body.
         headers: may ask for a pause before a retry.
     """
-    message = kind = text.decode(errors="replace")
+    message = kind = redact(text.decode(errors="replace"))  # before it is cut
     try:
         value = json.loads(message)
         error = value.get("error", value)
@@ -126,7 +127,7 @@ def to_response(name: str, value: Mapping[str, Any]) -> ModelResponse:
             finish_reason=cast(FinishReason, finish) if finish in ("stop", "length") else None,
         )
     except (KeyError, IndexError, TypeError, AttributeError, ValueError) as error:
-        start = json.dumps(value)[:200]
+        start = redact(json.dumps(value))[:200]
         message = f"the server's answer is no chat completion: {start}"
         raise UnexpectedModelBehavior(message) from error
 

@@ -134,7 +134,8 @@ class Endpoint(Model[Any]):
         except (ValueError, RecursionError):
             value = None
         if not isinstance(value, dict):
-            raise UnexpectedModelBehavior(f"the server's answer is not JSON: {text[:200]!r}")
+            shown = redact(text.decode(errors="replace"))[:200]  # a cut key would not be found
+            raise UnexpectedModelBehavior(f"the server's answer is not JSON: {shown!r}")
         return value
 
     @asynccontextmanager

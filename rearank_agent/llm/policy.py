@@ -109,7 +109,7 @@ class LLM:
         how = ["think" if config.think else "direct", *([self.effort] if self.effort else [])]
         at = redact(model.base_url or "")
         own = json.dumps(model.settings or {}, sort_keys=True, default=str)
-        settings = sha256(own.encode()).hexdigest()[:8] if model.settings else ""
+        settings = sha256(redact(own).encode()).hexdigest()[:8] if model.settings else ""
         return " ".join(
             [
                 self.name, config.form, *how, f"words={config.template.fingerprint}",

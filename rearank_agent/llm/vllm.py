@@ -18,6 +18,7 @@ from pydantic_ai.exceptions import (
 
 from rearank_agent.listwise.prompt import Message
 from rearank_agent.llm.endpoint import Endpoint
+from rearank_agent.redact import redact
 
 __all__ = ["ModelInfo", "VLLMModel"]
 
@@ -38,7 +39,7 @@ class ModelInfo:
     def of(cls, row: Mapping[str, Any]) -> Self:
         """The same from a row of the server's list."""
         length, root = row.get("max_model_len"), row.get("root")
-        return cls(length if isinstance(length, int) else None, str(root or ""))
+        return cls(length if isinstance(length, int) else None, redact(str(root or "")))
 
 
 class VLLMModel(Endpoint):

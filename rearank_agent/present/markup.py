@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 from importlib.resources import files
 from typing import Any
 
 from jinja2 import Environment, StrictUndefined
 
-__all__ = ["load_template"]
+from rearank_agent.text import visible
 
-# Line ends, tabs and form feeds stay.
-_HIDDEN = re.compile(r"[\x00-\x08\x0b\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+__all__ = ["load_template"]
 
 
 def load_template(
@@ -35,4 +33,4 @@ def load_template(
 
 
 def _replace_hidden(value: Any) -> Any:
-    return _HIDDEN.sub("\N{REPLACEMENT CHARACTER}", value) if type(value) is str else value
+    return visible(value) if type(value) is str else value

@@ -85,6 +85,8 @@ class Index:
                 return cls._from(dict(arrays)), []
         except (FileNotFoundError, NotADirectoryError):
             return cls(), []
+        except OSError as error:
+            return cls(), [FileFault("cache", f"could not be read ({error.strerror or error})")]
         except Exception as error:  # np.load may raise anything on a damaged file
             reason = f"was damaged ({type(error).__name__}) and is rebuilt"
             return cls(), [FileFault("cache", reason)]

@@ -10,9 +10,11 @@ import json
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from numbers import Real
 from typing import Any
 
+from rearank_agent.text import whole_characters
 from rearank_agent.tool_results.fields import (
     LIST_NAMES,
     fields_of,
@@ -26,10 +28,11 @@ from rearank_agent.tool_results.fields import (
 )
 from rearank_agent.tool_results.headings import begins_with_heading
 from rearank_agent.tool_results.text_list import find_text_list
-from rearank_agent.types import Passage, check_text
+from rearank_agent.types import Fault, Passage
 
 __all__ = ["ResultList", "find_list"]
 
+_HALVED = (Fault("surrogate", (), "half characters in the tool's result were ranked as U+FFFD"),)
 _LEVELS = 2  # {"hits": {"hits": [...]}}
 
 
@@ -41,11 +44,13 @@ class ResultList:
         passages: the items as passages; their ids are their positions, from "1".
         items: as they are in the list; of JSON text, its values or its lines.
         rebuild: makes a result of the original's form from some of the items.
+        faults: `surrogate` where passages show half characters, which the items keep, as U+FFFD.
     """
 
     passages: tuple[Passage, ...]
     items: tuple[Any, ...] = field(repr=False)
     rebuild: Callable[[Sequence[Any]], Any] = field(repr=False)
+    faults: tuple[Fault, ...] = ()
 
     def reordered(self, positions: Sequence[int]) -> Any:
         """A new result with the items at these positions, in this order."""
@@ -79,9 +84,8 @@ def _without_heading(found: ResultList) -> ResultList | None:
         return None
     heading, *items = found.items
     passages = (replace(one, id=str(n)) for n, one in enumerate(found.passages[1:], 1))
-    return ResultList(
-        tuple(passages), tuple(items), lambda chosen: found.rebuild([heading, *chosen])
-    )
+    rebuild: Callable[[Sequence[Any]], Any] = lambda chosen: found.rebuild([heading, *chosen])  # noqa: E731
+    return replace(found, passages=tuple(passages), items=tuple(items), rebuild=rebuild)
 
 
 def _find(value: Any, levels: int = _LEVELS, named: bool = True) -> ResultList | None:
@@ -107,11 +111,13 @@ def _rows(rows: list[Any] | tuple[Any, ...], named: bool) -> ResultList | None:
         texts = [text or fields_of(one) for text, one in zip(texts, bare, strict=True)]
     if not all(texts):
         return None
+    shown = [(text, title_of(one), place_of(one)) for text, one in zip(texts, bare, strict=True)]
+    whole = [tuple(map(whole_characters, texts)) for texts in shown]
     passages = (
-        Passage(str(number), text, title=title_of(one), place=place_of(one))
-        for number, (text, one) in enumerate(zip(texts, bare, strict=True), 1)
+        Passage(str(number), text, title=title, place=place)
+        for number, (text, title, place) in enumerate(whole, 1)
     )
-    return ResultList(tuple(passages), tuple(rows), form)
+    return ResultList(tuple(passages), tuple(rows), form, () if whole == shown else _HALVED)
 
 
 def _in_block(rows: Sequence[Any], form: Callable[[Sequence[Any]], Any]) -> ResultList | None:
@@ -176,14 +182,11 @@ def _in_text(text: str) -> ResultList | None:
     compact = not indented and not re.search('"[:,] ', text)
 
     def rebuild(items: Sequence[Any]) -> str:
-        dumped = json.dumps(
-            inner.rebuild(items),
-            ensure_ascii=False,
-            indent=indented and indented[1],
-            separators=(",", ":") if compact else None,
-        )
-        check_text(dumped, "the JSON")  # a lone surrogate is no longer escaped here
-        return dumped
+        indent, separators = indented and indented[1], (",", ":") if compact else None
+        dump = partial(json.dumps, inner.rebuild(items), indent=indent, separators=separators)
+        dumped = dump(ensure_ascii=False)
+        # a lone surrogate stays an escape: UTF-8 cannot hold it
+        return dumped if dumped == whole_characters(dumped) else dump()
 
     return replace(inner, rebuild=rebuild)
 

@@ -170,7 +170,7 @@ def test_bad_lines_are_one_line_and_exit_code_2(run, stdin, message):
     [
         (["rerank", "", FLEAS], "the query is empty"),
         (["rerank", " \n", FLEAS], "the query is empty"),
-        (["rerank", "\udcff", FLEAS], "the query holds half a character"),
+        (["rerank", "\udcff", FLEAS], "the argument '\\udcff' is not UTF-8"),
         (["rerank", "q", "no-such-file"], "no-such-file cannot be read: No such file"),
         (["rerank", "q", "/"], "/ cannot be read: Is a directory"),
         (["rerank", "q", FLEAS, "--policy", "best"], "no policy is called 'best'; there are: "),
@@ -261,7 +261,7 @@ def test_what_search_left_out_is_in_the_json_and_on_stderr(run, tmp_path):
 
 
 def test_long_work_is_reported_on_stderr(run, monkeypatch):
-    monkeypatch.setattr("rearank_agent.cli.output._PROGRESS_DELAY", 0)
+    monkeypatch.setattr("rearank_agent.cli.console._PROGRESS_DELAY", 0)
     code, out, err = run("rerank", "flea", FLEAS)
     assert code == 0
     assert len(out.splitlines()) == 12
@@ -385,3 +385,13 @@ def test_completion_offers_names():
            "COMP_WORDS": "rearank-agent rerank --policy l", "COMP_CWORD": "3"}  # fmt: skip
     done = subprocess.run([PROGRAM], env=env, capture_output=True, text=True)
     assert done.stdout.split() == ["lexical"]
+
+
+@pytest.mark.parametrize(
+    "args", [["rerank", "q\udcff", FLEAS], ["rerank", "q", "x\udcff"], ["eval", "x\udcff"]]
+)
+def test_an_argument_that_is_not_utf_8_is_an_error(run, args):
+    code, out, err = run(*args)
+    assert (code, out) == (2, "")
+    assert err.startswith("rearank-agent: the argument ")
+    assert err.endswith("\\udcff' is not UTF-8\n")

@@ -274,6 +274,12 @@ WRONG = {
         {"query": "q", "passages": ["a"], "docs": []},
         "rerank has no argument docs; it has query, passages, instruction, top_k, rationale",
     ),
+    "hostile": (
+        "rerank",
+        {"query": "q", "passages": ["a"], "docs\x1b[31m\nnote:\u202e": []},
+        "rerank has no argument docs[31m note:; it has query, passages, instruction, top_k, "
+        "rationale",
+    ),
     "no query": ("rerank", {"query": " ", "passages": ["a"]}, "the query is empty"),
     "no passages": ("rerank", {"query": "q", "passages": []}, "there are no passages to rank"),
     "many": (

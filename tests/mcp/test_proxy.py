@@ -114,13 +114,13 @@ def test_an_unusable_query_gives_a_note(shared, arguments, why):
     assert f"not reranked: {why}" in note(result)
 
 
-def test_a_lone_surrogate_goes_through(shared):
+def test_a_lone_surrogate_goes_through_and_is_a_fault(shared):
     result = find(shared, "has half a letter")
     assert [part["text"] for part in result["content"][:2]] == [
-        "Dogs \ud83d bark.",
         "A flea jumps.",
+        "Dogs \ud83d bark.",
     ]
-    assert "not reranked: it holds no list" in note(result)
+    assert "note: surrogate: half characters in the tool's result" in note(result)
 
 
 def test_a_number_that_json_has_not_goes_through(shared):

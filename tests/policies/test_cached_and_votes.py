@@ -1,4 +1,5 @@
 import asyncio
+import errno
 import json
 import os
 import signal
@@ -8,6 +9,7 @@ import sys
 import threading
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -149,6 +151,31 @@ async def test_a_store_that_cannot_be_used_is_a_fault(store):
     assert "file is not a database; if it is damaged, delete it" in reply.faults[1].detail
     with pytest.raises(PolicyError, match="replaying, and the store"):
         await Cached(Judge(ranked("dcba")), store, replay=True).judge(TASK, ALL)
+
+
+def forbidden(*_, **__):
+    raise PermissionError(errno.EACCES, "Permission denied")
+
+
+@pytest.fixture(params=["may not be looked into", "a file is in its place", "read-only"])
+def unusable(request, tmp_path, monkeypatch):
+    """A store in a folder that cannot be used, as it is for whoever is not root."""
+    store = Store(tmp_path / "cache" / "replies.sqlite")
+    if request.param == "a file is in its place":
+        store.path.parent.touch()
+    elif request.param == "read-only":
+        monkeypatch.setattr(Path, "mkdir", forbidden)
+    else:
+        monkeypatch.setattr(Path, "exists", forbidden)
+        monkeypatch.setattr(Path, "touch", forbidden)
+    return store
+
+
+async def test_a_folder_that_cannot_be_used_does_not_keep_the_policy_from_being_asked(unusable):
+    reply = await Cached(Judge(ranked("dcba")), unusable).judge(TASK, ALL)
+    assert reply.order == (3, 2, 1, 0)
+    assert [fault.kind for fault in reply.faults] == ["cut", "cache"]
+    assert reply.faults[1].detail.startswith(f"the store {unusable.path} cannot be used: ")
 
 
 async def test_a_reply_without_an_answer_is_not_cached(store):

@@ -242,8 +242,6 @@ NOTHING = {
     "JSON of numbers": "[1, 2]",
     "JSON Lines of lists": '["a"]\n["b"]',
     "JSON Lines and prose": '{"text": "a"}\nb',
-    "half characters": ["\ud800", "b"],
-    "half characters in the JSON": '[{"text": "a", "n": "\\ud800"}, {"text": "b"}]',
     "deep JSON": DEEP,
     "cycle": CYCLE,
     "cycle of lists": LOOP,
@@ -363,3 +361,23 @@ def test_any_value_is_handled_and_stays_unchanged(value):
     found = find_list(value)
     assert found is None or repr(found.reordered(range(len(found.items)))) == before
     assert repr(value) == before
+
+
+@pytest.mark.parametrize(
+    ("result", "better"),
+    [
+        (["a\ud800", "b"], ["b", "a\ud800"]),
+        ('["a\\ud800", "b\u00e9"]', '["b\\u00e9", "a\\ud800"]'),
+        ("1. a\ud800\n2. b", "2. b\n1. a\ud800"),
+    ],
+    ids=["a list", "JSON", "text"],
+)
+def test_half_characters_are_ranked_as_shown_and_stay_in_the_items(result, better):
+    found = find_list(result)
+    assert found.passages[0].text.endswith("a\ufffd")
+    assert [fault.kind for fault in found.faults] == ["surrogate"]
+    assert found.reordered([1, 0]) == better
+
+
+def test_whole_characters_are_no_fault():
+    assert find_list(["\U0001f511", "\u00e9"]).faults == ()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 import sys
 from collections.abc import Sequence
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from rearank_agent.cli.console import print_json, print_line, print_note, progress_bar
 from rearank_agent.cli.options import with_options
 from rearank_agent.errors import InputError
 from rearank_agent.extras import require
@@ -164,7 +164,6 @@ def _report(
     baseline: str,
     as_json: bool,
 ) -> None:
-    from rearank_agent.cli.output import progress_bar
     from rearank_evals.cli.output import print_report
     from rearank_evals.evaluate import evaluate
     from rearank_evals.report.write import write_report
@@ -173,10 +172,10 @@ def _report(
         report, details = evaluate(folder, entries, wanted, baseline, _command())
         write_report(folder, report, details)
     if as_json:
-        print(json.dumps(report, ensure_ascii=False))
+        print_json(report)
     else:
         print_report(report, details)
-    print(f"report: {folder / 'report.html'}", file=sys.stderr)
+    print_note(f"report: {folder / 'report.html'}")
 
 
 @app.command()
@@ -221,7 +220,7 @@ def verify(
 
     failures = 0
     for check in verify_report(folder):
-        print(f"{'ok ' if check.ok else 'BAD'}  {check.message}", flush=True)
+        print_line(f"{'ok ' if check.ok else 'BAD'}  {check.message}", flush=True)
         failures += not check.ok
     if failures:
         raise typer.Exit(1)
@@ -234,7 +233,7 @@ def _require_packages() -> None:
 
 def _command() -> str:
     """The command line, with secrets redacted."""
-    return redact(shlex.join(["rearank-agent", *sys.argv[1:]]))
+    return shlex.join(["rearank-agent", *map(redact, sys.argv[1:])])
 
 
 def _default_folder(name: str, options: str) -> Path:

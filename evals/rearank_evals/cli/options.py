@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from rearank_agent.cli.complete import policies, schedules
+from rearank_agent.cli.console import progress_bar
 from rearank_agent.cli.policy_options import MODELS, PolicyOptions
 from rearank_agent.errors import InputError
 
@@ -140,7 +141,6 @@ class CollectionOptions:
 
     def collections(self, names: list[str]) -> Iterator[tuple[Collection, FirstStage]]:
         """The named collections with the selected queries, and their first-stage lists."""
-        from rearank_agent.cli.output import progress_bar
         from rearank_agent.data.first_stage import first_stage
         from rearank_agent.data.load import load_collections, select_queries
 

@@ -9,12 +9,12 @@ from contextlib import contextmanager
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
-from rich.text import Text
 
+from rearank_agent.cli.console import console, print_note, styled
 from rearank_agent.metrics import ndcg
+from rearank_agent.text import one_line
 
 if TYPE_CHECKING:
     from rearank_agent.types import Ranking
@@ -45,7 +45,7 @@ class RunProgress:
         self.faults = self.partial = self.judged = self.new = 0
         self.started = self.printed = time.monotonic()
         self.total = len(trial.collection.queries)
-        self.task = bars.add_task(short, total=self.total, status="") if bars else None
+        self.task = bars.add_task(one_line(short), total=self.total, status="") if bars else None
 
     def __call__(self, ranking: Ranking, resumed: bool) -> None:
         """Count a record, and show it; `resumed` if it was there before this run."""
@@ -74,7 +74,7 @@ class RunProgress:
         """Print the progress in one line, where there is no terminal for a bar."""
         if not self.bars:
             done = f"{len(self.values)} of {self.total} queries"
-            print(f"{self.title}: {done}, {self.status}", file=sys.stderr, flush=True)
+            print_note(f"{self.title}: {done}, {self.status}")
 
     def finish(self, notes: Sequence[str]) -> None:
         """Print that it is done, with notes on what was repaired."""
@@ -89,9 +89,9 @@ class RunProgress:
 
     def _print(self, text: str) -> None:
         if self.bars:
-            self.bars.console.print(Text(text))
+            self.bars.console.print(text)
         else:
-            print(text, file=sys.stderr, flush=True)
+            print_note(text)
 
 
 @contextmanager
@@ -105,7 +105,7 @@ def progress_bars() -> Iterator[Progress | None]:
         MofNCompleteColumn(), TextColumn("{task.fields[status]}", style="dim"),
         TimeRemainingColumn(compact=True),
     )  # fmt: skip
-    with Progress(*columns, console=Console(stderr=True, emoji=False)) as bars:
+    with Progress(*columns, console=console(err=True)) as bars:
         yield bars
 
 
@@ -113,19 +113,19 @@ def print_report(report: dict[str, Any], details: dict[str, Any]) -> None:
     """Print a table of the headline measure for every collection."""
     from rearank_evals.report.numbers import format_measure
 
-    console = Console(highlight=False, markup=False, emoji=False)
+    out = console()
     for name, systems in report.items():
         collection = details["collections"][name]
         head = f"{name}: {collection['queries']} queries, {collection['first_stage']}"
-        console.print(Text(f"{head}, the first {collection['depth']}", "bold"))
-        console.print(_table(systems, collection, details))
+        out.print(styled((f"{head}, the first {collection['depth']}", "bold")))
+        out.print(_table(systems, collection, details))
         for note in _notes(collection, details["baseline"]):
-            console.print(Text(note, "dim"))
-        console.print()
+            out.print(styled((note, "dim")))
+        out.print()
     for system, one in details["macro"].items():
         low, high = map(format_measure, one["interval"])
         mean = f"{format_measure(one['value'])} ({low} to {high})"
-        console.print(f"mean of {len(report)} collections, {system}: {mean}")
+        out.print(f"mean of {len(report)} collections, {system}: {mean}")
 
 
 def _table(systems: dict[str, Any], collection: dict[str, Any], details: dict[str, Any]) -> Table:
@@ -157,8 +157,8 @@ def _table(systems: dict[str, Any], collection: dict[str, Any], details: dict[st
             format_amount(one["cost"]["seconds"]),
         )
         if one["alone"]:
-            table.add_row(Text(f"{system} b=0", "dim"), format_measure(one["alone"][measure]))
-    table.add_row(Text("perfect order", "dim"), format_measure(collection["perfect"][measure]))
+            table.add_row(styled((f"{system} b=0", "dim")), format_measure(one["alone"][measure]))
+    table.add_row(styled(("perfect order", "dim")), format_measure(collection["perfect"][measure]))
     return table
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from rearank_agent.errors import InputError
-from rearank_agent.files import write_text
+from rearank_agent.files import write_error, write_text
 
 __all__ = ["read_json", "write_or_check"]
 
@@ -25,7 +25,11 @@ def write_or_check(path: Path, values: Mapping[str, Any], ignore: Collection[str
         InputError: the file holds other values; the message says which.
         SetupError: the file cannot be written.
     """
-    if not path.exists():
+    try:
+        there = path.exists()
+    except OSError as error:
+        raise write_error(path, error) from None
+    if not there:
         write_text(path, json.dumps(values, indent=2, ensure_ascii=False) + "\n")
         return
     old, new = _flat(read_json(path)), _flat(values)

@@ -87,12 +87,13 @@ class RunFolder:
         """
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
+            self.records.exists()  # an error where the folder may not be looked into
+            held = os.open(self.folder, os.O_RDONLY) if fcntl else 0
         except OSError as error:
             raise write_error(self.folder, error) from None
         if not fcntl:
             yield
             return
-        held = os.open(self.folder, os.O_RDONLY)
         try:
             fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from rearank_agent.cli.console import print_line, print_note
 from rearank_agent.errors import InputError
 from rearank_agent.extras import require
-from rearank_agent.text import one_line
 from rearank_mcp.cli.serve import SERVER_MODULES, Root, current_folder
 from rearank_mcp.install.hosts import NAME, Host
 
@@ -81,7 +80,7 @@ def install(
     else:
         _add(client, new, proxy or name)
     for note in entry_notes():
-        print(f"note: {note}", file=sys.stderr)
+        print_note(f"note: {note}")
 
 
 def _server_entry(client: Host, root: Sequence[Path] | None, options: list[str]) -> Entry:
@@ -98,8 +97,8 @@ def _server_entry(client: Host, root: Sequence[Path] | None, options: list[str])
         )
     opened = resolve_roots(roots)
     _check_options("", options)
-    shown = ", ".join(one_line(str(one.real)) for one in opened)
-    print(f"opened for search: {shown}", file=sys.stderr)
+    shown = ", ".join(str(one.real) for one in opened)
+    print_note(f"opened for search: {shown}")
     return server_entry(client, roots, options)
 
 
@@ -122,7 +121,7 @@ def _check_options(name: str, args: list[str]) -> None:
     given: dict[str, Any] = command.make_context(f"rearank-agent mcp {name}".strip(), words).params
     policy = given.get("policy") or settings().policy
     if warning := policy_warning(policy):
-        print(f"warning: {policy} cannot rank now: {one_line(warning)}", file=sys.stderr)
+        print_note(f"warning: {policy} cannot rank now: {warning}")
 
 
 def _add(client: Host, entry: Entry, name: str) -> None:
@@ -140,8 +139,9 @@ def _print_by_hand(client: Host, entry: Entry, name: str) -> None:
     from rearank_mcp.install.changes import entry_text
     from rearank_mcp.install.hosts import location
 
-    print(f"this goes into {location(client)}, beside what is there:", file=sys.stderr)
-    print(entry_text(client, entry, name))
+    print_note(f"this goes into {location(client)}, beside what is there:")
+    for line in entry_text(client, entry, name).split("\n"):
+        print_line(line)
 
 
 def _uninstall(client: Host, name: str, proxy: str) -> None:
@@ -158,8 +158,8 @@ def _uninstall(client: Host, name: str, proxy: str) -> None:
 
 
 def _report(change: Change) -> None:
-    print(change.message)
+    print_line(change.message)
     if change.backup:
-        print(f"backup of the old file: {change.backup}")
+        print_line(f"backup of the old file: {change.backup}")
     if change.changed:
-        print("restart the host to apply the change")
+        print_line("restart the host to apply the change")

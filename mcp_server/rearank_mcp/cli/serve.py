@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, BinaryIO
 
 import typer
 
+from rearank_agent.cli.console import print_note
 from rearank_agent.cli.lazy import Command, lazy_group
 from rearank_agent.cli.options import with_options
 from rearank_agent.cli.policy_options import RerankerOptions
@@ -145,8 +146,8 @@ def stdio_to_host() -> tuple[BinaryIO, BinaryIO]:
     in_terminal = sys.stdin.isatty()
     pipes = take_stdio()
     if in_terminal:
-        print("speaking MCP on stdin and stdout, as a host would start it;", file=sys.stderr)
-        print("Ctrl-C ends it. For a host: rearank-agent mcp install --help", file=sys.stderr)
+        print_note("speaking MCP on stdin and stdout, as a host would start it;")
+        print_note("Ctrl-C ends it. For a host: rearank-agent mcp install --help")
     return pipes
 
 
@@ -177,11 +178,9 @@ def _over_http(
     access = ", token required" if token else ""
     if not ip_address(listening.getsockname()[0]).is_loopback:
         access += f", host name {gethostname()} or one of --allow-host"
-    print(
+    print_note(
         f"serving MCP on http://{address.url_host}:{address.port}/mcp "
-        f"and REST on /v1/rerank{access}; Ctrl-C stops it",
-        file=sys.stderr,
-        flush=True,
+        f"and REST on /v1/rerank{access}; Ctrl-C stops it"
     )
     app = HTTPApp(service, address, token, hosts, origins)
     serve(app, listening, service.deadline if drain is None else drain)

@@ -15,7 +15,7 @@ from time import perf_counter
 from typing import Any
 
 from rearank_agent.errors import RearankError
-from rearank_agent.text import shorten
+from rearank_agent.text import one_line, shorten
 from rearank_mcp.pipes import Lines
 from rearank_mcp.proxy.child import ChildServer
 from rearank_mcp.proxy.messages import (
@@ -233,7 +233,7 @@ class Relay:
         return waiting
 
     def _send_errors(self, requests: Iterable[Request], ending: str) -> None:
-        error = {"code": _INTERNAL_ERROR, "message": f"the wrapped server {ending}"}
+        error = {"code": _INTERNAL_ERROR, "message": one_line(f"the wrapped server {ending}")}
         for request in requests:
             self._host.write(encode({"id": request.message["id"], "error": error}))
 

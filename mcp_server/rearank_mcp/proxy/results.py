@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from rearank_agent.errors import InputError, PolicyError, RearankError
@@ -29,6 +29,7 @@ META = "rearank-agent/ranking"
 
 Result = dict[str, Any]
 _QUERY_LENGTH, _NAME_LENGTH = 120, 80  # characters shown
+_UNCLEAR = "it is not clear which argument is the query: see --query-arg"
 _QUERY_ARGUMENTS = ("query", "q", "question", "search_query", "search", "keywords")
 
 
@@ -93,11 +94,8 @@ class ResultReranker:
         if not lists:
             raise InputError("it holds no list, or not just one")
         if query is None:
-            raise InputError(
-                f"the call has no text argument {self.query_arg!r}"
-                if self.query_arg
-                else "it is not clear which argument is the query: see --query-arg"
-            )
+            no_text = f"the call has no text argument {self.query_arg!r}"
+            raise InputError(no_text if self.query_arg else _UNCLEAR)
         items = next(iter(lists.values()))
         ranking = await self.service.rank(
             query,
@@ -107,6 +105,7 @@ class ResultReranker:
             blend=self.service.reranker.policy.blend,
             spent=spent,
         )
+        ranking = replace(ranking, faults=(*items.faults, *ranking.faults))
         if why := why_unranked(ranking):
             raise PolicyError(why)
         best = ranking.passages[: self.top_k]

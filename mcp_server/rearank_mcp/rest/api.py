@@ -16,6 +16,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from rearank_agent.errors import BusyError, InputError, RearankError
+from rearank_agent.text import one_line
 from rearank_mcp.error_text import error_message, validation_message
 from rearank_mcp.rest.openapi import openapi_document
 from rearank_mcp.rest.schemas import MODEL, ErrorDetail, ErrorResponse, RerankRequest, to_response
@@ -121,5 +122,6 @@ def error_response(
     status: int, message: str, headers: Mapping[str, str] | None = None, **more: object
 ) -> JSONResponse:
     """An error as JSON, with `more` as further fields."""
+    message = one_line(message)
     error = ErrorResponse(error=ErrorDetail(code=status, message=message), detail=message)
     return JSONResponse({**more, **error.model_dump()}, status, headers)

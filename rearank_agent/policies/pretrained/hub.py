@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import Collection
 from pathlib import Path
@@ -15,6 +16,7 @@ from rearank_agent.policies.pretrained.repository import (
     Repository,
     Select,
 )
+from rearank_agent.text import one_line
 
 if TYPE_CHECKING:
     from huggingface_hub.hf_api import ModelInfo
@@ -58,7 +60,8 @@ def _download(info: ModelInfo, files: Collection[str]) -> Path:
 
 def _announce(name: ModelName, info: ModelInfo, size: int) -> None:
     licence = getattr(info.card_data, "license", None) or "not stated"
-    print(f"{name.path}: {size / 1e6:.1f} MB, licence: {licence}", file=sys.stderr)
+    line = one_line(f"{name.path}: {size / 1e6:.1f} MB, licence: {licence}")
+    logging.getLogger(__name__).warning("%s", line)  # on stderr where nobody set up a log
 
 
 def _remember(name: ModelName, folder: Path) -> None:

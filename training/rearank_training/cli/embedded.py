@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections import deque
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from rearank_agent.cli.console import print_json, print_note, progress_bar, progress_line
 from rearank_agent.cli.options import with_options
 from rearank_agent.errors import InputError
 from rearank_agent.extras import require
@@ -74,18 +74,17 @@ def embedded(
     trainer = _trainer(rows, dev, out, (base, start), recipe)
     if resume:
         trainer.resume()
-        print(f"resuming at step {trainer.step} ({trainer.phase})", file=sys.stderr)
+        print_note(f"resuming at step {trainer.step} ({trainer.phase})")
     try:
         trainer.run(_watch(recipe))
     except KeyboardInterrupt:
-        print(f"\nstopped at step {trainer.step}; resume with --resume", file=sys.stderr)
+        print_note(f"stopped at step {trainer.step}; resume with --resume")
         raise
-    print(json.dumps(_finished(trainer, rows)["dev"]))
-    print(f"rank with --policy embedded:{out / 'top'}; curves are in {out}", file=sys.stderr)
+    print_json(_finished(trainer, rows)["dev"])
+    print_note(f"rank with --policy embedded:{out / 'top'}; curves are in {out}")
 
 
 def _finished(trainer: Trainer, rows: Path) -> dict[str, Any]:
-    from rearank_agent.cli.output import progress_bar
     from rearank_agent.policies.embedded.policy import WEIGHTS
     from rearank_training.embedded.finish import finish
     from rearank_training.plots import plot
@@ -104,7 +103,6 @@ def _trainer(
 ) -> Trainer:
     base, start = weights
     require("training", "train", "torch", "transformers", "onnx")
-    from rearank_agent.cli.output import progress_bar
     from rearank_agent.policies.embedded.encoder import Encoder
     from rearank_agent.policies.embedded.policy import WEIGHTS
     from rearank_training.embedded.checkpoints import fill, load
@@ -131,7 +129,6 @@ def _trainer(
 
 
 def _dev(names: list[str], recipe: EmbeddedSettings, trained_on: list[str]) -> Dev:
-    from rearank_agent.cli.output import progress_bar
     from rearank_agent.data.load import load_collections
     from rearank_training.embedded.dev import Dev
 
@@ -141,14 +138,12 @@ def _dev(names: list[str], recipe: EmbeddedSettings, trained_on: list[str]) -> D
     dev = Dev(listed, recipe.dev_queries, seed=recipe.seed, trained_on=trained_on)
     if dev.dropped:
         note = f"{dev.dropped} dev queries are in the rows too, and left out of dev"
-        print(f"note: {note}", file=sys.stderr)
+        print_note(f"note: {note}")
     return dev
 
 
 def _watch(recipe: EmbeddedSettings) -> Watch:
     """Progress lines: every evaluation on dev; in a terminal also the last step."""
-    from rearank_agent.cli.output import progress_line
-
     steps = {"warm": recipe.warm_steps, "reward": recipe.steps}
     rewards: deque[float] = deque(maxlen=50)
     began = monotonic()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from rearank_agent.cli.output import progress_bar
+from rearank_agent.cli.console import progress_bar
 from rearank_agent.data.collection import Collection
 
 __all__ = ["with_lists"]

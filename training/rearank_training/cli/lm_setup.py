@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from collections.abc import Iterator
@@ -12,7 +11,7 @@ from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
-from rearank_agent.cli.output import progress_bar, progress_line
+from rearank_agent.cli import console
 from rearank_agent.errors import InputError
 from rearank_agent.extras import require
 from rearank_training.cli.inputs import with_lists
@@ -78,7 +77,7 @@ def set_up(
     inputs = facts | data | asdict(settings)
     checkpoint = find_checkpoint(out, inputs, resume)
     quiet(settings.threads)
-    with progress_bar(f"loading {model}"):
+    with console.progress_bar(f"loading {model}"):
         loaded = load(model, config, where)
     return Setup(loaded, settings, out, checkpoint, inputs)
 
@@ -96,7 +95,7 @@ def read_examples(rows: Path) -> list[Example]:
     from rearank_training.lm.prompts import example_of
     from rearank_training.rows.rows import read_rows
 
-    with progress_bar("reading the rows"):
+    with console.progress_bar("reading the rows"):
         found, passages = read_rows(rows)
     return [example_of(row, passages) for row in found]
 
@@ -124,7 +123,7 @@ def fitting_ones(setup: Setup, examples: list[Example], what: str = "prompts") -
 
     config, max_tokens = setup.loaded.prompt_config, setup.settings.prompt_tokens
     sampler = Sampler(setup.loaded.model, setup.loaded.tokenizer, config)
-    with progress_bar(f"measuring the {what}"):
+    with console.progress_bar(f"measuring the {what}"):
         kept, counts = fitting_examples(
             examples, config, lambda prompt: len(sampler.tokens(prompt)), max_tokens
         )
@@ -144,7 +143,7 @@ def read_demonstrations(
     from rearank_training.lm.prompts import check_sizes
 
     config, tokenizer = setup.loaded.prompt_config, setup.loaded.tokenizer
-    with progress_bar("writing the demonstrations"):
+    with console.progress_bar("writing the demonstrations"):
         if rows:
             seed = setup.settings.seed
             found = list(policy_demonstrations(read_examples(rows), policy(teacher), quotes, seed))
@@ -172,7 +171,7 @@ def read_dev(names: list[str], setup: Setup, trained_on: list[str]) -> Dev:
     from rearank_training.rows.heldout import held_out
 
     settings, depth = setup.settings, setup.settings.dev_depth
-    with progress_bar("reading the dev collections"):
+    with console.progress_bar("reading the dev collections"):
         listed = with_lists(load_collections(names), depth)
     queries, dropped = held_out(listed, settings.dev_queries, depth, settings.seed, trained_on)
     if dropped:
@@ -190,7 +189,9 @@ def wrote_launcher(processes: int, device: str, out: Path) -> bool:
     from rearank_training.lm.launch import launch_files
     from rearank_training.lm.model import device as device_of
 
-    print(f"start it with: bash {launch_files(out, processes, device_of(device), sys.argv[1:])}")
+    console.print_line(
+        f"start it with: bash {launch_files(out, processes, device_of(device), sys.argv[1:])}"
+    )
     return True
 
 
@@ -200,7 +201,7 @@ def interruptible(out: Path) -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        print(f"\nstopped; --resume goes on from the last checkpoint in {out}", file=sys.stderr)
+        console.print_note(f"stopped; --resume goes on from the last checkpoint in {out}")
         raise
 
 
@@ -212,15 +213,15 @@ def report(best: dict[str, Any], out: Path) -> None:
 
     if is_first_process():
         plot_lm(out)
-        print(json.dumps({"step": best["step"], **best["dev"], "macro": best["macro"]}))
-        print(f"serve it: rearank-agent serve {out / POLICY_FOLDER} --name NAME", file=sys.stderr)
+        console.print_json({"step": best["step"], **best["dev"], "macro": best["macro"]})
+        console.print_note(f"serve it: rearank-agent serve {out / POLICY_FOLDER} --name NAME")
 
 
 def _note(text: str) -> None:
     from rearank_training.lm.runs import is_first_process
 
     if is_first_process():
-        print(f"note: {text}", file=sys.stderr)
+        console.print_note(f"note: {text}")
 
 
 def progress_watch(steps: int) -> Watch:
@@ -244,6 +245,6 @@ def progress_watch(steps: int) -> Watch:
             text += f"loss {line['loss']:.3f}{reward}, {monotonic() - began:.0f} s"
         else:
             return
-        progress_line(text, keep="macro" in line)
+        console.progress_line(text, keep="macro" in line)
 
     return watch

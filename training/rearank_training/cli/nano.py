@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from rearank_agent.cli.console import print_note
 from rearank_agent.errors import InputError
 from rearank_training.cli.lm_options import Rows
 from rearank_training.cli.lm_setup import read_examples, require_extra
@@ -53,4 +53,4 @@ def nano(
     examples = examples[:: max(1, len(examples) // _MAX_ROWS)]
     texts = policy_demonstrations(examples, policy("lexical"), quotes=False)
     count = make(out, texts, size, layers, vocabulary, seed)
-    print(f"{count:,} random parameters in {out}; train it with train sft", file=sys.stderr)
+    print_note(f"{count:,} random parameters in {out}; train it with train sft")

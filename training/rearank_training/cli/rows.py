@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
-import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from rearank_agent.cli.console import console, print_json, print_note, progress_bar, styled
 from rearank_agent.cli.options import with_options
 from rearank_training.cli.inputs import with_lists
 
@@ -74,7 +73,6 @@ def rows(
 
         rearank-agent train rows A B --dev C --limit 179 --out runs/rows
     """
-    from rearank_agent.cli.output import progress_bar
     from rearank_training.rows.augment import Augmentation, augment
     from rearank_training.rows.rows import write_rows
 
@@ -85,19 +83,18 @@ def rows(
     with progress_bar(f"writing {out}"):
         manifest = write_rows(out, drawn)
     if as_json:
-        print(json.dumps(manifest, ensure_ascii=False))
+        print_json(manifest)
     else:
         _show(manifest["collections"])
     if not held:
-        print("note: no --dev was given, so nothing is held out", file=sys.stderr)
-    print(f"rows written to {out}", file=sys.stderr)
+        print_note("note: no --dev was given, so nothing is held out")
+    print_note(f"rows written to {out}")
 
 
 def _collections(
     names: list[str], dev: list[str], depth: int
 ) -> tuple[list[Collection], list[Collection]]:
     """The training collections, each with first-stage lists, and the held-out ones."""
-    from rearank_agent.cli.output import progress_bar
     from rearank_agent.data.load import load_collections
 
     with progress_bar("reading the collections"):
@@ -107,13 +104,11 @@ def _collections(
 
 def _show(facts: dict[str, Any]) -> None:
     """Print a table of the collections' rows, and what was left out."""
-    from rich.console import Console
     from rich.table import Table
-    from rich.text import Text
 
     from rearank_training.rows.augment import dropped_lines
 
-    console = Console(highlight=False)
+    shown = console()
     table = Table(box=None, padding=(0, 2, 0, 0))
     table.add_column("collection", overflow="fold")
     columns = {"queries": "chosen", "sets": "sets", "rows": "rows", "already best": "best_already"}
@@ -124,7 +119,7 @@ def _show(facts: dict[str, Any]) -> None:
         table.add_row(name, *(f"{count:,}" for count in row))
     if len(counts) > 1:
         sums = [sum(column) for column in zip(*counts.values(), strict=True)]
-        table.add_row(Text("all", "bold"), *(f"{count:,}" for count in sums))
-    console.print(table)
+        table.add_row(styled(("all", "bold")), *(f"{count:,}" for count in sums))
+    shown.print(table)
     for line in dropped_lines(facts):
-        console.print(Text(line, "dim"))
+        shown.print(styled((line, "dim")))

@@ -21,6 +21,7 @@ from tokenizers import Tokenizer
 from torch import nn
 from transformers import AutoModel
 
+from rearank_agent.cli.console import print_note
 from rearank_agent.errors import SetupError
 from rearank_agent.extras import install_line
 from rearank_agent.files import atomic_write, digest, write_text
@@ -112,7 +113,7 @@ def export(
         return hidden
 
     agreement = _agreement(exact, Encoder(out, out / "untrained"), out)
-    typer.echo(f"{out}: cosine with float32 {agreement:.4f}", err=True)
+    print_note(f"{out}: cosine with float32 {agreement:.4f}")
 
 
 def export_top(
