@@ -14,6 +14,7 @@ from typing import TypeVar
 
 from rearank_agent.llm.limits import DEADLINE
 from rearank_agent.policies.blend import blended_order, policy_scores
+from rearank_agent.policies.composed import leaves, stage_scores
 from rearank_agent.policies.protocol import Policy
 from rearank_agent.queueing.work import WORK, Work
 from rearank_agent.redact import redact
@@ -43,6 +44,7 @@ class Request:
 
     def __init__(self, task: Task, policy: Policy, recent: deque[float]) -> None:
         self.task, self.policy, self.recent = task, policy, recent
+        self.judges = leaves(policy)
         self.work = Work(len(task.candidates))
         self.schedule = ""
         self.order: Window = tuple(range(len(task.candidates)))
@@ -105,8 +107,8 @@ class Request:
         context.run(DEADLINE.set, None if limit is None else self.start + limit)
         context.run(WORK.set, self.work)
         tasks = [
-            asyncio.create_task(self._judge_window(window), context=context)
-            for window in turn.windows
+            asyncio.create_task(self._judge_window(judge, window), context=context)
+            for judge, window in turn.judged
         ]
         try:
             await asyncio.wait(tasks, timeout=self._time_left())
@@ -117,8 +119,8 @@ class Request:
             await asyncio.gather(*tasks, return_exceptions=True)
         self.steps += steps
         self._record_turn(steps, perf_counter() - begun, late=len(steps) < len(tasks))
-        replies = {step.window: step.reply for step in steps}
-        return [replies.get(w) or Reply(tuple(range(len(w)))) for w in turn.windows]
+        replies = {(step.judge, step.window): step.reply for step in steps}
+        return [replies.get(one) or Reply(tuple(range(len(one[1])))) for one in turn.judged]
 
     def _time_left(self) -> float | None:
         """Seconds until the deadline; None for no limit."""
@@ -140,12 +142,12 @@ class Request:
         else:
             self.turns += 1
 
-    async def _judge_window(self, window: Window) -> Step:
+    async def _judge_window(self, judge: int, window: Window) -> Step:
         start = perf_counter()
         ids = self.task.ids(window)
         with span("rerank window", turn=self.turns + 1, passages=len(window)) as found:
             try:
-                reply = _validated(await self.policy.judge(self.task, window), ids)
+                reply = _validated(await self.judges[judge].judge(self.task, window), ids)
             except (Exception, asyncio.CancelledError) as error:  # no error may lose a passage
                 if _ended_from_outside(error):
                     raise
@@ -154,23 +156,22 @@ class Request:
                 usage = getattr(error, "usage", None) or Usage()
                 reply = Reply(tuple(range(len(window))), faults=(fault,), usage=usage)
             found["faults"] = [fault.kind for fault in reply.faults]
-        return Step(self.turns + 1, window, reply, perf_counter() - start)
+        return Step(self.turns + 1, window, reply, perf_counter() - start, judge)
 
     def ranking(self, blend: float) -> Ranking:
         """The ranking as it is now."""
-        scores = policy_scores(self.steps, len(self.order)) if self.policy.scores else None
-        order, values = blended_order(self.order, scores, blend)
+        order, values = self._scored_order(blend)
         rationales = self._latest(lambda reply: reply.rationales)
         confidence = self._latest(lambda reply: reply.confidence)
         faults = _merged([*self.faults, *(f for step in self.steps for f in step.reply.faults)])
-        n = len(order)
+        n, lowest = len(order), min(values.values(), default=0.0)
         ranked = (
             Ranked(
                 passage=self.task.candidates[position],
                 rank=rank,
                 was=position + 1,
-                score=values[position] if values else 1 - (rank - 1) / n,
-                scored=values is not None,
+                score=values.get(position, lowest) if values else 1 - (rank - 1) / n,
+                scored=position in values,
                 rationale=rationales.get(position),
                 confidence=confidence.get(position),
             )
@@ -189,7 +190,17 @@ class Request:
             partial=self._unjudged or any(f.kind in ("deadline", "failed") for f in faults),
             usage=replace(usage, turns=self.turns, seconds=self.seconds),
             blend=blend,
+            judges=tuple(one.name for one in self.judges) if len(self.judges) > 1 else (),
         )
+
+    def _scored_order(self, blend: float) -> tuple[Window, dict[int, float]]:
+        """The final order, and the scores behind it by position; those that there are."""
+        if len(self.judges) > 1 and not blend:
+            return self.order, stage_scores(self.policy, self.steps, self.order)
+        comparable = self.policy.scores and len(self.judges) == 1
+        scores = policy_scores(self.steps, len(self.order)) if comparable else None
+        order, values = blended_order(self.order, scores, blend)
+        return order, dict(enumerate(values or ()))
 
     def _latest(self, part: Callable[[Reply], Sequence[T]]) -> dict[int, T]:
         """A part of the latest reply about each position."""

@@ -14,19 +14,18 @@ from uuid import uuid4
 
 from rearank_agent.errors import InputError, shown
 from rearank_agent.intake.passages import as_passages
+from rearank_agent.policies.auto_schedule import plan
 from rearank_agent.policies.protocol import Policy
 from rearank_agent.policies.registry import DEFAULT
 from rearank_agent.policies.registry import policy as policy_of
 from rearank_agent.request import Request
-from rearank_agent.schedules import Schedule, batches, groups, tournament, whole
-from rearank_agent.schedules import schedule as schedule_of
+from rearank_agent.schedules import Schedule
 from rearank_agent.tracing import content_wanted, span
 from rearank_agent.types import Passage, Ranking, Task, Usage, check_text
 
-__all__ = ["AT_ONCE", "Reranker", "auto", "run_sync"]
+__all__ = ["AT_ONCE", "Reranker", "run_sync"]
 
 AT_ONCE = 16  # requests that wait for a model
-_BATCH = 100
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -83,16 +82,7 @@ class Reranker:
         Raises:
             InputError: there is no such schedule, or it does not suit the policy.
         """
-        if self.schedule == "auto":
-            return auto(self.policy, n, turns_left)
-        chosen = self.schedule
-        chosen = schedule_of(chosen) if isinstance(chosen, str) else chosen
-        if chosen.comparable and not self.policy.scores:
-            raise InputError(
-                f"the schedule {chosen.name} needs scores that compare across windows, "
-                f"and the policy {self.policy.name} gives none"
-            )
-        return chosen
+        return plan(self.policy, self.schedule, n, turns_left)
 
     async def rerank(
         self,
@@ -205,22 +195,6 @@ def _pair(request: object) -> tuple[str, Iterable[object]]:
     if not isinstance(request, tuple | list) or len(request) != 2:
         raise InputError(f"a request must be a pair of a query and its passages: {shown(request)}")
     return request[0], request[1]
-
-
-def auto(policy: Policy, n: int, turns_left: Callable[[], float] = lambda: math.inf) -> Schedule:
-    """The schedule that suits a policy.
-
-    Comparable scores are asked for at once, in groups where the policy has a window; an order
-    is found by a tournament, which has fewer turns than sliding windows and takes fewer still
-    when `turns_left` is small. A policy without a window gets more than a hundred passages in
-    batches: the order is the same, and there is progress to show and a partial result when the
-    deadline comes.
-    """
-    if not policy.scores:
-        return tournament(policy.window or 20, turns_left)
-    if policy.window:
-        return groups(policy.window)
-    return whole() if n <= _BATCH else batches(_BATCH)
 
 
 _loops: list[asyncio.AbstractEventLoop] = []

@@ -296,12 +296,16 @@ class Reply(Value):
 
 @dataclass(frozen=True, slots=True)
 class Step(Value):
-    """One ranked window: its reply, its turn (from 1), and how long it took."""
+    """One ranked window: its reply, its turn (from 1), and how long it took.
+
+    `judge` is the number of the policy that ranked it, from 0, where there are several.
+    """
 
     turn: int
     window: Window
     reply: Reply
     seconds: float
+    judge: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -357,6 +361,7 @@ class Ranking(Value):
         faults: everything that was repaired or left out, in the whole request.
         partial: whether the deadline or a failure ended it early, or no window has an answer.
         blend: the weight of the given order in the scores; 0 for none.
+        judges: the names of the policies it is made of, where there are several.
     """
 
     run: str
@@ -370,6 +375,7 @@ class Ranking(Value):
     partial: bool = False
     usage: Usage = Usage()
     blend: float = 0.0
+    judges: tuple[str, ...] = ()
 
     @property
     def ids(self) -> tuple[str, ...]:

@@ -19,7 +19,8 @@ from rearank_agent import (
     Usage,
     schedules,
 )  # fmt: skip
-from rearank_agent.reranker import auto, run_sync
+from rearank_agent.policies.auto_schedule import auto
+from rearank_agent.reranker import run_sync
 
 
 class ByLength:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 import typer
 
 from rearank_agent.cli.complete import policies, schedules
-from rearank_agent.cli.console import print_note
-from rearank_agent.errors import InputError, PolicyError
+from rearank_agent.cli.trained_model import as_trained, read_template
+from rearank_agent.errors import InputError
 
 if TYPE_CHECKING:
     from rearank_agent.llm.policy import LLM
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from rearank_agent.reranker import Reranker
 
 _ASK = 2.0  # seconds; a healthy server lists its models in milliseconds
+_KEEP = 20  # passages: a window of a language model
 MODELS = "For models (vllm:NAME, openai:NAME, ...)"
 
 
@@ -105,10 +106,14 @@ class PolicyOptions:
         from rearank_agent.policies.votes import Votes
         from rearank_agent.store import reply_store
 
-        policy = self.make_uncached_policy(name)
-        if self.replay or (self.cache and policy.window):
-            policy = Cached(policy, reply_store(), replay=self.replay)
-        return Votes(policy, self.votes) if self.votes else policy
+        def wrapped(one: Policy) -> Policy:
+            # Of several policies those that rank whole requests take neither.
+            fits = bool(one.window) or one.name == name
+            if (self.replay and fits) or (self.cache and one.window):
+                one = Cached(one, reply_store(), replay=self.replay)
+            return Votes(one, self.votes) if self.votes and fits else one
+
+        return self._make(name, wrapped)
 
     def make_uncached_policy(self, name: str) -> Policy:
         """The policy of that name, prompted as these options say, else as it was trained.
@@ -117,13 +122,19 @@ class PolicyOptions:
             InputError: options that contradict each other or how the model was trained.
             SetupError: something is missing, or the file of a checkpoint is damaged.
         """
+        return self._make(name, lambda one: one)
+
+    def _make(self, name: str, wrap: Callable[[Policy], Policy]) -> Policy:
         from rearank_agent.policies.registry import policy
 
         overrides = self._overrides()
-        made = policy(name, **overrides)
-        if not name.startswith("vllm:"):
-            return made
-        return _as_trained(cast("LLM", made), overrides, self._seconds_to_ask())
+
+        def trained(one: Policy) -> Policy:
+            if one.name.startswith("vllm:"):
+                one = as_trained(cast("LLM", one), overrides, self._seconds_to_ask())
+            return wrap(one)
+
+        return policy(name, trained, **overrides)
 
     def _seconds_to_ask(self) -> float:
         """Seconds a server may take to say how its model was trained: part of the deadline."""
@@ -133,7 +144,7 @@ class PolicyOptions:
         return min(_ASK, deadline / 4) if deadline else _ASK
 
     def _overrides(self) -> dict[str, Any]:
-        overrides = _read_template(self.template) if self.template else {}
+        overrides = read_template(self.template) if self.template else {}
         if self.no_think:
             overrides["think"] = False
         if self.effort:
@@ -146,67 +157,6 @@ class PolicyOptions:
                     "leave out --format"
                 )
         return overrides
-
-
-def _read_template(path: Path) -> dict[str, Any]:
-    """The template in a file, or every prompt setting of a checkpoint."""
-    from rearank_agent.listwise.template import Template
-    from rearank_agent.llm.checkpoint import CONFIG_FILE, PromptConfig
-
-    path = path / CONFIG_FILE if path.is_dir() else path
-    if path.suffix == ".json":
-        return PromptConfig.read(path).options()
-    return {"template": Template.load(path)}
-
-
-def _as_trained(model: LLM, overrides: dict[str, Any], seconds: float) -> LLM:
-    """A model prompted as its checkpoint says, where that can be read here; options win."""
-    from rearank_agent.llm.checkpoint import CONFIG_FILE, PromptConfig, describe
-    from rearank_agent.llm.policy import LLM
-
-    root = _model_root(model, seconds)
-    if (trained := PromptConfig.load(root)) is None:
-        return model
-    wrong = trained.mismatch(
-        overrides.get("template", trained.template), overrides.get("form", trained.form)
-    )
-    if wrong:
-        raise InputError(
-            f"{wrong}; leave out --template and --format, or serve a copy without {CONFIG_FILE} "
-            "to try it"
-        )
-    current = model.config.options()
-    own = {k: v for k, v in trained.options().items() if k not in overrides and v != current[k]}
-    if not own:
-        return model
-    print_note(f"note: {model.name} is asked as it was trained: {describe(own)}")
-    return LLM(model.name, **overrides, **own)
-
-
-def _model_root(model: LLM, seconds: float) -> str:
-    """The path the model's server loaded it from; "" where that is unknown within these seconds."""
-    from rearank_agent.reranker import run_sync
-
-    async def root() -> str:
-        try:
-            if not await model.chat.endpoint():
-                return ""  # only vLLM tells, so no other server is asked
-            async with asyncio.timeout(seconds):
-                served = await model.chat.check_served()
-        except TimeoutError:
-            address = model.chat.first_model.base_url
-            print_note(
-                f"note: {address} did not say within {seconds:g} s how {model.name} was trained; "
-                "it is asked as the options say"
-            )
-            return ""
-        except PolicyError:
-            return ""  # the ranking itself will report it
-        finally:
-            await model.chat.close()
-        return served.root if served else ""
-
-    return run_sync(root())
 
 
 @dataclass(frozen=True)
@@ -223,6 +173,20 @@ class RerankerOptions(PolicyOptions):
             show_default=False,
         ),
     ] = None
+    then: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="A policy for the best of --policy, --keep of them; may be repeated.",
+            autocompletion=policies,
+            show_default=False,
+        ),
+    ] = None
+    keep: Annotated[
+        list[int] | None,
+        typer.Option(
+            min=1, help="How many passages --then ranks.  \\[default: 20]", show_default=False
+        ),
+    ] = None
 
     def reranker(self) -> Reranker:
         """The reranker these options and the environment describe.
@@ -236,5 +200,15 @@ class RerankerOptions(PolicyOptions):
 
         defaults = settings()
         deadline = defaults.deadline if self.deadline is None else self.deadline
-        policy = self.make_policy(self.policy or defaults.policy)
+        policy = self.make_policy(self._cascade(self.policy or defaults.policy))
         return Reranker(policy, schedule=self.schedule, deadline=deadline)
+
+    def _cascade(self, first: str) -> str:
+        """The name of the policy with the stages that follow it."""
+        then, keep = self.then or [], self.keep or []
+        if keep and not then:
+            raise InputError("--keep is for --then: a policy that ranks the best of --policy")
+        keep = keep or [_KEEP] * len(then)
+        if len(keep) != len(then):
+            raise InputError(f"--keep is needed once for each --then: {len(keep)} of {len(then)}")
+        return ",".join([first, *(f"{n},{policy}" for n, policy in zip(keep, then, strict=True))])

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from importlib import import_module
 from typing import Any
 
 from rearank_agent.errors import InputError
 from rearank_agent.extras import require
+from rearank_agent.policies.composed import compose
 from rearank_agent.policies.protocol import Policy
 
 __all__ = ["DEFAULT", "POLICIES", "policy"]
@@ -46,8 +48,10 @@ def _embedded(*weights: str) -> Policy:
         return Fallback(_made("lexical"), f"lexical ranks instead; {reason}")
 
 
-def policy(name: str = DEFAULT, **options: Any) -> Policy:
-    """The policy of a name.
+def policy(
+    name: str = DEFAULT, wrap: Callable[[Policy], Policy] | None = None, **options: Any
+) -> Policy:
+    """The policy of a name, also of one made of several (see `composed.compose`).
 
     Args:
         name: "embedded", "lexical", "first-stage", "embedded:NAME" for other weights (one of
@@ -55,18 +59,48 @@ def policy(name: str = DEFAULT, **options: Any) -> Policy:
             repository of the hub or a folder, or a language model as "provider:model": "vllm:NAME"
             for one behind vLLM, "anthropic:NAME", "openai:NAME" and all others that pydantic-ai
             knows.
-        options: of a language model: the keywords of `llm.policy.LLM`, as in `think=False`.
+        wrap: put around each policy that is asked: a cache, votes.
+        options: of a language model: the keywords of `llm.policy.LLM`, as in `think=False`; of
+            several policies the language models get them.
 
     Raises:
         InputError: no policy has this name, or it takes no options.
         SetupError: it is known, but something it needs is missing or damaged.
     """
+    given: list[bool] | None = [] if options else None
+
+    def make(one: str) -> Policy:
+        model = _is_model(one)
+        if given is not None:
+            given.append(model)
+        made = _single(one, options if model or one == name else {})
+        return wrap(made) if wrap else made
+
+    made = compose(name, make, POLICIES)
+    if given and not any(given):
+        raise _no_options(name, options)
+    return made
+
+
+def _is_model(name: str) -> bool:
+    """Whether a name is of a language model."""
     provider, _, rest = name.partition(":")
-    if provider and rest and provider not in POLICIES and provider not in PRETRAINED:
+    return bool(provider and rest) and provider not in POLICIES and provider not in PRETRAINED
+
+
+def _no_options(name: str, options: Mapping[str, Any]) -> InputError:
+    given = ", ".join(options)
+    return InputError(f"the policy {name} is no language model and takes no options: {given}")
+
+
+def _single(name: str, options: Mapping[str, Any]) -> Policy:
+    """The policy of a plain name."""
+    if _is_model(name):
         require(f"the policy {name}", "llm", "pydantic_ai", "httpx2")
         from rearank_agent.llm.policy import LLM  # pydantic-ai takes most of a second to import
 
         return LLM(name, **options)
+    provider, _, rest = name.partition(":")
     weights = [rest] if provider in ("embedded", *PRETRAINED) and rest else []
     if name not in POLICIES and not weights:
         raise InputError(
@@ -74,6 +108,5 @@ def policy(name: str = DEFAULT, **options: Any) -> Policy:
             "cross-encoder:NAME, encoder:NAME, and models as vllm:NAME, openai:NAME, ..."
         )
     if options:
-        given = ", ".join(options)
-        raise InputError(f"the policy {name} is no language model and takes no options: {given}")
+        raise _no_options(name, options)
     return _embedded(*weights) if provider == "embedded" else _made(provider, *weights)

@@ -11,7 +11,7 @@ from rearank_agent.policies.blend import policy_scores
 from rearank_agent.policies.votes import voted
 from rearank_agent.present.answer import estimate_tokens
 from rearank_agent.text import one_line, printable, shorten
-from rearank_agent.types import Fault, Ranked, Ranking, Step
+from rearank_agent.types import Fault, Ranked, Ranking, Step, Usage
 
 __all__ = ["Explanation", "explain_part", "explain_text"]
 
@@ -124,6 +124,7 @@ def _of_run(ranking: Ranking) -> Iterator[str]:
         f"cost: turns {usage.turns}, calls {usage.calls}, from the cache {usage.hits}, "
         f"tokens {spent:,}, {usage.seconds:.2f} s{'; partial' if ranking.partial else ''}"
     )
+    yield from _judges(ranking)
     yield from map(_fault, ranking.faults)
     yield f"best first, {min(_TOP, len(ranking.passages))} of {len(ranking.passages)}:"
     yield from map(_line, ranking.passages[:_TOP])
@@ -156,12 +157,23 @@ def _of_passage(ranking: Ranking, ranked: Ranked) -> Iterator[str]:
 def _score_source(ranking: Ranking, ranked: Ranked) -> str:
     """What a score was computed from."""
     if not ranked.scored:
-        return "from its rank alone"
+        return "not of its own" if ranking.judges else "from its rank alone"
     if not ranking.blend:
         return "from the policy"
     scores = policy_scores(ranking.steps, len(ranking.passages))
     own = f"score {scores[ranked.was - 1]:.4f}" if scores else "order"
     return f"of the policy's {own} and, with weight {ranking.blend:g}, the rank as given"
+
+
+def _judges(ranking: Ranking) -> Iterator[str]:
+    """What each of several policies ranked, and what it cost."""
+    for number, name in enumerate(ranking.judges):
+        steps = [step for step in ranking.steps if step.judge == number]
+        ranked = {position for step in steps for position in step.window}
+        used = sum((step.reply.usage for step in steps), Usage())
+        tokens = used.prompt_tokens + used.thought_tokens + used.answer_tokens
+        cost = f"calls {used.calls}, from the cache {used.hits}, tokens {tokens:,}"
+        yield f"policy {number + 1}, {printable(name)}: ranked {len(ranked)} passages; {cost}"
 
 
 def _line(ranked: Ranked) -> str:
@@ -178,7 +190,8 @@ def _window(
     """A window and its reply; with a position, where that passage moved in it."""
     names = {one.was - 1: _name(one) for one in ranking.passages}
     size = len(step.window)
-    head = f"window {number} (turn {step.turn}, {size} passages, {step.seconds:.2f} s)"
+    by = f" by {printable(ranking.judges[step.judge])}" if ranking.judges else ""
+    head = f"window {number}{by} (turn {step.turn}, {size} passages, {step.seconds:.2f} s)"
     if position is not None:
         local = step.window.index(position)
         head += f": from place {local + 1} to {step.reply.order.index(local) + 1}"

@@ -69,12 +69,14 @@ def _replayed(name: str, final: Window, turns: Sequence[Sequence[Step]]) -> list
     try:
         turn = next(running)
         for number, steps in enumerate(turns, 1):
-            replies: dict[Window, Reply] = {step.window: step.reply for step in steps}
-            if set(replies) != set(turn.windows):
+            replies: dict[tuple[int, Window], Reply] = {
+                (step.judge, step.window): step.reply for step in steps
+            }
+            if set(replies) != set(turn.judged):
                 break
-            reranked = frozenset(position for window in replies for position in window)
+            reranked = frozenset(position for _, window in replies for position in window)
             try:
-                turn = running.send([replies[window] for window in turn.windows])
+                turn = running.send([replies[one] for one in turn.judged])
             except StopIteration as done:
                 stages.append(Stage(done.value, reranked, number))
                 break

@@ -1,68 +1,23 @@
-"""Schedules: which passages share a window, as generators without a model or I/O.
+"""The schedules of one policy: which passages share a window, turn after turn.
 
-A schedule yields a `Turn` (windows that may be ranked at the same time, and the best order of
-all passages so far), is sent one reply for each window, and returns the final order. The same
-generator serves the reranker, cost counting, the deadline and the tests.
-
-    sliding      20/10 from the tail to the head (RankGPT, arXiv 2304.09542, section 3.3)
-    tournament   strided groups, their better halves again, until one group is left
-                 (after TourRank, arXiv 2406.11678)
-    topdown      a pivot from the head's window splits the rest (arXiv 2405.14589)
-    whole, batches, groups   for policies whose scores compare across windows
+sliding      20/10 from the tail to the head (RankGPT, arXiv 2304.09542, section 3.3)
+tournament   strided groups, their better halves again, until one group is left
+             (after TourRank, arXiv 2406.11678)
+topdown      a pivot from the head's window splits the rest (arXiv 2405.14589)
+whole, batches, groups   for policies whose scores compare across windows
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from itertools import zip_longest
 from math import ceil, inf
 
 from rearank_agent.errors import InputError
-from rearank_agent.types import Fault, Reply, Usage, Window
+from rearank_agent.schedules.turn import Schedule, Turn, Turns, reordered
+from rearank_agent.types import Fault, Reply, Window
 
-__all__ = [
-    "SCHEDULES", "Schedule", "Turn", "batches", "cost", "dry_run", "groups", "half_sliding",
-    "schedule", "sliding", "topdown", "tournament", "whole",
-]  # fmt: skip
-
-
-@dataclass(frozen=True, slots=True)
-class Turn:
-    """Windows to rank at the same time, and the best order of all passages until then.
-
-    Attributes:
-        windows: positions, each window ranked on its own.
-        order: a permutation of all positions.
-        faults: what the schedule left out, if it had to.
-    """
-
-    windows: tuple[Window, ...]
-    order: Window
-    faults: tuple[Fault, ...] = ()
-
-
-Turns = Generator[Turn, Sequence[Reply], Window]
-
-
-@dataclass(frozen=True, slots=True)
-class Schedule:
-    """A way to rank n passages by ranking windows of them.
-
-    Attributes:
-        name: its name and numbers, as `schedule()` reads them: "sliding:20:10".
-        start: takes n, returns the turns.
-        comparable: whether it needs scores that compare across windows.
-    """
-
-    name: str
-    start: Callable[[int], Turns]
-    comparable: bool = False
-
-
-def reordered(window: Window, reply: Reply) -> Window:
-    """The window's positions in the reply's order."""
-    return tuple(window[i] for i in reply.order)
+__all__ = ["batches", "groups", "half_sliding", "sliding", "topdown", "tournament", "whole"]
 
 
 def whole() -> Schedule:
@@ -214,63 +169,6 @@ def batches(window: int = 100) -> Schedule:
         return order
 
     return Schedule(f"batches:{window}", turns, comparable=True)
-
-
-SCHEDULES: dict[str, Callable[..., Schedule]] = {
-    each.__name__: each
-    for each in (
-        whole,
-        sliding,
-        tournament,
-        topdown,
-        groups,
-        batches,
-    )
-}
-
-
-def schedule(name: str) -> Schedule:
-    """The schedule of a name with or without its numbers: "sliding", "sliding:10:5".
-
-    Raises:
-        InputError: no such schedule, or numbers it cannot use.
-    """
-    kind, *numbers = name.split(":")
-    if kind not in SCHEDULES:
-        raise InputError(f"no schedule is called {name!r}; there are: {', '.join(SCHEDULES)}, auto")
-    try:
-        return SCHEDULES[kind](*map(int, numbers))
-    except InputError:
-        raise
-    except (TypeError, ValueError):
-        raise InputError(f"{name!r}: {kind} cannot take these numbers") from None
-
-
-def dry_run(schedule: Schedule, n: int) -> list[tuple[Window, ...]]:
-    """The windows of every turn of ranking n passages if the first stage's order is right.
-
-    Schedules that partition (topdown) need more if it is not.
-    """
-    turns: list[tuple[Window, ...]] = []
-    running = schedule.start(n)
-    try:
-        turn = next(running)
-        while True:
-            turns.append(turn.windows)
-            turn = running.send([_as_given(window) for window in turn.windows])
-    except StopIteration:
-        return turns
-
-
-def cost(schedule: Schedule, n: int) -> Usage:
-    """The calls and turns of `dry_run`."""
-    turns = dry_run(schedule, n)
-    return Usage(calls=sum(map(len, turns)), turns=len(turns))
-
-
-def _as_given(window: Window) -> Reply:
-    order = tuple(sorted(range(len(window)), key=window.__getitem__))
-    return Reply(order, scores=tuple(float(-position) for position in window))
 
 
 def _by_score(order: Window, parts: Sequence[Window], replies: Sequence[Reply]) -> Window:

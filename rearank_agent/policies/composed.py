@@ -1,0 +1,157 @@
+"""Policies made of policies: a cheap one before a dear one, and several at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+
+from rearank_agent.errors import InputError
+from rearank_agent.policies.protocol import Policy
+from rearank_agent.types import Reply, Step, Task, Window
+
+__all__ = ["Cascade", "Composed", "Ensemble", "compose", "leaves", "stage_scores"]
+
+
+class Composed:
+    """A policy made of others, each of which is asked by a schedule of its own.
+
+    The reranker asks the parts, in the windows that suit each; see `auto_schedule`.
+
+    Attributes:
+        parts: in the order in which they are asked.
+        name: the names of the parts, as `compose` reads them.
+        fingerprint: the same of their fingerprints.
+    """
+
+    blend = 0.0
+    window: int | None = None
+    name = ""
+    fingerprint = ""
+
+    def __init__(self, parts: Sequence[Policy]) -> None:
+        if len(parts) < 2:
+            raise InputError(f"two policies or more are needed, not {len(parts)}")
+        self.parts = tuple(parts)
+
+    @property
+    def scores(self) -> bool:
+        """Whether the scores of its rankings compare."""
+        return False
+
+    @property
+    def scale(self) -> float | None:
+        """The upper bound of its scores."""
+        return None
+
+    async def judge(self, task: Task, window: Window) -> Reply:
+        """What the last part says of a window."""
+        return await self.parts[-1].judge(task, window)
+
+
+class Cascade(Composed):
+    """A policy on all passages, the next on the best of them, and so on; the rest stay behind.
+
+    Scores are those of the last stage, for the passages that it ranked; the others have no score
+    of their own.
+
+    Args:
+        stages: from cheap to dear.
+        keep: how many of the best each stage but the first ranks.
+
+    Raises:
+        InputError: the numbers do not fit.
+    """
+
+    def __init__(self, stages: Sequence[Policy], keep: Sequence[int]) -> None:
+        super().__init__(stages)
+        self.keep = tuple(keep)
+        if len(self.keep) != len(self.parts) - 1 or any(size < 1 for size in self.keep):
+            shown = ", ".join(map(str, self.keep)) or "none"
+            raise InputError(
+                f"each stage but the first needs a number of passages, 1 or more: {shown}"
+            )
+        self.name = self._joined([part.name for part in self.parts])
+        self.fingerprint = self._joined([part.fingerprint for part in self.parts])
+
+    @property
+    def scores(self) -> bool:
+        """Whether those of the last stage compare."""
+        return self.parts[-1].scores
+
+    @property
+    def scale(self) -> float | None:
+        """The last stage's."""
+        return self.parts[-1].scale
+
+    def _joined(self, names: Sequence[str]) -> str:
+        pairs = zip(self.keep, names[1:], strict=True)
+        return ",".join([names[0], *(f"{size},{name}" for size, name in pairs)])
+
+
+class Ensemble(Composed):
+    """Several policies that all rank all passages; their orders are fused by reciprocal rank.
+
+    Only ranks count, so that orders and scores of any scale mix; there are no scores.
+    """
+
+    def __init__(self, parts: Sequence[Policy]) -> None:
+        super().__init__(parts)
+        if any(isinstance(part, Cascade) for part in self.parts):
+            raise InputError("a cascade cannot be part of an ensemble; the other way round works")
+        self.name = "+".join(part.name for part in self.parts)
+        self.fingerprint = "+".join(part.fingerprint for part in self.parts)
+
+
+def leaves(policy: Policy) -> tuple[Policy, ...]:
+    """The policies that are asked, in the order in which a schedule counts them."""
+    if not isinstance(policy, Composed):
+        return (policy,)
+    return tuple(leaf for part in policy.parts for leaf in leaves(part))
+
+
+def stage_scores(policy: Policy, steps: Sequence[Step], order: Window) -> dict[int, float]:
+    """The scores of the last stage of a cascade, by position; none if it did not score its head.
+
+    Args:
+        policy: that gave the ranking.
+        steps: all windows.
+        order: the final one.
+    """
+    last = len(leaves(policy)) - 1
+    scores: dict[int, float] = {}
+    for step in steps:
+        if step.judge == last:
+            scores.update(zip(step.window, step.reply.scores or (), strict=False))
+    head = [scores.get(position) for position in order[: len(scores)]]
+    known = [score for score in head if score is not None]
+    whole = len(known) == len(scores) and known == sorted(known, reverse=True)
+    return scores if policy.scores and whole else {}
+
+
+def compose(name: str, make: Callable[[str], Policy], plain: Collection[str]) -> Policy:
+    """The policy of a name, also of one made of several.
+
+    Args:
+        name: "A" is made as it is; "A+B" is an ensemble; "A,20,B" a cascade in which B ranks
+            the best 20 of A, and "A,50,B+C,10,D" one of three stages.
+        make: makes the policy of a plain name.
+        plain: the names without a colon that `make` knows: a plus or a comma in another name
+            may be part of it.
+
+    Raises:
+        InputError: numbers that do not fit, or what `make` raises.
+    """
+    first, *rest = name.split(",")
+    numbers, others = rest[0::2], rest[1::2]
+    if not rest or not all(number.strip().isdigit() for number in numbers):
+        return _ensemble(name, make, plain)
+    if len(numbers) != len(others):
+        raise InputError(f"{name!r} must end with a policy, as in embedded,20,vllm:NAME")
+    stages = [_ensemble(stage.strip(), make, plain) for stage in (first, *others)]
+    return Cascade(stages, [int(number) for number in numbers])
+
+
+def _ensemble(name: str, make: Callable[[str], Policy], plain: Collection[str]) -> Policy:
+    parts = [part.strip() for part in name.split("+")]
+    if len(parts) == 1 or not all(":" in part or part in plain for part in parts):
+        return make(name)
+    return Ensemble([make(part) for part in parts])

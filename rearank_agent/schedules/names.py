@@ -1,0 +1,89 @@
+"""Schedules by name, and what one would cost."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from rearank_agent.errors import InputError
+from rearank_agent.schedules.composed import cascade, ensemble
+from rearank_agent.schedules.turn import Schedule
+from rearank_agent.schedules.windows import batches, groups, sliding, topdown, tournament, whole
+from rearank_agent.types import Reply, Usage, Window
+
+__all__ = ["SCHEDULES", "cost", "dry_run", "schedule"]
+
+SCHEDULES: dict[str, Callable[..., Schedule]] = {
+    each.__name__: each
+    for each in (
+        whole,
+        sliding,
+        tournament,
+        topdown,
+        groups,
+        batches,
+    )
+}
+
+
+def schedule(name: str) -> Schedule:
+    """The schedule of a name with or without its numbers: "sliding", "sliding:10:5".
+
+    Those of several policies are named by their parts: "whole,20,tournament" for a cascade,
+    "whole+whole" for an ensemble.
+
+    Raises:
+        InputError: no such schedule, or numbers it cannot use.
+    """
+    if "," in name:
+        first, *rest = name.split(",")
+        stages = [first, *rest[1::2]]
+        if len(rest) % 2 or not all(map(str.isdigit, rest[0::2])):
+            raise InputError(f"{name!r} is no cascade of schedules, as in whole,20,tournament")
+        parts = [(schedule(stage), _policies(stage)) for stage in stages]
+        return cascade(parts, [int(size) for size in rest[0::2]])
+    if "+" in name:
+        return ensemble([(schedule(part), 1) for part in name.split("+")])
+    return _plain(name)
+
+
+def _policies(name: str) -> int:
+    return name.count("+") + 1
+
+
+def _plain(name: str) -> Schedule:
+    kind, *numbers = name.split(":")
+    if kind not in SCHEDULES:
+        raise InputError(f"no schedule is called {name!r}; there are: {', '.join(SCHEDULES)}, auto")
+    try:
+        return SCHEDULES[kind](*map(int, numbers))
+    except InputError:
+        raise
+    except (TypeError, ValueError):
+        raise InputError(f"{name!r}: {kind} cannot take these numbers") from None
+
+
+def dry_run(schedule: Schedule, n: int) -> list[tuple[Window, ...]]:
+    """The windows of every turn of ranking n passages if the first stage's order is right.
+
+    Schedules that partition (topdown) need more if it is not.
+    """
+    turns: list[tuple[Window, ...]] = []
+    running = schedule.start(n)
+    try:
+        turn = next(running)
+        while True:
+            turns.append(turn.windows)
+            turn = running.send([_as_given(window) for window in turn.windows])
+    except StopIteration:
+        return turns
+
+
+def cost(schedule: Schedule, n: int) -> Usage:
+    """The calls and turns of `dry_run`."""
+    turns = dry_run(schedule, n)
+    return Usage(calls=sum(map(len, turns)), turns=len(turns))
+
+
+def _as_given(window: Window) -> Reply:
+    order = tuple(sorted(range(len(window)), key=window.__getitem__))
+    return Reply(order, scores=tuple(float(-position) for position in window))
