@@ -152,7 +152,7 @@ def test_a_template(folder, text):
 def test_chunks_of_a_file(folder, suffix, data):
     file = folder / f"file{suffix}"
     file.write_bytes(data)
-    found = extract(file)
+    found = extract(file.name, lambda: file.open("rb"), lambda data, suffix: "")
     lines = data.replace(b"\r\n", b"\n").replace(b"\r", b"\n").count(b"\n") + 1
     text = data.decode("utf-8-sig", errors="replace").replace("\r\n", "\n").replace("\r", "\n")
     for chunk in found.chunks:

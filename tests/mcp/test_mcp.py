@@ -489,7 +489,7 @@ async def test_a_request_that_others_kept_from_beginning_is_told_to_come_again(n
         busy.set()
         free.wait(60)
 
-    holding = policy._pool.run(Work(1), hold)
+    holding = policy._scorer._pool.run(Work(1), hold)
     await asyncio.to_thread(busy.wait, 60)
     async with Client(make_server(new_service(policy, deadline=0.5))) as connected:
         calls = [text_of(connected, "rerank", query="q", passages=["a", "b"]) for _ in range(3)]
