@@ -482,8 +482,7 @@ async def test_an_error_does_not_give_back_what_was_long(new_service, tmp_path):
 
 
 async def test_a_request_that_others_kept_from_beginning_is_told_to_come_again(new_service):
-    policy, busy, free = Embedded(), threading.Event(), threading.Event()
-    policy.threads = 1
+    policy, busy, free = Embedded(threads=1), threading.Event(), threading.Event()
 
     def hold():
         busy.set()
