@@ -1,7 +1,8 @@
 """Try every fault, and print the table of docs/reliability.md; exit 1 if a promise was broken.
 
 python -m benchmarks.faults [WORDS]    only rows whose fault has these words
-python -m benchmarks.faults --write    into docs/reliability.md too
+python -m benchmarks.faults --write    what was seen into docs/reliability.md too; a new row is
+                                       written there by hand first
 """
 
 import sys
@@ -34,11 +35,16 @@ def main() -> int:
                 broken += 1
         print(f"{perf_counter() - begun:6.1f} s  {row.fault}: {seen[row]}", file=sys.stderr)
     print(table(seen))
-    if write and not broken and not words:
-        head, _, _ = PAGE.read_text().partition("| fault |")
-        PAGE.write_text(head + table(seen) + "\n")
+    if write and not broken:
+        PAGE.write_text(_with_rows(PAGE.read_text(), table(seen)))
     print(f"\n{len(seen) - broken} passed, {broken} failed")
     return 1 if broken or not seen else 0
+
+
+def _with_rows(page: str, shown: str) -> str:
+    """The page with these rows in the place of those for the same faults."""
+    rows = {line.split(" | ")[0]: line for line in shown.splitlines()}
+    return "\n".join(rows.get(line.split(" | ")[0], line) for line in page.splitlines()) + "\n"
 
 
 if __name__ == "__main__":
