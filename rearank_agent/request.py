@@ -13,9 +13,9 @@ from time import perf_counter
 from typing import TypeVar
 
 from rearank_agent.llm.limits import DEADLINE
-from rearank_agent.policies.blend import blended_order, policy_scores
-from rearank_agent.policies.composed import leaves, stage_scores
-from rearank_agent.policies.protocol import Policy
+from rearank_agent.policies.blend import blended_order
+from rearank_agent.policies.composed import leaves, own_scores
+from rearank_agent.policies.protocol import Policy, unit_score
 from rearank_agent.queueing.work import WORK, Work
 from rearank_agent.redact import redact
 from rearank_agent.schedules import Schedule, Turn, cost
@@ -26,13 +26,13 @@ from rearank_agent.types import Fault, Ranked, Ranking, Reply, Step, Task, Usage
 __all__ = ["Request"]
 
 _MAX_ERROR = 500  # characters of an error: some servers send the whole prompt back
-_MARGIN = 1.1  # how much longer than the earlier ones the next turn may take
+_MARGIN = 1.1  # how much longer the next turn may take
 
 T = TypeVar("T")
 
 
 class Request:
-    """The windows of a task ranked so far, and the best order until now.
+    """The windows of a task ranked so far, and the best order.
 
     Args:
         recent: the seconds of the reranker's latest turns; this request's are appended.
@@ -160,7 +160,8 @@ class Request:
 
     def ranking(self, blend: float) -> Ranking:
         """The ranking as it is now."""
-        order, values = self._scored_order(blend)
+        own = own_scores(self.policy, self.steps, self.order)
+        order, values = self._blended(own, blend)
         rationales = self._latest(lambda reply: reply.rationales)
         confidence = self._latest(lambda reply: reply.confidence)
         faults = _merged([*self.faults, *(f for step in self.steps for f in step.reply.faults)])
@@ -174,6 +175,7 @@ class Request:
                 scored=position in values,
                 rationale=rationales.get(position),
                 confidence=confidence.get(position),
+                relevance=unit_score(own[position], self.policy.scale) if position in own else None,
             )
             for rank, position in enumerate(order, 1)
         )
@@ -193,12 +195,12 @@ class Request:
             judges=tuple(one.name for one in self.judges) if len(self.judges) > 1 else (),
         )
 
-    def _scored_order(self, blend: float) -> tuple[Window, dict[int, float]]:
-        """The final order, and the scores behind it by position; those that there are."""
+    def _blended(self, own: dict[int, float], blend: float) -> tuple[Window, dict[int, float]]:
+        """The final order, and the scores behind it by position."""
         if len(self.judges) > 1 and not blend:
-            return self.order, stage_scores(self.policy, self.steps, self.order)
-        comparable = self.policy.scores and len(self.judges) == 1
-        scores = policy_scores(self.steps, len(self.order)) if comparable else None
+            return self.order, own
+        complete = len(own) == len(self.order)
+        scores = [own[p] for p in range(len(own))] if complete else None
         order, values = blended_order(self.order, scores, blend)
         return order, dict(enumerate(values or ()))
 

@@ -320,6 +320,8 @@ class Ranked(Value):
         scored: whether the policy gave the score (or a blend); otherwise it is 1 - (rank - 1) / n.
         rationale: why; None when the policy gave none.
         confidence: 0 to 1, from policies that ask more than once; None from others.
+        relevance: the policy's own score from 0 to 1 by a fixed map, without the blend; None
+            where it gave none that compares.
     """
 
     passage: Passage
@@ -329,6 +331,7 @@ class Ranked(Value):
     scored: bool
     rationale: Rationale | None = None
     confidence: float | None = None
+    relevance: float | None = None
 
     @property
     def id(self) -> str:
@@ -381,6 +384,25 @@ class Ranking(Value):
     def ids(self) -> tuple[str, ...]:
         """The passages' ids, best first."""
         return tuple(ranked.id for ranked in self.passages)
+
+    def above(self, min_score: float) -> tuple[Ranked, ...]:
+        """The passages whose relevance is at least `min_score`, 0 to 1, best first.
+
+        A passage that the last stage of a cascade did not rank is not among them.
+
+        Raises:
+            InputError: the number is out of range, or no passage has a relevance, since the
+                policy gives orders only or failed.
+        """
+        if not 0 <= min_score <= 1:
+            raise InputError(f"a minimum score is a number from 0 to 1: {min_score}")
+        if all(ranked.relevance is None for ranked in self.passages):
+            raise InputError(
+                "a minimum score needs scores that compare, and this ranking has an order only"
+            )
+        return tuple(
+            r for r in self.passages if r.relevance is not None and r.relevance >= min_score
+        )
 
     @property
     def judged(self) -> bool:

@@ -29,7 +29,7 @@ FILES = {
 MOST_LINES_A_FILE = 250
 MOST_LINES_A_FUNCTION = 40
 LONG_FILES = {
-    "rearank_agent/types.py": (395, "the values are one page, read together"),
+    "rearank_agent/types.py": (412, "the values are one page, read together"),
 }
 A_SIGNATURE = "a command's signature is its options"
 LONG_FUNCTIONS = {

@@ -40,6 +40,7 @@ Query = Annotated[str, Field(description="What you want to know, in words.")]
 Instruction = Annotated[str, Field(description="One sentence on what relevant means here.")]
 TopK = Annotated[int, Field(description="How many to give back, best first.", ge=1, le=1000)]
 Rationale = Annotated[bool, Field(description="Whether to say why.")]
+MinScore = Annotated[float, Field(description="Leave out what scores less.", ge=0, le=1)]
 Caller = Context[Any, Any]
 
 
@@ -74,6 +75,7 @@ class _Tools:
         instruction: Instruction = "",
         top_k: TopK = 10,
         rationale: Rationale = True,
+        min_score: MinScore = 0.0,
     ) -> CallToolResult:
         """Put passages you hold in order of relevance to a query.
 
@@ -81,7 +83,7 @@ class _Tools:
         """
         async with _reporting_progress(ctx) as progress:
             answer = await self.service.rerank(
-                query, passages, instruction, top_k, rationale, progress
+                query, passages, instruction, top_k, rationale, progress, min_score or None
             )
         return _result(as_text(answer), answer)
 
@@ -93,13 +95,16 @@ class _Tools:
         instruction: Instruction = "",
         top_k: TopK = 10,
         rationale: Rationale = True,
+        min_score: MinScore = 0.0,
     ) -> CallToolResult:
         """Find the parts of files that answer a query, best first.
 
         Gives `rank. path:lines score` and a snippet; read the file there for more.
         """
         async with _reporting_progress(ctx) as progress:
-            answer = await self.service.search(query, path, instruction, top_k, rationale, progress)
+            answer = await self.service.search(
+                query, path, instruction, top_k, rationale, progress, min_score or None
+            )
         return _result(as_text(answer), answer)
 
     async def explain(

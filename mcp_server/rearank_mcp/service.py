@@ -16,6 +16,7 @@ from rearank_agent.intake.passages import as_passages
 from rearank_agent.present.answer import RerankAnswer, SearchAnswer
 from rearank_agent.present.explanation import Explanation, explain_part
 from rearank_agent.present.faults import fault_line
+from rearank_agent.present.threshold import check_min_score
 from rearank_agent.present.truncate import check_budget, rerank_answer, search_answer
 from rearank_agent.reranker import Reranker
 from rearank_agent.search.find import Progress, find
@@ -110,6 +111,7 @@ class Service:
         top_k: int,
         rationale: bool,
         progress: Progress | None = None,
+        min_score: float | None = None,
     ) -> RerankAnswer:
         """The answer to an agent: the passages in order, by number.
 
@@ -118,8 +120,10 @@ class Service:
             BusyError: too many other requests were first.
         """
         _check_lines(top_k)
+        check_min_score(self.reranker.policy, min_score)
         ranking = await self.rank(query, passages, instruction, progress)
-        return await asyncio.to_thread(rerank_answer, ranking, top_k, rationale, self.max_tokens)
+        make = partial(rerank_answer, ranking, top_k, rationale, self.max_tokens, min_score)
+        return await asyncio.to_thread(make)
 
     async def search(
         self,
@@ -129,6 +133,7 @@ class Service:
         top_k: int,
         rationale: bool,
         progress: Progress | None = None,
+        min_score: float | None = None,
     ) -> SearchAnswer:
         """The parts of files that answer a query, in order.
 
@@ -137,6 +142,7 @@ class Service:
             BusyError: too many other requests were first, or the files are still being read.
         """
         _check_lines(top_k)
+        check_min_score(self.reranker.policy, min_score)
         _check(query, instruction)
         if progress:
             progress("looking at the files", 0, 0)
@@ -150,7 +156,8 @@ class Service:
             progress=progress,
         )
         ranking = await self._store_run(ranking)
-        return await asyncio.to_thread(search_answer, ranking, top_k, rationale, self.max_tokens)
+        make = partial(search_answer, ranking, top_k, rationale, self.max_tokens, min_score)
+        return await asyncio.to_thread(make)
 
     async def explain(self, run: str, passage: str, part: int) -> Explanation:
         """The explanation of an earlier run, or of one passage in it.

@@ -11,7 +11,7 @@ from typing import Annotated, Any, get_type_hints
 
 import typer
 
-__all__ = ["Html", "Instruction", "Json", "Query", "Top", "with_options"]
+__all__ = ["Html", "Instruction", "Json", "MinScore", "Query", "Top", "with_options"]
 
 Query = Annotated[str, typer.Argument(help="What you want to know.", show_default=False)]
 Instruction = Annotated[
@@ -21,6 +21,15 @@ Top = Annotated[
     int | None,
     typer.Option(
         min=1, help="Show only this many.  [10 in a terminal, else all]", show_default=False
+    ),
+]
+MinScore = Annotated[
+    float | None,
+    typer.Option(
+        min=0,
+        max=1,
+        help="Show only passages the policy scores so high, 0 to 1.",
+        show_default=False,
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print the whole Ranking as one JSON object.")]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +13,7 @@ from rich.table import Table
 from rearank_agent.cli.console import console, print_json, print_note, styled
 from rearank_agent.policies.registry import POLICIES
 from rearank_agent.present.faults import why_unranked
+from rearank_agent.present.threshold import from_score
 from rearank_agent.text import shorten
 from rearank_agent.types import Fault, Ranked, Ranking, Usage
 
@@ -25,19 +26,31 @@ _WIDTH = 58  # of the last column in a terminal of 80
 _MIN_TITLE = 8  # characters
 
 
-def print_ranking(ranking: Ranking, top: int | None, as_json: bool, html: Path | None) -> None:
-    """Print JSON, a table to a terminal, else JSON Lines; a partial ranking exits with 3."""
+def print_ranking(
+    ranking: Ranking,
+    top: int | None,
+    as_json: bool,
+    html: Path | None,
+    min_score: float | None = None,
+) -> None:
+    """Print JSON, a table to a terminal, else JSON Lines; a partial ranking exits with 3.
+
+    JSON is the whole ranking, whatever the minimum score.
+    """
+    shown, left_out = from_score(ranking, min_score)
     try:
         if as_json:
             print_json(ranking.to_json())
         elif sys.stdout.isatty():
-            _print_table(ranking, top or _SHOWN)
+            _print_table(ranking, shown, top or _SHOWN)
         else:
-            for ranked in ranking.passages[:top]:
+            for ranked in shown[:top]:
                 print_json(_line(ranked))
     finally:  # also when the reader has closed stdout
         if html:
             write_page(ranking, html)
+    if left_out and not as_json:
+        print_note(f"note: {left_out}")
     print_faults(ranking.faults)
     if ranking.partial:
         raise typer.Exit(3)
@@ -83,7 +96,7 @@ def _line(ranked: Ranked) -> dict[str, Any]:
     return line | {name: value for name, value in optional.items() if value}
 
 
-def _print_table(ranking: Ranking, top: int) -> None:
+def _print_table(ranking: Ranking, shown: Sequence[Ranked], top: int) -> None:
     out = console()
     if why := why_unranked(ranking):
         out.print(styled((f"not ranked, the order is as given: {why}", "bold red")))
@@ -91,12 +104,12 @@ def _print_table(ranking: Ranking, top: int) -> None:
     for name in ("rank", "moved", "score"):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("passage, and the evidence in it", ratio=1, overflow="fold")
-    for ranked in ranking.passages[:top]:
+    for ranked in shown[:top]:
         score = "–" if why else f"{ranked.score:.3f}"
         table.add_row(str(ranked.rank), _rank_change(ranked), score, _passage_cell(ranked))
     out.print(table)
     n = len(ranking.passages)
-    more = f"; {n - top} more with --top {n}" if n > top else ""
+    more = f"; {len(shown) - top} more with --top {len(shown)}" if len(shown) > top else ""
     summary = f"{ranking.schedule}, {ranking.usage.seconds:.2f} s{_cost(ranking.usage)}{more}"
     out.print(styled((f"{n} passages by {_policy_name(ranking.policy)}, {summary}", "dim")))
 

@@ -9,7 +9,15 @@ from typing import Annotated
 import typer
 
 from rearank_agent.cli.console import progress_bar
-from rearank_agent.cli.options import Html, Instruction, Json, Query, Top, with_options
+from rearank_agent.cli.options import (
+    Html,
+    Instruction,
+    Json,
+    MinScore,
+    Query,
+    Top,
+    with_options,
+)
 from rearank_agent.cli.policy_options import RerankerOptions
 from rearank_agent.errors import InputError
 
@@ -32,6 +40,7 @@ def search(
         typer.Option(min=0, help="Weight of BM25's order.  \\[as the policy recommends]"),
     ] = None,
     top: Top = None,
+    min_score: MinScore = None,
     as_json: Json = False,
     html: Html = None,
     options: RerankerOptions,
@@ -44,11 +53,13 @@ def search(
         rearank-agent search 'where is the timeout set' src docs
     """
     from rearank_agent.cli.output import print_faults, print_ranking
+    from rearank_agent.present.threshold import check_min_score
     from rearank_agent.search.library import Library
 
     if not query.strip():
         raise InputError("the query is empty")
     reranker = options.reranker()
+    check_min_score(reranker.policy, min_score)
     library = Library(paths or [Path()])
     with progress_bar("reading files") as show:
         found = library.search(query, depth, progress=show)
@@ -63,4 +74,5 @@ def search(
             blend=reranker.policy.blend if blend is None else blend,
             progress=show,
         )
-    print_ranking(replace(ranking, faults=(*found.faults, *ranking.faults)), top, as_json, html)
+    ranking = replace(ranking, faults=(*found.faults, *ranking.faults))
+    print_ranking(ranking, top, as_json, html, min_score)

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Sequence
 
 from rearank_agent.errors import InputError
+from rearank_agent.policies.blend import policy_scores
 from rearank_agent.policies.protocol import Policy
 from rearank_agent.types import Reply, Step, Task, Window
 
-__all__ = ["Cascade", "Composed", "Ensemble", "compose", "leaves", "stage_scores"]
+__all__ = ["Cascade", "Composed", "Ensemble", "compose", "leaves", "own_scores"]
 
 
 class Composed:
@@ -108,14 +109,20 @@ def leaves(policy: Policy) -> tuple[Policy, ...]:
     return tuple(leaf for part in policy.parts for leaf in leaves(part))
 
 
-def stage_scores(policy: Policy, steps: Sequence[Step], order: Window) -> dict[int, float]:
-    """The scores of the last stage of a cascade, by position; none if it did not score its head.
+def own_scores(policy: Policy, steps: Sequence[Step], order: Window) -> dict[int, float]:
+    """The policy's own scores by position, as far as they compare.
+
+    Of a cascade those of its last stage, if that scored all of its passages.
 
     Args:
         policy: that gave the ranking.
         steps: all windows.
         order: the final one.
     """
+    if not policy.scores:
+        return {}
+    if not isinstance(policy, Composed):
+        return dict(enumerate(policy_scores(steps, len(order)) or ()))
     last = len(leaves(policy)) - 1
     scores: dict[int, float] = {}
     for step in steps:
@@ -124,7 +131,7 @@ def stage_scores(policy: Policy, steps: Sequence[Step], order: Window) -> dict[i
     head = [scores.get(position) for position in order[: len(scores)]]
     known = [score for score in head if score is not None]
     whole = len(known) == len(scores) and known == sorted(known, reverse=True)
-    return scores if policy.scores and whole else {}
+    return scores if whole else {}
 
 
 def compose(name: str, make: Callable[[str], Policy], plain: Collection[str]) -> Policy:

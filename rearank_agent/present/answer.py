@@ -103,7 +103,7 @@ def _lines(answer: RerankAnswer | SearchAnswer) -> Iterator[str]:
 
 
 def _head(answer: RerankAnswer | SearchAnswer) -> str:
-    if not answer.ranking:
+    if not answer.total:
         return f"run {answer.run}: nothing found"
     shown = len(answer.ranking)
     order = "" if answer.scored else "; the policy gave an order only, the scores follow the ranks"

@@ -18,6 +18,7 @@ from rearank_agent.present.answer import (
     estimate_tokens,
 )
 from rearank_agent.present.faults import fault_line
+from rearank_agent.present.threshold import from_score
 from rearank_agent.text import shorten
 from rearank_agent.types import Ranked, Ranking
 
@@ -45,7 +46,13 @@ def check_budget(max_tokens: int) -> None:
         raise InputError(f"an answer needs at least {MIN_TOKENS} tokens, not {max_tokens}")
 
 
-def rerank_answer(ranking: Ranking, top: int, rationale: bool, max_tokens: int) -> RerankAnswer:
+def rerank_answer(
+    ranking: Ranking,
+    top: int,
+    rationale: bool,
+    max_tokens: int,
+    min_score: float | None = None,
+) -> RerankAnswer:
     """The answer to a reranked list; the texts of the passages are not in it.
 
     Args:
@@ -53,21 +60,30 @@ def rerank_answer(ranking: Ranking, top: int, rationale: bool, max_tokens: int) 
         top: the maximum number of lines, from 1.
         rationale: whether to give reasons.
         max_tokens: for the text and the structured form together.
+        min_score: the lowest relevance that is shown, 0 to 1; None for all.
     """
+    passages, left_out = from_score(ranking, min_score)
 
     def make(lines: int, level: int) -> RerankAnswer:
         max_chars = _REASONS[level] if rationale else 0
         shown = tuple(
             RankedLine(one.rank, one.was, round(one.score, 4), _reason(one, max_chars, quote=True))
-            for one in ranking.passages[:lines]
+            for one in passages[:lines]
         )
-        return RerankAnswer(**_head(ranking, *_NOTES[level]), ranking=shown)
+        return RerankAnswer(**_head(ranking, left_out, *_NOTES[level]), ranking=shown)
 
-    return _fit(max_tokens, min(top, len(ranking.passages)), make)
+    return _fit(max_tokens, min(top, len(passages)), make)
 
 
-def search_answer(ranking: Ranking, top: int, rationale: bool, max_tokens: int) -> SearchAnswer:
+def search_answer(
+    ranking: Ranking,
+    top: int,
+    rationale: bool,
+    max_tokens: int,
+    min_score: float | None = None,
+) -> SearchAnswer:
     """The answer to a search of files; arguments as for `rerank_answer`."""
+    passages, left_out = from_score(ranking, min_score)
 
     def make(lines: int, level: int) -> SearchAnswer:
         max_chars = _REASONS[level] if rationale else 0
@@ -79,11 +95,11 @@ def search_answer(ranking: Ranking, top: int, rationale: bool, max_tokens: int) 
                 _snippet(one, _SNIPPETS[level]),
                 _reason(one, max_chars, quote=False),
             )
-            for one in ranking.passages[:lines]
+            for one in passages[:lines]
         )
-        return SearchAnswer(**_head(ranking, *_NOTES[level]), ranking=shown)
+        return SearchAnswer(**_head(ranking, left_out, *_NOTES[level]), ranking=shown)
 
-    return _fit(max_tokens, min(top, len(ranking.passages)), make)
+    return _fit(max_tokens, min(top, len(passages)), make)
 
 
 def _size(answer: RerankAnswer | SearchAnswer) -> int:
@@ -119,7 +135,7 @@ def _add_note(answer: A, note: str) -> A:
     return replace(answer, notes=(*answer.notes, note))
 
 
-def _head(ranking: Ranking, notes: int, length: int) -> dict[str, Any]:
+def _head(ranking: Ranking, left_out: str, notes: int, length: int) -> dict[str, Any]:
     more = len(ranking.faults) - notes
     return {
         "run": ranking.run,
@@ -127,6 +143,7 @@ def _head(ranking: Ranking, notes: int, length: int) -> dict[str, Any]:
         "scored": all(one.scored for one in ranking.passages),
         "partial": ranking.partial,
         "notes": (
+            *([left_out] if left_out else []),
             *(fault_line(fault, length) for fault in ranking.faults[:notes]),
             *([f"{more} more notes; explain has them"] if more > 0 else []),
         ),

@@ -81,7 +81,20 @@ async def test_the_tools_are_small_and_flat(client, new_service):
         assert tool.annotations.read_only_hint
         assert tool.output_schema["type"] == "object"
         kinds = {p["type"] for p in tool.input_schema["properties"].values()}
-        assert kinds <= {"string", "integer", "boolean", "array"}
+        assert kinds <= {"string", "integer", "number", "boolean", "array"}
+
+
+async def test_what_is_below_the_minimum_score_is_counted_and_not_shown(client, new_service):
+    async with client(new_service()) as connected:
+        arguments = {"query": QUERY, "passages": FLEAS, "min_score": 0.99}
+        text, error = await text_of(connected, "rerank", **arguments)
+        assert (error, text.splitlines()[1:]) == (
+            False,
+            [f"note: {len(FLEAS)} of {len(FLEAS)} are below 0.99"],
+        )
+        text, error = await text_of(connected, "rerank", **arguments | {"min_score": 2})
+        assert error
+        assert "min_score" in text
 
 
 async def test_a_list_is_reranked_and_not_given_back(client, new_service):

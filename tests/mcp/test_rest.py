@@ -143,6 +143,19 @@ def test_models_it_answers_to(client, model):
     assert client.post("/v1/rerank", json=FLEAS | {"model": model}).json()["model"] == "embedded"
 
 
+def test_a_minimum_score(client):
+    asked = {
+        "query": "how far can a flea jump",
+        "documents": ["Dogs bark.", "A flea can jump far."],
+    }
+    every = client.post("/v1/rerank", json=asked).json()["results"]
+    between = (every[0]["relevance_score"] + every[1]["relevance_score"]) / 2
+    answer = client.post("/v1/rerank", json=asked | {"min_score": between}).json()
+    assert answer["results"] == every[:1]
+    assert answer["meta"]["warnings"] == [f"1 of 2 are below {between:g}"]
+    assert client.post("/v1/rerank", json=asked | {"min_score": 1.5}).status_code == 422
+
+
 def test_unused_fields_are_named_in_the_warnings(client):
     more = {"max_chunks_per_doc": 3, "rank_fields": ["text"], "priority": None}
     answer = client.post("/v1/rerank", json=FLEAS | more | {"instruction": "Prefer dogs."}).json()

@@ -16,6 +16,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from rearank_agent.errors import BusyError, InputError, RearankError
+from rearank_agent.present.threshold import check_min_score
 from rearank_agent.text import one_line
 from rearank_mcp.error_text import error_message, validation_message
 from rearank_mcp.rest.openapi import openapi_document
@@ -73,6 +74,7 @@ class _RerankEndpoint:
         if body.model is not None and body.model not in models:
             has = ", ".join(models)
             raise HTTPException(404, f"there is no such model; there are: {has}; or leave it out")
+        check_min_score(policy, body.min_score)
         ranking = await _while_connected(
             request, self.service.rank(body.query, body.passages, body.instruction or "")
         )

@@ -11,6 +11,7 @@ from pydantic_core import PydanticCustomError
 
 from rearank_agent.policies.protocol import Policy, unit_score
 from rearank_agent.present.faults import fault_line
+from rearank_agent.present.threshold import from_score
 from rearank_agent.text import shorten
 from rearank_agent.types import Passage, Ranked, Ranking
 
@@ -57,6 +58,9 @@ class RerankRequest(_Strict):
     return_documents: bool | None = Field(None, description="Whether to return the documents.")
     instruction: str | None = Field(None, description="One sentence on what relevant means here.")
     rationale: bool | None = Field(None, description="Whether to return rationales.")
+    min_score: float | None = Field(
+        None, ge=0, le=1, description="The lowest relevance_score of a result; default: all."
+    )
 
     @property
     def passages(self) -> tuple[Passage, ...]:
@@ -136,18 +140,19 @@ def to_response(request: RerankRequest, ranking: Ranking, policy: Policy, versio
         version: of Cohere's API.
     """
     usage = ranking.usage
+    shown, left_out = from_score(ranking, request.min_score)
     written = usage.thought_tokens + usage.answer_tokens
     return RerankResponse(
         id=ranking.run,
         model=policy.name,
-        results=[_result(request, one, policy) for one in ranking.passages[: request.top_n]],
+        results=[_result(request, one, policy) for one in shown[: request.top_n]],
         usage=TokenUsage(
             prompt_tokens=usage.prompt_tokens, total_tokens=usage.prompt_tokens + written
         ),
         meta=Meta(
             api_version={"version": version},
             billed_units={"search_units": 1},
-            warnings=list(_warnings(request, ranking)),
+            warnings=[*_warnings(request, ranking), *([left_out] if left_out else [])],
         ),
     ).model_dump_json(exclude_unset=True)
 
