@@ -31,7 +31,8 @@ from rearank_agent.data.beir import read_folder
 from rearank_agent.metrics import ndcg
 from rearank_agent.policies.blend import blended_order
 from rearank_agent.policies.protocol import best_first
-from rearank_agent.schedules import Schedule, Turn, Turns, schedule, tournament
+from rearank_agent.schedules import Schedule, Turn, schedule, tournament
+from rearank_agent.schedules.turn import Turns
 from rearank_agent.types import Reply, Window
 
 SEED, SIZES = 1, (20, 50, 100, 200, 500, 1000)

@@ -119,13 +119,13 @@ def _policy(wanted: str | None, template: Path | None) -> dict[str, Any]:
 
 def _server(policy: Policy) -> dict[str, Any]:
     """What a vLLM server reports of the model, and how it was trained."""
-    if policy.window is None:
+    if policy.name.partition(":")[0] != "vllm":
         return {}
     from rearank_agent.llm.checkpoint import PromptConfig, describe, template_hint
     from rearank_agent.llm.policy import LLM
     from rearank_agent.reranker import run_sync
 
-    assert isinstance(policy, LLM)  # noqa: S101 - the only named policies with a window
+    assert isinstance(policy, LLM)  # noqa: S101 - what the name says
     serving = run_sync(policy.chat.check_served())
     if serving is None:
         return {}

@@ -11,14 +11,18 @@ from rearank_agent.cli.complete import policies
 from rearank_agent.cli.console import console, print_json
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
     from rearank_agent.llm.policy import LLM
+    from rearank_agent.policies.composed import Composed
     from rearank_agent.policies.protocol import Policy
     from rearank_agent.schedules import Schedule
-    from rearank_agent.types import Passage
+    from rearank_agent.types import Passage, Window
 
 _QUERY = "a question of about ten words, as people ask them"
 _PASSAGE = "word " * 60
 _BYTES_PER_TOKEN = 4.0  # of usual English text
+_NO_TOKENS = {"prompt_tokens": 0, "reply_tokens": 0}
 
 app = typer.Typer(add_completion=False, rich_markup_mode="rich")
 
@@ -46,19 +50,23 @@ def plan(
     a model needs about turns x seconds per call.
     """
     from rearank_agent.cli.read_passages import read_passages
+    from rearank_agent.policies.composed import Composed
     from rearank_agent.policies.registry import policy as policy_of
     from rearank_agent.schedules import SCHEDULES
     from rearank_agent.types import Passage
 
     sample = read_passages(file) if file else [Passage(str(i), _PASSAGE) for i in range(n)]
     planned = policy_of(policy) if policy else None
-    rows = [_row(make(), sample, planned) for make in SCHEDULES.values()]
+    if isinstance(planned, Composed):
+        rows = [*_rows_of_stages(planned, sample)]
+    else:
+        rows = [_row(make(), sample, planned) for make in SCHEDULES.values()]
     if as_json:
         print_json(rows)
         return
     out, count = console(), len(sample)
     out.print(f"{count} passages, if the first stage is right (topdown takes more if not)")
-    if planned and planned.window:
+    if any("prompt_tokens" in row for row in rows):
         out.print("prompts estimated, replies at their longest; cached replies cost nothing")
     out.print()
     out.print(_table(rows))
@@ -77,18 +85,46 @@ def _row(schedule: Schedule, sample: list[Passage], policy: Policy | None) -> di
     from rearank_agent.schedules import dry_run
 
     turns = dry_run(schedule, len(sample))
-    windows = [window for turn in turns for window in turn]
+    windows = [window for turn in turns for window in turn.windows]
     row: dict[str, Any] = {"schedule": schedule.name, "calls": len(windows), "turns": len(turns)}
-    if policy is None or policy.window is None:
+    if (model := _language_model(policy)) is None:
         needs = "scores that compare across windows" if schedule.comparable else "any policy"
         return row | {"needs": needs}
+    needs = "--format scores" if schedule.comparable else "any"
+    return row | _tokens(model, sample, windows) | {"format": needs}
+
+
+def _rows_of_stages(policy: Composed, sample: list[Passage]) -> Iterator[dict[str, Any]]:
+    """What each of several policies would be asked, by the schedule that suits it."""
+    from rearank_agent.policies.auto_schedule import plan as plan_of
+    from rearank_agent.policies.composed import leaves
+    from rearank_agent.schedules import dry_run
+
+    turns = dry_run(plan_of(policy, "auto", len(sample)), len(sample))
+    for number, one in enumerate(leaves(policy)):
+        own = [[w for judge, w in turn.judged if judge == number] for turn in turns]
+        windows = [window for turn in own for window in turn]
+        row: dict[str, Any] = {
+            "policy": one.name,
+            "passages": len({position for window in windows for position in window}),
+            "calls": len(windows),
+            "turns": sum(map(bool, own)),
+        }
+        model = _language_model(one)
+        yield row | (_tokens(model, sample, windows) if model else _NO_TOKENS)
+
+
+def _language_model(policy: Policy | None) -> LLM | None:
+    if policy is None or policy.window is None:
+        return None
     from rearank_agent.llm.policy import LLM
 
-    assert isinstance(policy, LLM)  # noqa: S101 - the only named policies with a window
+    return policy if isinstance(policy, LLM) else None
+
+
+def _tokens(policy: LLM, sample: list[Passage], windows: Sequence[Window]) -> dict[str, int]:
     prompt = sum(_prompt_tokens(policy, [sample[p] for p in window]) for window in windows)
-    needs = "--format scores" if schedule.comparable else "any"
-    reply = len(windows) * policy.config.budget
-    return row | {"prompt_tokens": prompt, "reply_tokens": reply, "format": needs}
+    return {"prompt_tokens": prompt, "reply_tokens": len(windows) * policy.config.budget}
 
 
 def _prompt_tokens(policy: LLM, window: list[Passage]) -> int:

@@ -134,7 +134,7 @@ class PolicyOptions:
                 one = as_trained(cast("LLM", one), overrides, self._seconds_to_ask())
             return wrap(one)
 
-        return policy(name, trained, **overrides)
+        return policy(name, wrap=trained, **overrides)
 
     def _seconds_to_ask(self) -> float:
         """Seconds a server may take to say how its model was trained: part of the deadline."""

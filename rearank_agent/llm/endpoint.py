@@ -115,9 +115,21 @@ class Endpoint(Model[Any]):
         url, slow = self._base_url + path, path == "/chat/completions"
         if path == "/tokenize":  # the only path without the version
             url = self._base_url.rsplit("/", 1)[0] + path
+        value: dict[str, Any] = await self._send(url, body, None if slow else _SHORT, dict)
+        return value
+
+    async def _send(
+        self, url: str, body: Mapping[str, Any] | None, seconds: float | None, *kinds: type
+    ) -> Any:
+        """The server's answer, as JSON of one of these kinds.
+
+        Raises:
+            ModelAPIError: it cannot be reached or refused; the subclass tells which.
+            UnexpectedModelBehavior: its answer is another, or too large.
+        """
         async with (
             self._errors(),
-            asyncio.timeout(None if slow else _SHORT),
+            asyncio.timeout(seconds),
             self._client.stream(
                 "GET" if body is None else "POST",
                 url,
@@ -133,7 +145,7 @@ class Endpoint(Model[Any]):
             value = json.loads(text)
         except (ValueError, RecursionError):
             value = None
-        if not isinstance(value, dict):
+        if not isinstance(value, kinds):
             shown = redact(text.decode(errors="replace"))[:200]  # a cut key would not be found
             raise UnexpectedModelBehavior(f"the server's answer is not JSON: {shown!r}")
         return value

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Protocol, runtime_checkable
 
 from rearank_agent.types import Fault, Reply, Task, Window
 
-__all__ = ["Policy", "best_first", "instruction_fault", "unit_score"]
+__all__ = ["Policy", "best_first", "instruction_fault", "sigmoid", "unit_score"]
 
 
 @runtime_checkable
@@ -75,6 +76,13 @@ def unit_score(score: float, scale: float | None) -> float:
     """
     score = max(0.0, score)
     return score / (1 + score) if scale is None else min(1.0, score / scale)
+
+
+def sigmoid(number: float) -> float:
+    """1 / (1 + exp(-x)), without overflow."""
+    if number >= 0:
+        return 1 / (1 + math.exp(-number))
+    return math.exp(number) / (1 + math.exp(number))
 
 
 def instruction_fault(task: Task, policy: str) -> tuple[Fault, ...]:

@@ -85,7 +85,17 @@ def policy(
 def _is_model(name: str) -> bool:
     """Whether a name is of a language model."""
     provider, _, rest = name.partition(":")
-    return bool(provider and rest) and provider not in POLICIES and provider not in PRETRAINED
+    other = provider in POLICIES or provider in PRETRAINED or _is_rerank_server(name)
+    return bool(provider and rest) and not other
+
+
+def _is_rerank_server(name: str) -> bool:
+    """Whether a name is of a rerank endpoint; Cohere serves language models too."""
+    provider, _, model = name.partition(":")
+    return bool(model) and (
+        provider in ("rerank", "jina", "voyage")
+        or (provider == "cohere" and model.startswith("rerank"))
+    )
 
 
 def _no_options(name: str, options: Mapping[str, Any]) -> InputError:
@@ -101,11 +111,17 @@ def _single(name: str, options: Mapping[str, Any]) -> Policy:
 
         return LLM(name, **options)
     provider, _, rest = name.partition(":")
+    if _is_rerank_server(name) and not options:
+        require(f"the policy {name}", "llm", "pydantic_ai", "httpx2")
+        from rearank_agent.policies.rerank_server import RerankServer
+
+        return RerankServer(provider, rest)
     weights = [rest] if provider in ("embedded", *PRETRAINED) and rest else []
     if name not in POLICIES and not weights:
         raise InputError(
             f"no policy is called {name!r}; there are: {', '.join(POLICIES)}, "
-            "cross-encoder:NAME, encoder:NAME, and models as vllm:NAME, openai:NAME, ..."
+            "cross-encoder:NAME, encoder:NAME, rerank:NAME, "
+            "and models as vllm:NAME, openai:NAME, ..."
         )
     if options:
         raise _no_options(name, options)

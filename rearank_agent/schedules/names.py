@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from rearank_agent.errors import InputError
 from rearank_agent.schedules.composed import cascade, ensemble
-from rearank_agent.schedules.turn import Schedule
+from rearank_agent.schedules.turn import Schedule, Turn
 from rearank_agent.schedules.windows import batches, groups, sliding, topdown, tournament, whole
 from rearank_agent.types import Reply, Usage, Window
 
@@ -62,17 +62,17 @@ def _plain(name: str) -> Schedule:
         raise InputError(f"{name!r}: {kind} cannot take these numbers") from None
 
 
-def dry_run(schedule: Schedule, n: int) -> list[tuple[Window, ...]]:
-    """The windows of every turn of ranking n passages if the first stage's order is right.
+def dry_run(schedule: Schedule, n: int) -> list[Turn]:
+    """The turns of ranking n passages if the first stage's order is right.
 
     Schedules that partition (topdown) need more if it is not.
     """
-    turns: list[tuple[Window, ...]] = []
+    turns: list[Turn] = []
     running = schedule.start(n)
     try:
         turn = next(running)
         while True:
-            turns.append(turn.windows)
+            turns.append(turn)
             turn = running.send([_as_given(window) for window in turn.windows])
     except StopIteration:
         return turns
@@ -81,7 +81,7 @@ def dry_run(schedule: Schedule, n: int) -> list[tuple[Window, ...]]:
 def cost(schedule: Schedule, n: int) -> Usage:
     """The calls and turns of `dry_run`."""
     turns = dry_run(schedule, n)
-    return Usage(calls=sum(map(len, turns)), turns=len(turns))
+    return Usage(calls=sum(len(turn.windows) for turn in turns), turns=len(turns))
 
 
 def _as_given(window: Window) -> Reply:

@@ -10,7 +10,9 @@ from rearank_agent.tool_results.text_list import marker
 
 __all__ = ["begins_with_heading"]
 
-_DATA = re.compile(r"\s*(?:\{|\[\s*[\[{\"]|(<[\w:.-]+))")  # JSON, or a tag: no prose begins so
+_DATA = re.compile(
+    r"\s*(?:\{|\[\s*[\[{\"]|(<[^\W\d_][\w:.-]*))"
+)  # JSON, or a tag: no prose begins so
 _QUOTED = "[\"'“‘«„`]%s[\"'”’»“`]"
 _LONGEST = 200  # characters of a heading in a line, beside the query
 

@@ -156,6 +156,18 @@ def test_a_minimum_score(client):
     assert client.post("/v1/rerank", json=asked | {"min_score": 1.5}).status_code == 422
 
 
+def test_it_is_a_policy_for_another_of_ours(client, monkeypatch):
+    monkeypatch.setenv("RERANK_BASE_URL", str(client.base_url))
+    texts = ["Dogs bark.", "A flea can jump far."]
+    there = Reranker("rerank:rearank-agent").rerank_sync("how far can a flea jump", texts)
+    here = Reranker("embedded").rerank_sync("how far can a flea jump", texts)
+    assert there.ids == here.ids == ("2", "1")
+    assert [one.score for one in there.passages] == pytest.approx(
+        [one.score for one in here.passages]
+    )
+    assert [one.evidence for one in there.passages] == [one.evidence for one in here.passages]
+
+
 def test_unused_fields_are_named_in_the_warnings(client):
     more = {"max_chunks_per_doc": 3, "rank_fields": ["text"], "priority": None}
     answer = client.post("/v1/rerank", json=FLEAS | more | {"instruction": "Prefer dogs."}).json()

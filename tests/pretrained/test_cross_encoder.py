@@ -110,11 +110,12 @@ def test_special_tokens_in_a_text_are_text(bert):
 
 
 def test_quotes_of_the_best_are_by_vectors_those_of_others_by_terms(bert, monkeypatch):
-    monkeypatch.setattr(module, "QUOTED_BY_VECTORS", 1)
+    monkeypatch.setattr(module, "BEST", 1)
     made = policy(f"cross-encoder:{bert}")
     asked = []
-    quotes = made._quotes.quotes
-    made._quotes.quotes = lambda query, passage: asked.append(passage.id) or quotes(query, passage)
+    encoder = made._quotes._encoder
+    quotes = encoder.quotes
+    encoder.quotes = lambda query, passage: asked.append(passage.id) or quotes(query, passage)
     ranking = Reranker(made).rerank_sync(QUERY, DOCUMENTS)
     assert asked == [ranking.ids[0]]
     assert "quotes=embedded:" in made.fingerprint

@@ -6,33 +6,26 @@ import asyncio
 import math
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from operator import itemgetter
 
 from rearank_agent.errors import PolicyError
-from rearank_agent.policies.embedded.policy import Embedded, EncodedQuery
-from rearank_agent.policies.evidence import EvidenceQuery
 from rearank_agent.policies.pointwise import PointwiseScorer
 from rearank_agent.policies.pretrained.config import CrossEncoderConfig
 from rearank_agent.policies.pretrained.load import load
 from rearank_agent.policies.pretrained.tokens import Piece, Tokens, padded, window_faults
-from rearank_agent.policies.protocol import best_first, instruction_fault
-from rearank_agent.text import QueryTerms, content_tokens
-from rearank_agent.types import Passage, Quote, Rationale, Reply, Task, Usage, Window
+from rearank_agent.policies.protocol import best_first, instruction_fault, sigmoid
+from rearank_agent.policies.quotes import BEST, QuotedQuery, Quotes
+from rearank_agent.types import Passage, Rationale, Reply, Task, Usage, Window
 
 __all__ = ["CrossEncoder"]
-
-QUOTED_BY_VECTORS = 10
-"""Of a window's passages, the best ones whose quote the embedded policy's encoder picks."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Query:
     tokens: Tokens
-    terms: QueryTerms
-    evidence: EvidenceQuery
-    encoded: EncodedQuery
+    quoted: QuotedQuery
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +65,7 @@ class CrossEncoder:
     def __init__(self, model: str, threads: int | None = None) -> None:
         self.name = f"cross-encoder:{model}"
         self.model, self.config = load(model, CrossEncoderConfig.read, dimensions=2)
-        self._quotes = Embedded()
+        self._quotes = Quotes()
         self._scorer = PointwiseScorer(
             self._query, self._score, threads or os.cpu_count() or 1, self.model.runtime.batch
         )
@@ -80,7 +73,7 @@ class CrossEncoder:
     @property
     def fingerprint(self) -> str:
         """The model's revision, file and checksum, and whose quotes the best passages have."""
-        return f"cross-encoder:{self.model.fingerprint} quotes={self._quotes.fingerprint}"
+        return f"cross-encoder:{self.model.fingerprint} {self._quotes.fingerprint}"
 
     async def judge(self, task: Task, window: Window) -> Reply:
         """Score the window; passages not begun are dropped when the request is cancelled."""
@@ -94,7 +87,7 @@ class CrossEncoder:
         cut = window_faults(self.config.max_tokens, query.tokens.complete, incomplete)
         return Reply(
             order=order,
-            scores=tuple(_probability(number) for number in raw),
+            scores=tuple(sigmoid(number) for number in raw),
             raw=raw,
             rationales=await self._rationales(task, window, query, scored, order),
             faults=(*instruction_fault(task, self.name), *cut),
@@ -104,33 +97,22 @@ class CrossEncoder:
     async def _rationales(
         self, task: Task, window: Window, query: _Query, scored: Sequence[_Scored], order: Window
     ) -> tuple[Rationale, ...]:
-        best = set(order[:QUOTED_BY_VECTORS])
+        best = set(order[:BEST])
         calls = (
-            partial(self._rationale, query, task.candidates[position], one, i in best)
-            for i, (position, one) in enumerate(zip(window, scored, strict=True))
+            partial(
+                self._quotes.rationale,
+                query.quoted,
+                task.candidates[position],
+                by_vectors=place in best,
+                start=one.start,
+                end=one.end,
+            )
+            for place, (position, one) in enumerate(zip(window, scored, strict=True))
         )
         return tuple(await asyncio.gather(*(self._scorer.run(window, call) for call in calls)))
 
-    def _rationale(
-        self, query: _Query, passage: Passage, scored: _Scored, by_vectors: bool
-    ) -> Rationale:
-        shift = len(passage.content) - len(passage.text)
-        start, end = (max(0, place - shift) for place in (scored.start, scored.end))
-        text = passage.text[start:end]
-        if by_vectors:
-            quotes = self._quotes.quotes(query.encoded, replace(passage, text=text))
-        else:
-            quotes = query.evidence.quotes(text)
-        moved = tuple(Quote(quote.start + start, quote.end + start) for quote in quotes)
-        return query.terms.rationale(content_tokens(passage.content), moved)
-
     def _query(self, text: str) -> _Query:
-        return _Query(
-            tokens=self.model.tokenizer.query(text),
-            terms=QueryTerms.of(text),
-            evidence=EvidenceQuery.of(text),
-            encoded=self._quotes.encode_query(text),
-        )
+        return _Query(self.model.tokenizer.query(text), self._quotes.query(text))
 
     def _score(self, query: _Query, passages: Sequence[Passage]) -> list[_Scored]:
         texts = [self.model.tokenizer.pairs(query.tokens, passage.content) for passage in passages]
@@ -154,10 +136,3 @@ class CrossEncoder:
                 if not math.isfinite(number):
                     raise PolicyError(f"{self.name} gave a score of {number}")
                 yield number
-
-
-def _probability(number: float) -> float:
-    """The sigmoid, without overflow."""
-    if number >= 0:
-        return 1 / (1 + math.exp(-number))
-    return math.exp(number) / (1 + math.exp(number))

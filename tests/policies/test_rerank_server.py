@@ -1,0 +1,215 @@
+"""Rerank endpoints as policies: servers of every shape, and what is done with their odd answers."""
+
+import json
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
+
+import pytest
+
+from rearank_agent import Reranker, SetupError
+from rearank_agent.errors import UnsetError
+from rearank_agent.llm.policy import LLM
+from rearank_agent.llm.rerank_api import PROVIDERS
+from rearank_agent.policies.registry import policy
+from rearank_agent.policies.rerank_server import RerankServer
+
+QUERY = "how far do fleas jump"
+TEXTS = ["The moon barks.", "Fleas jump far. Dogs do not.", "Fleas."]
+
+
+@contextmanager
+def server(answer):
+    """A server on loopback; `answer` gives status and value for a path and body."""
+    asked = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def log_message(self, *_):
+            pass
+
+        def do_POST(self):
+            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            asked.append((self.path, body, self.headers.get("Authorization")))
+            status, value = answer(self.path, body)
+            data = value if isinstance(value, bytes) else json.dumps(value).encode()
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(data)))
+            self.end_headers()
+            self.wfile.write(data)
+
+    running = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    running.daemon_threads = True
+    Thread(target=running.serve_forever, daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{running.server_port}", asked
+    finally:
+        running.shutdown()
+        running.server_close()
+
+
+def lengths(documents):
+    return [round(len(text) / 100, 3) for text in documents]
+
+
+def results(path, body):
+    """Cohere's, Jina's, vLLM's, Infinity's, LiteLLM's shape, best first."""
+    rows = [
+        {"index": i, "relevance_score": score, "document": {"text": "not looked at"}}
+        for i, score in enumerate(lengths(body["documents"]))
+    ]
+    rows.sort(key=lambda row: -row["relevance_score"])
+    return 200, {"id": "x", "model": body["model"], "results": rows, "usage": {"total_tokens": 12}}
+
+
+def voyage(path, body):
+    rows = results(path, body)[1]["results"]
+    return 200, {"object": "list", "data": rows, "usage": {"total_tokens": 12}}
+
+
+def embeddings_inference(path, body):
+    if path != "/rerank":
+        return 404, b""
+    if "texts" not in body:
+        return 422, {"error": "missing field `texts` at line 1", "error_type": "validation"}
+    return 200, [{"index": i, "score": score} for i, score in enumerate(lengths(body["texts"]))]
+
+
+@pytest.fixture
+def ask(monkeypatch):
+    """The ranking of `TEXTS` by a server with this answer, and what it was asked."""
+
+    def go(answer, name="rerank:tiny", texts=TEXTS, **options):
+        with server(answer) as (url, asked):
+            kind = name.partition(":")[0]
+            monkeypatch.setenv(f"{PROVIDERS[kind].variable}_BASE_URL", url)
+            monkeypatch.setenv(f"{PROVIDERS[kind].variable}_API_KEY", "a-key-of-mine")
+            return Reranker(policy(name)).rerank_sync(QUERY, texts, **options), asked
+
+    return go
+
+
+@pytest.mark.parametrize(
+    ("name", "answer", "sent"),
+    [
+        ("rerank:tiny", results, {"top_n": 3, "return_documents": False}),
+        ("cohere:rerank-v3.5", results, {"top_n": 3}),
+        ("jina:jina-reranker-v3", results, {"top_n": 3, "return_documents": False}),
+        ("voyage:rerank-2.5", voyage, {"top_k": 3}),
+    ],
+)
+def test_each_provider_is_asked_in_its_form(ask, name, answer, sent):
+    ranking, ((path, body, key),) = ask(answer, name)
+    assert path == "/v1/rerank"
+    assert body == {"model": name.partition(":")[2], "query": QUERY, "documents": TEXTS, **sent}
+    assert key == "Bearer a-key-of-mine"
+    assert ranking.ids == ("2", "1", "3")
+    assert [one.score for one in ranking.passages] == [0.28, 0.15, 0.06]
+    assert [one.relevance for one in ranking.passages] == [0.28, 0.15, 0.06]
+    assert ranking.passages[0].evidence == "Fleas jump far."
+    assert ranking.faults == ()
+    assert (ranking.usage.calls, ranking.usage.prompt_tokens) == (1, 12)
+    assert ranking.policy.startswith(f"{name} at=http://127.0.0.1:")
+    assert "a-key-of-mine" not in ranking.to_json()
+
+
+def test_text_embeddings_inference_has_its_own_form_which_is_remembered(ask, monkeypatch):
+    with server(embeddings_inference) as (url, asked):
+        monkeypatch.setenv("RERANK_BASE_URL", url)
+        reranker = Reranker(policy("rerank:tei"))
+        assert reranker.rerank_sync(QUERY, TEXTS).ids == ("2", "1", "3")
+        assert [path for path, *_ in asked] == ["/v1/rerank", "/rerank", "/rerank"]
+        assert reranker.rerank_sync(QUERY, TEXTS).ids == ("2", "1", "3")
+        assert len(asked) == 4
+        assert asked[-1][1] == {
+            "query": QUERY,
+            "texts": TEXTS,
+            "raw_scores": False,
+            "truncate": True,
+        }
+
+
+def test_many_documents_are_several_calls_at_once(ask):
+    texts = [f"text {'x' * i}" for i in range(230)]
+    ranking, asked = ask(results, texts=texts)
+    assert sorted(len(body["documents"]) for _, body, _ in asked) == [30, 100, 100]
+    assert ranking.ids[:2] == ("230", "229")
+    assert ranking.usage.turns == 1
+
+
+def odd(rows):
+    return lambda path, body: (200, {"results": rows})
+
+
+def row(index, score):
+    return {"index": index, "relevance_score": score}
+
+
+def test_odd_results_are_faults_and_lose_nothing(ask):
+    rows = [row(2, 0.9), row(2, 0.1), row(7, 0.5), row(-1, 0.5), row(0, 0.0), "x", row(1, None)]
+    ranking, _ = ask(odd(rows))
+    assert ranking.ids == ("3", "1", "2")
+    assert {(f.kind, f.ids) for f in ranking.faults} == {
+        ("foreign", ()), ("repeated", ("3",)), ("missing", ("2",)),
+    }  # fmt: skip
+    assert [one.relevance for one in ranking.passages] == [0.9, 0.0, 0.0]
+
+
+def test_logits_are_put_through_the_sigmoid(ask):
+    ranking, _ = ask(odd([row(0, -3.0), row(1, 2.0), row(2, 0.5)]))
+    assert ranking.ids == ("2", "3", "1")
+    assert [round(one.score, 3) for one in ranking.passages] == [0.881, 0.622, 0.047]
+    assert ranking.steps[0].reply.raw == (-3.0, 2.0, 0.5)
+
+
+@pytest.mark.parametrize(
+    ("answer", "line"),
+    [
+        (
+            lambda *_: (200, b"<html>a page</html>"),
+            "the server's answer is not JSON: '<html>a page",
+        ),
+        (lambda *_: (413, {"error": {"message": "too much"}}), "the server answered 413: too much"),
+        (lambda *_: (401, {"detail": "no"}), "the server answered 401"),
+        (lambda *_: (200, {"nothing": 1}), "the server's answer has no results"),
+        (lambda *_: (200, {"results": []}), "scores none of the documents"),
+        (lambda *_: (200, b'{"results": [{"index": 0, "relevance_score": NaN}]}'), "scores none"),
+        (lambda *_: (200, b"[" * 100_000), "the server's answer is not JSON"),
+    ],
+    ids=["html", "413", "401", "no results", "empty", "nan", "nested"],
+)
+def test_a_server_that_is_none_keeps_the_order(ask, answer, line):
+    ranking, _ = ask(answer)
+    assert ranking.ids == ("1", "2", "3")
+    assert ranking.partial
+    assert [fault.kind for fault in ranking.faults] == ["failed"]
+    assert line in ranking.faults[0].detail
+
+
+def test_a_busy_server_is_asked_again(ask):
+    answers = iter([(429, {"error": "slow down"}), (503, {"error": "soon"})])
+    ranking, asked = ask(lambda path, body: next(answers, None) or results(path, body))
+    assert (ranking.ids, len(asked), ranking.partial) == (("2", "1", "3"), 3, False)
+
+
+def test_an_instruction_goes_before_the_query(ask):
+    _, asked = ask(results, instruction="Prefer numbers.")
+    assert asked[0][1]["query"] == f"Prefer numbers.\n{QUERY}"
+
+
+def test_what_is_not_set_is_said(monkeypatch):
+    for name in ("RERANK_BASE_URL", "VOYAGE_API_KEY", "VOYAGE_BASE_URL"):
+        monkeypatch.delenv(name, raising=False)
+    with pytest.raises(UnsetError, match="no rerank server is known: set RERANK_BASE_URL"):
+        policy("rerank:tiny")
+    with pytest.raises(UnsetError, match="needs a key: set VOYAGE_API_KEY"):
+        policy("voyage:rerank-2.5")
+    monkeypatch.setenv("RERANK_BASE_URL", "ftp://x")
+    with pytest.raises(SetupError, match="RERANK_BASE_URL must be a plain address"):
+        policy("rerank:tiny")
+
+
+def test_a_chat_model_of_cohere_is_a_language_model(monkeypatch):
+    monkeypatch.setenv("COHERE_API_KEY", "a-key-of-mine")
+    assert isinstance(policy("cohere:rerank-v3.5"), RerankServer)
+    with pytest.raises(SetupError, match="cohere"):  # its package is not installed here
+        assert isinstance(policy("cohere:command-r"), LLM)
