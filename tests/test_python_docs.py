@@ -16,5 +16,5 @@ def test_the_blocks_of_the_page_print_what_it_shows(capsys):
             exec(compile(code, "docs/python.md", "exec", dont_inherit=True), names)
             assert (after, capsys.readouterr().out) == ("text", expected)
             shown += 1
-    assert shown == PAGE.count("```python") == 5
-    assert [kind for kind, _ in BLOCKS] == ["python", "text"] * 5 + ["text"]  # the last is measured
+    assert shown == PAGE.count("```python") == 6
+    assert [kind for kind, _ in BLOCKS] == ["python", "text"] * 6 + ["text"]  # the last is measured

@@ -48,6 +48,7 @@ async def test_what_is_cancelled_never_begins_and_results_and_errors_come_back(h
     cancelled = pool.run(work, lambda: done.append("cancelled"))
     result, error = pool.run(work, lambda: 7), pool.run(work, lambda: 1 / 0)
     cancelled.cancel()
+    await asyncio.sleep(0)  # the loop tells the threads at its next turn
     free.set()
     await holding
     assert await result == 7
