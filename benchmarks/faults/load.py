@@ -4,7 +4,7 @@ import asyncio
 from pathlib import Path
 
 from benchmarks.faults.row import Row
-from benchmarks.load import Answers, Load, body, server
+from benchmarks.load import Load, body, server
 from benchmarks.stub import Stub
 
 __all__ = ["ROWS"]
@@ -17,7 +17,7 @@ CALL = 0.25  # seconds of a model's call
 def embedded(many: int, folder: Path) -> str:
     """What small requests were answered beside large ones."""
     with server(folder) as one:
-        return _seen(asyncio.run(_both(many, Load(one.url))))
+        return asyncio.run(_both(many, Load(one.url)))
 
 
 def model(many: int, folder: Path) -> str:
@@ -25,24 +25,24 @@ def model(many: int, folder: Path) -> str:
     with Stub(CALL) as stub:
         environment = {"VLLM_BASE_URL": stub.url, "REARANK_CALLS": "8"}
         with server(folder, "--policy", "vllm:stub", "--no-cache", **environment) as one:
-            return _seen(asyncio.run(_both(many, Load(one.url))))
+            return asyncio.run(_both(many, Load(one.url)))
 
 
-async def _both(many: int, load: Load) -> tuple[Answers, Answers]:
-    await load.clients(1, SMALL, 1.0)
-    return await asyncio.gather(
-        load.clients(many, LARGE, SECONDS), load.clients(4, SMALL, SECONDS, 0.2)
-    )
-
-
-def _seen(answers: tuple[Answers, Answers]) -> str:
-    large, small = answers
+async def _both(many: int, load: Load) -> str:
+    alone = await load.clients(1, SMALL, 1.0)
+    every = max(0.2, 10 * alone.p50)  # seconds: small requests alone must not fill a slow machine
+    for seconds in (SECONDS, 5 * SECONDS):
+        large, small = await asyncio.gather(
+            load.clients(many, LARGE, seconds), load.clients(4, SMALL, seconds, every)
+        )
+        if large.seconds:
+            break
     assert not small.wrong, small.wrong
-    assert small.p99 < 1, f"p99 of small requests is {small.p99:.2f} s"
+    assert small.p99 < max(1.0, 20 * alone.p50), f"p99 of small requests is {small.p99:.2f} s"
     assert large.seconds, "no large request was answered"
     return (
         f"small: p50 {1e3 * small.p50:.0f} ms, p99 {1e3 * small.p99:.0f} ms, none refused; "
-        f"{len(large.seconds)} large ones answered in {SECONDS:g} s"
+        f"{len(large.seconds)} large ones answered in {seconds:g} s"
     )
 
 
