@@ -5,11 +5,9 @@ No structured output type: the text sampled in training, served and scored is th
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, cast
-from weakref import WeakMethod
 
 from pydantic_ai.direct import model_request
 from pydantic_ai.exceptions import AgentRunError, ModelNotFoundError
@@ -32,6 +30,7 @@ from rearank_agent.llm.chat_reply import ChatReply, to_reply
 from rearank_agent.llm.endpoint import Endpoint
 from rearank_agent.llm.limits import process_cap, with_retries
 from rearank_agent.llm.model_errors import policy_error, readable_errors, retry_pause
+from rearank_agent.llm.per_loop import PerLoop
 from rearank_agent.llm.provider import supported_settings
 from rearank_agent.llm.refusals import Refusals
 from rearank_agent.llm.vllm import ModelInfo, VLLMModel
@@ -53,12 +52,12 @@ class Chat:
     """
 
     def __init__(self, model: Model | Callable[[], Model], settings: ModelSettings) -> None:
-        self._given = isinstance(model, Model)
-        self._make: Callable[[], Model] = (lambda: model) if isinstance(model, Model) else model
-        self._models: dict[asyncio.AbstractEventLoop, Model] = {}
-        self._open: dict[asyncio.AbstractEventLoop, AsyncGenerator[None, None]] = {}
-        self.first_model = self._make()
-        self._unused = iter([self.first_model])  # making one takes 30 ms
+        self._per_loop: PerLoop[Model] | None = None
+        if isinstance(model, Model):
+            self.first_model = model
+        else:
+            self._per_loop = PerLoop(model)
+            self.first_model = self._per_loop.first
         self.dropped, kept = supported_settings(self.first_model, settings)
         self._settings = {**getattr(self.first_model, "defaults", {}), **kept}
         model_id, at = self.first_model.model_id, self.first_model.base_url
@@ -70,24 +69,12 @@ class Chat:
         One made by us has connections that belong to the loop, and are closed when it ends. A
         model that was given is used as it is.
         """
-        if self._given:
-            return self.first_model
-        loop = asyncio.get_running_loop()
-        if (model := self._models.get(loop)) is None:
-            unused: Model | None = next(self._unused, None)
-            model = self._models[loop] = unused or self._make()
-            self._open[loop] = _opened(model, WeakMethod(self._forget), loop)
-            await anext(self._open[loop])
-        return model
+        return await self._per_loop.get() if self._per_loop else self.first_model
 
     async def close(self) -> None:
         """Close the connections of this event loop now; they are opened again when needed."""
-        if opened := self._open.get(asyncio.get_running_loop()):
-            await opened.aclose()
-
-    def _forget(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._models.pop(loop, None)
-        self._open.pop(loop, None)
+        if self._per_loop:
+            await self._per_loop.close()
 
     async def endpoint(self) -> VLLMModel | None:
         """The model, if it can count tokens and continue a turn; else None."""
@@ -158,20 +145,6 @@ class Chat:
             return with_retries(lambda: call(sent), retry_pause)
 
         return to_reply(await self.refusals.call(send, self._settings | settings), model)
-
-
-async def _opened(
-    model: Model,
-    forget: WeakMethod[Callable[[asyncio.AbstractEventLoop], None]],
-    loop: asyncio.AbstractEventLoop,
-) -> AsyncGenerator[None, None]:
-    """Keep a model open: a loop that ends closes the generators begun on it."""
-    try:
-        async with model:
-            yield
-    finally:
-        if method := forget():
-            method(loop)
 
 
 def _turns(messages: Sequence[Message]) -> list[ModelMessage]:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import math
 import os
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
-from weakref import WeakKeyDictionary
 
 from pydantic_ai.exceptions import AgentRunError, ModelHTTPError, UnexpectedModelBehavior
 
@@ -17,6 +15,7 @@ from rearank_agent.errors import UnsetError
 from rearank_agent.llm.endpoint import Endpoint
 from rearank_agent.llm.limits import process_cap, with_retries
 from rearank_agent.llm.model_errors import policy_error, retry_pause
+from rearank_agent.llm.per_loop import PerLoop
 from rearank_agent.queueing.work import current_work
 from rearank_agent.types import Fault
 
@@ -109,14 +108,9 @@ class RerankAPI:
 
     def __init__(self, kind: str, model: str) -> None:
         self.provider, self.model = PROVIDERS[kind], model
-        self.base_url = self._connection().base_url
+        self._connections = PerLoop(lambda: _Connection(self.provider, model))
+        self.base_url = self._connections.first.base_url
         self._at_root = self._texts = False  # the form of Text Embeddings Inference
-        self._open: WeakKeyDictionary[
-            asyncio.AbstractEventLoop, tuple[_Connection, AsyncGenerator[None, None]]
-        ] = WeakKeyDictionary()
-
-    def _connection(self) -> _Connection:
-        return _Connection(self.provider, self.model)
 
     async def scores(self, query: str, documents: Sequence[str]) -> Scores:
         """The endpoint's number for each document.
@@ -125,19 +119,19 @@ class RerankAPI:
             PolicyError: it could not be asked, refused, or gave no scores.
         """
         try:
-            async with process_cap().slot(current_work(len(documents))):
-                value = await with_retries(lambda: self._ask(query, documents), retry_pause)
+            value = await with_retries(lambda: self._ask(query, documents), retry_pause)
             return _read(value, len(documents))
         except AgentRunError as error:
             raise policy_error(error) from error
 
     async def _ask(self, query: str, documents: Sequence[str]) -> Any:
         """The answer; a server of another form is asked again in that form, from then on too."""
-        connection = await self._opened()
+        connection = await self._connections.get()
         while True:
             body = self._body(query, documents)
             try:
-                return await connection.rerank(body, at_root=self._at_root)
+                async with process_cap().slot(current_work(len(documents))):
+                    return await connection.rerank(body, at_root=self._at_root)
             except ModelHTTPError as error:
                 if error.status_code == 404 and not self._at_root:
                     self._at_root = True
@@ -157,24 +151,9 @@ class RerankAPI:
             **self.provider.fields,
         }
 
-    async def _opened(self) -> _Connection:
-        """The connection of this event loop, which is closed when the loop ends."""
-        loop = asyncio.get_running_loop()
-        if loop not in self._open:
-            connection = self._connection()
-            keeper = _kept_open(connection)
-            self._open[loop] = (connection, keeper)
-            await anext(keeper)
-        return self._open[loop][0]
-
 
 def _wants_texts(error: ModelHTTPError) -> bool:
     return "texts" in str(error.body)
-
-
-async def _kept_open(connection: _Connection) -> AsyncGenerator[None, None]:
-    async with connection:
-        yield
 
 
 def _read(value: Any, n: int) -> Scores:

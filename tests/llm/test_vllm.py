@@ -311,8 +311,8 @@ def test_event_loops_that_ended_are_forgotten(stub):
     judge = policy(stub)
     for _ in range(3):
         asyncio.run(judge.judge(TASK, ALL))
-    assert judge.chat._models == {}
-    assert judge.chat._open == {}
+    assert judge.chat._per_loop._made == {}
+    assert judge.chat._per_loop._open == {}
 
 
 async def test_a_query_that_fits_no_model(stub):
