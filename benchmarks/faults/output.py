@@ -2,7 +2,6 @@
 
 import json
 import os
-import pty
 import re
 import subprocess
 import sys
@@ -15,6 +14,7 @@ from urllib.request import Request, urlopen
 from benchmarks.faults.hostile_server import HostileServer, whole
 from benchmarks.faults.row import Row
 from benchmarks.load import ROOT
+from benchmarks.terminal import in_terminal
 
 __all__ = ["ROWS"]
 
@@ -24,19 +24,8 @@ _OWN = re.compile(r"\x1b\[(?!35;7m)[0-9;?]*[mKAhl]")  # what the program itself 
 
 
 def _in_terminal(command: list[str], env: dict[str, str], folder: Path) -> str:
-    pid, terminal = pty.fork()
-    if pid == 0:
-        os.chdir(folder)
-        os.execve(command[0], command, {**env, "TERM": "xterm", "COLUMNS": "80"})
-    shown = b""
-    try:
-        while chunk := os.read(terminal, 65536):
-            shown += chunk
-    except OSError:  # how Linux says that the other side is closed
-        pass
-    os.close(terminal)
-    os.waitpid(pid, 0)
-    return _OWN.sub("", shown.decode()).replace("\r", "")
+    _, shown = in_terminal(command, env, folder)
+    return _OWN.sub("", shown).replace("\r", "")
 
 
 def _in_pipe(command: list[str], env: dict[str, str], folder: Path) -> str:

@@ -5,10 +5,11 @@ from __future__ import annotations
 
 def policies(prefix: str) -> list[str]:
     """The policies whose names start with `prefix`."""
-    from rearank_agent.policies.registry import POLICIES
+    from rearank_agent.policies.registry import POLICIES, PRETRAINED, RERANK_SERVERS
 
-    models = ("vllm:", "openai:", "anthropic:", "google:", "ollama:")
-    return [name for name in (*POLICIES, *models) if name.startswith(prefix)]
+    models = ("vllm", "openai", "anthropic", "google", "ollama")
+    kinds = (f"{kind}:" for kind in (*PRETRAINED, *RERANK_SERVERS, *models))
+    return [name for name in (*POLICIES, *kinds) if name.startswith(prefix)]
 
 
 def schedules(prefix: str) -> list[str]:

@@ -166,8 +166,8 @@ class RerankerOptions(PolicyOptions):
     policy: Annotated[
         str | None,
         typer.Option(
-            help="Policy: embedded, embedded:FOLDER, lexical, first-stage, "
-            "or a model as vllm:NAME, openai:NAME, anthropic:NAME, ...  "
+            help="Policy: embedded, embedded:FOLDER, lexical, first-stage, cross-encoder:NAME, "
+            "encoder:NAME, rerank:NAME, or a model as vllm:NAME, openai:NAME, anthropic:NAME, ...  "
             "[REARANK_POLICY, else embedded]",
             autocompletion=policies,
             show_default=False,
@@ -205,10 +205,12 @@ class RerankerOptions(PolicyOptions):
 
     def _cascade(self, first: str) -> str:
         """The name of the policy with the stages that follow it."""
+        from rearank_agent.schedules.composed import cascade_name
+
         then, keep = self.then or [], self.keep or []
         if keep and not then:
             raise InputError("--keep is for --then: a policy that ranks the best of --policy")
         keep = keep or [_KEEP] * len(then)
         if len(keep) != len(then):
             raise InputError(f"--keep is needed once for each --then: {len(keep)} of {len(then)}")
-        return ",".join([first, *(f"{n},{policy}" for n, policy in zip(keep, then, strict=True))])
+        return cascade_name([first, *then], keep)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Sequence
 from rearank_agent.errors import InputError
 from rearank_agent.policies.blend import policy_scores
 from rearank_agent.policies.protocol import Policy
+from rearank_agent.schedules.composed import cascade_name, split_cascade
 from rearank_agent.types import Reply, Step, Task, Window
 
 __all__ = ["Cascade", "Composed", "Ensemble", "compose", "leaves", "own_scores"]
@@ -70,8 +71,8 @@ class Cascade(Composed):
             raise InputError(
                 f"each stage but the first needs a number of passages, 1 or more: {shown}"
             )
-        self.name = self._joined([part.name for part in self.parts])
-        self.fingerprint = self._joined([part.fingerprint for part in self.parts])
+        self.name = cascade_name([part.name for part in self.parts], self.keep)
+        self.fingerprint = cascade_name([part.fingerprint for part in self.parts], self.keep)
 
     @property
     def scores(self) -> bool:
@@ -82,10 +83,6 @@ class Cascade(Composed):
     def scale(self) -> float | None:
         """The last stage's."""
         return self.parts[-1].scale
-
-    def _joined(self, names: Sequence[str]) -> str:
-        pairs = zip(self.keep, names[1:], strict=True)
-        return ",".join([names[0], *(f"{size},{name}" for size, name in pairs)])
 
 
 class Ensemble(Composed):
@@ -147,14 +144,12 @@ def compose(name: str, make: Callable[[str], Policy], plain: Collection[str]) ->
     Raises:
         InputError: numbers that do not fit, or what `make` raises.
     """
-    first, *rest = name.split(",")
-    numbers, others = rest[0::2], rest[1::2]
-    if not rest or not all(number.strip().isdigit() for number in numbers):
+    if (found := split_cascade(name)) is None:
         return _ensemble(name, make, plain)
-    if len(numbers) != len(others):
+    stages, keep = found
+    if len(keep) != len(stages) - 1:
         raise InputError(f"{name!r} must end with a policy, as in embedded,20,vllm:NAME")
-    stages = [_ensemble(stage.strip(), make, plain) for stage in (first, *others)]
-    return Cascade(stages, [int(number) for number in numbers])
+    return Cascade([_ensemble(stage, make, plain) for stage in stages], keep)
 
 
 def _ensemble(name: str, make: Callable[[str], Policy], plain: Collection[str]) -> Policy:

@@ -11,7 +11,7 @@ from rearank_agent.extras import require
 from rearank_agent.policies.composed import compose
 from rearank_agent.policies.protocol import Policy
 
-__all__ = ["DEFAULT", "POLICIES", "policy"]
+__all__ = ["DEFAULT", "POLICIES", "PRETRAINED", "RERANK_SERVERS", "policy"]
 
 DEFAULT = "embedded"
 
@@ -27,6 +27,9 @@ PRETRAINED = {
     "encoder": "rearank_agent.policies.pretrained.encoder:PretrainedEncoder",
 }
 """Kinds of models that are named behind a colon: of the hub, or a folder."""
+
+RERANK_SERVERS = ("rerank", "cohere", "jina", "voyage")
+"""The kinds of names for rerank endpoints: those of `llm.rerank_api.PROVIDERS`."""
 
 
 def _made(name: str, *arguments: str) -> Policy:
@@ -56,7 +59,8 @@ def policy(
     Args:
         name: "embedded", "lexical", "first-stage", "embedded:NAME" for other weights (one of
             `shipped_weights`, or a folder), "cross-encoder:NAME" and "encoder:NAME" for a
-            repository of the hub or a folder, or a language model as "provider:model": "vllm:NAME"
+            repository of the hub or a folder, "rerank:NAME" for a server that reranks (also
+            "cohere:", "jina:", "voyage:"), or a language model as "provider:model": "vllm:NAME"
             for one behind vLLM, "anthropic:NAME", "openai:NAME" and all others that pydantic-ai
             knows.
         wrap: put around each policy that is asked: a cache, votes.
@@ -67,17 +71,15 @@ def policy(
         InputError: no policy has this name, or it takes no options.
         SetupError: it is known, but something it needs is missing or damaged.
     """
-    given: list[bool] | None = [] if options else None
+    asked: list[str] = []
 
     def make(one: str) -> Policy:
-        model = _is_model(one)
-        if given is not None:
-            given.append(model)
-        made = _single(one, options if model or one == name else {})
+        asked.append(one)
+        made = _single(one, options if _is_model(one) or one == name else {})
         return wrap(made) if wrap else made
 
     made = compose(name, make, POLICIES)
-    if given and not any(given):
+    if options and not any(map(_is_model, asked)):
         raise _no_options(name, options)
     return made
 
@@ -92,10 +94,8 @@ def _is_model(name: str) -> bool:
 def _is_rerank_server(name: str) -> bool:
     """Whether a name is of a rerank endpoint; Cohere serves language models too."""
     provider, _, model = name.partition(":")
-    return bool(model) and (
-        provider in ("rerank", "jina", "voyage")
-        or (provider == "cohere" and model.startswith("rerank"))
-    )
+    known = provider in RERANK_SERVERS and (provider != "cohere" or model.startswith("rerank"))
+    return known and bool(model)
 
 
 def _no_options(name: str, options: Mapping[str, Any]) -> InputError:
@@ -105,19 +105,15 @@ def _no_options(name: str, options: Mapping[str, Any]) -> InputError:
 
 def _single(name: str, options: Mapping[str, Any]) -> Policy:
     """The policy of a plain name."""
+    provider, _, rest = name.partition(":")
     if _is_model(name):
         require(f"the policy {name}", "llm", "pydantic_ai", "httpx2")
         from rearank_agent.llm.policy import LLM  # pydantic-ai takes most of a second to import
 
         return LLM(name, **options)
-    provider, _, rest = name.partition(":")
-    if _is_rerank_server(name) and not options:
-        require(f"the policy {name}", "llm", "pydantic_ai", "httpx2")
-        from rearank_agent.policies.rerank_server import RerankServer
-
-        return RerankServer(provider, rest)
+    served = _is_rerank_server(name)
     weights = [rest] if provider in ("embedded", *PRETRAINED) and rest else []
-    if name not in POLICIES and not weights:
+    if name not in POLICIES and not weights and not served:
         raise InputError(
             f"no policy is called {name!r}; there are: {', '.join(POLICIES)}, "
             "cross-encoder:NAME, encoder:NAME, rerank:NAME, "
@@ -125,4 +121,9 @@ def _single(name: str, options: Mapping[str, Any]) -> Policy:
         )
     if options:
         raise _no_options(name, options)
+    if served:
+        require(f"the policy {name}", "llm", "pydantic_ai", "httpx2")
+        from rearank_agent.policies.rerank_server import RerankServer
+
+        return RerankServer(provider, rest)
     return _embedded(*weights) if provider == "embedded" else _made(provider, *weights)

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from rearank_agent.schedules.turn import Schedule, Turn, Turns
 from rearank_agent.types import Reply, Window
 
-__all__ = ["cascade", "ensemble", "fused"]
+__all__ = ["cascade", "cascade_name", "ensemble", "fused", "split_cascade"]
 
 RANK_OFFSET = 60
 """The constant of reciprocal rank fusion (Cormack, Clarke and Buettcher, SIGIR 2009)."""
@@ -29,9 +29,25 @@ def cascade(stages: Sequence[tuple[Schedule, int]], keep: Sequence[int]) -> Sche
             first += policies
         return order
 
-    names = [stage.name for stage, _ in stages]
-    pairs = zip(keep, names[1:], strict=True)
-    return Schedule(",".join([names[0], *(f"{size},{name}" for size, name in pairs)]), turns)
+    return Schedule(cascade_name([stage.name for stage, _ in stages], keep), turns)
+
+
+def cascade_name(stages: Sequence[str], keep: Sequence[int]) -> str:
+    """The name of a cascade of schedules or policies: "A,20,B"."""
+    pairs = zip(keep, stages[1:], strict=True)
+    return ",".join([stages[0], *(f"{size},{stage}" for size, stage in pairs)])
+
+
+def split_cascade(name: str) -> tuple[list[str], list[int]] | None:
+    """The stages in a name of `cascade_name`, and their sizes; None if it is no such name.
+
+    Of one that ends with a size, which is no whole name, there are as many sizes as stages.
+    """
+    first, *rest = name.split(",")
+    sizes, stages = rest[0::2], rest[1::2]
+    if not rest or not all(size.strip().isdigit() for size in sizes):
+        return None
+    return [stage.strip() for stage in (first, *stages)], [int(size) for size in sizes]
 
 
 def _ranked_head(schedule: Schedule, first: int, order: Window, size: int) -> Turns:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from rearank_agent.errors import InputError
-from rearank_agent.schedules.composed import cascade, ensemble
+from rearank_agent.schedules.composed import cascade, ensemble, split_cascade
 from rearank_agent.schedules.turn import Schedule, Turn
 from rearank_agent.schedules.windows import batches, groups, sliding, topdown, tournament, whole
 from rearank_agent.types import Reply, Usage, Window
@@ -35,19 +35,13 @@ def schedule(name: str) -> Schedule:
         InputError: no such schedule, or numbers it cannot use.
     """
     if "," in name:
-        first, *rest = name.split(",")
-        stages = [first, *rest[1::2]]
-        if len(rest) % 2 or not all(map(str.isdigit, rest[0::2])):
+        stages, sizes = split_cascade(name) or ([], [])
+        if len(sizes) != len(stages) - 1:
             raise InputError(f"{name!r} is no cascade of schedules, as in whole,20,tournament")
-        parts = [(schedule(stage), _policies(stage)) for stage in stages]
-        return cascade(parts, [int(size) for size in rest[0::2]])
+        return cascade([(schedule(stage), stage.count("+") + 1) for stage in stages], sizes)
     if "+" in name:
         return ensemble([(schedule(part), 1) for part in name.split("+")])
     return _plain(name)
-
-
-def _policies(name: str) -> int:
-    return name.count("+") + 1
 
 
 def _plain(name: str) -> Schedule:

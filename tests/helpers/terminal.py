@@ -1,11 +1,10 @@
 """A terminal of 80 columns for a program under test."""
 
 import os
-import pty
-import signal
 import sys
-import time
 from pathlib import Path
+
+from benchmarks import terminal
 
 PROGRAM = str(Path(sys.executable).parent / "rearank-agent")
 
@@ -15,18 +14,4 @@ def in_terminal(args, wait=0.0):
 
     After `wait` seconds it is interrupted as by Ctrl-C.
     """
-    pid, terminal = pty.fork()
-    if pid == 0:
-        os.environ.update(COLUMNS="80", LINES="40", TERM="xterm")
-        os.execv(PROGRAM, [PROGRAM, *args])
-    if wait:
-        time.sleep(wait)
-        os.kill(pid, signal.SIGINT)
-    shown = b""
-    try:
-        while chunk := os.read(terminal, 65536):
-            shown += chunk
-    except OSError:  # how Linux says that the other side is closed
-        pass
-    os.close(terminal)
-    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), shown.decode()
+    return terminal.in_terminal([PROGRAM, *args], os.environ, Path.cwd(), wait)

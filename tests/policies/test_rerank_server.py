@@ -7,11 +7,11 @@ from threading import Thread
 
 import pytest
 
-from rearank_agent import Reranker, SetupError
+from rearank_agent import InputError, Reranker, SetupError
 from rearank_agent.errors import UnsetError
 from rearank_agent.llm.policy import LLM
 from rearank_agent.llm.rerank_api import PROVIDERS
-from rearank_agent.policies.registry import policy
+from rearank_agent.policies.registry import RERANK_SERVERS, policy
 from rearank_agent.policies.rerank_server import RerankServer
 
 QUERY = "how far do fleas jump"
@@ -206,6 +206,15 @@ def test_what_is_not_set_is_said(monkeypatch):
     monkeypatch.setenv("RERANK_BASE_URL", "ftp://x")
     with pytest.raises(SetupError, match="RERANK_BASE_URL must be a plain address"):
         policy("rerank:tiny")
+
+
+def test_the_names_are_those_of_the_providers():
+    assert set(RERANK_SERVERS) == set(PROVIDERS)
+
+
+def test_it_takes_no_options_of_a_language_model():
+    with pytest.raises(InputError, match="rerank:tiny is no language model and takes no options"):
+        policy("rerank:tiny", think=False)
 
 
 def test_a_chat_model_of_cohere_is_a_language_model(monkeypatch):

@@ -34,7 +34,8 @@ class SystemOptions(PolicyOptions):
         list[str] | None,
         typer.Option(
             help="A policy; repeatable: embedded, embedded:FOLDER, "
-            "lexical, vllm:NAME, openai:NAME, ...  [REARANK_POLICY, else embedded]; "
+            "lexical, cross-encoder:NAME, rerank:NAME, vllm:NAME, openai:NAME, ...  "
+            "[REARANK_POLICY, else embedded]; "
             "first-stage is always measured.",
             autocompletion=policies,
             show_default=False,

@@ -51,7 +51,11 @@ class CrossEncoderConfig:
             SetupError: a file is missing or damaged.
         """
         config = repository.json("config.json")
-        _check_architecture(config, repository.name)
+        kind = _architecture(config)
+        if not kind.endswith("ForSequenceClassification"):
+            raise InputError(
+                f"{repository.name} is no cross-encoder but {kind}{_advice(kind, repository.name)}"
+            )
         names = {int(key): str(value) for key, value in (config.get("id2label") or {}).items()}
         labels = len(names) or int(config.get("num_labels", 2))
         if labels not in (1, 2):
@@ -102,7 +106,7 @@ class EncoderConfig:
         kind = _architecture(config)
         if kind.endswith(("ForSequenceClassification", "ForCausalLM")):
             raise InputError(
-                f"{repository.name} is no encoder but {kind}{_advice(kind, repository)}"
+                f"{repository.name} is no encoder but {kind}{_advice(kind, repository.name)}"
             )
         prompts = repository.json("config_sentence_transformers.json", {}).get("prompts") or {}
         length = repository.json("sentence_bert_config.json", {}).get("max_seq_length")
@@ -125,19 +129,12 @@ def _architecture(config: Mapping[str, Any]) -> str:
     return str((config.get("architectures") or ["of an unknown kind"])[0])
 
 
-def _check_architecture(config: Mapping[str, Any], name: str) -> None:
-    kind = _architecture(config)
-    if not kind.endswith("ForSequenceClassification"):
-        raise InputError(f"{name} is no cross-encoder but {kind}{_advice(kind, name)}")
-
-
-def _advice(kind: str, name: object) -> str:
-    shown = name.name if isinstance(name, Repository) else name
+def _advice(kind: str, name: str) -> str:
     if kind.endswith("ForCausalLM"):
-        return f"; a language model is served by vLLM and asked as vllm:{shown}"
+        return f"; a language model is served by vLLM and asked as vllm:{name}"
     if kind.endswith("ForSequenceClassification"):
-        return f"; try cross-encoder:{shown}"
-    return f"; try encoder:{shown}" if kind.endswith("Model") else ""
+        return f"; try cross-encoder:{name}"
+    return f"; try encoder:{name}" if kind.endswith("Model") else ""
 
 
 def _activation(config: Mapping[str, Any], repository: Repository) -> str:

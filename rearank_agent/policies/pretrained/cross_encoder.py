@@ -14,7 +14,7 @@ from rearank_agent.errors import PolicyError
 from rearank_agent.policies.pointwise import PointwiseScorer
 from rearank_agent.policies.pretrained.config import CrossEncoderConfig
 from rearank_agent.policies.pretrained.load import load
-from rearank_agent.policies.pretrained.tokens import Piece, Tokens, padded, window_faults
+from rearank_agent.policies.pretrained.tokens import Piece, Tokens
 from rearank_agent.policies.protocol import best_first, instruction_fault, sigmoid
 from rearank_agent.policies.quotes import BEST, QuotedQuery, Quotes
 from rearank_agent.types import Passage, Rationale, Reply, Task, Usage, Window
@@ -81,10 +81,8 @@ class CrossEncoder:
         query = await self._scorer.query(task, window)
         raw = tuple(one.raw for one in scored)
         order = best_first(raw)
-        incomplete = [
-            i for i, one in zip(task.ids(window), scored, strict=True) if not one.complete
-        ]
-        cut = window_faults(self.config.max_tokens, query.tokens.complete, incomplete)
+        complete = [one.complete for one in scored]
+        cut = self.model.tokenizer.faults(query.tokens.complete, task.ids(window), complete)
         return Reply(
             order=order,
             scores=tuple(sigmoid(number) for number in raw),
@@ -125,14 +123,10 @@ class CrossEncoder:
 
     def _numbers(self, pieces: Sequence[Piece]) -> Iterator[float]:
         """The model's number for each piece."""
-        batch = self.model.runtime.batch
-        for i in range(0, len(pieces), batch):
-            rows = self.model.runtime.run(padded(pieces[i : i + batch], self.config.pad))
-            for row in rows.astype(float):
-                relevant = row[self.config.relevant]
-                number = float(
-                    relevant - row[1 - self.config.relevant] if len(row) == 2 else relevant
-                )
-                if not math.isfinite(number):
-                    raise PolicyError(f"{self.name} gave a score of {number}")
-                yield number
+        for row in self.model.rows(pieces):
+            number = float(row[self.config.relevant])
+            if len(row) == 2:
+                number -= float(row[1 - self.config.relevant])
+            if not math.isfinite(number):
+                raise PolicyError(f"{self.name} gave a score of {number}")
+            yield number

@@ -15,7 +15,7 @@ from rearank_agent.policies.evidence import EvidenceQuery
 from rearank_agent.policies.pointwise import PointwiseScorer
 from rearank_agent.policies.pretrained.config import EncoderConfig
 from rearank_agent.policies.pretrained.load import load
-from rearank_agent.policies.pretrained.tokens import Piece, padded, window_faults
+from rearank_agent.policies.pretrained.tokens import Piece
 from rearank_agent.policies.protocol import best_first, instruction_fault
 from rearank_agent.text import QueryTerms, content_tokens
 from rearank_agent.types import Passage, Quote, Rationale, Reply, Task, Usage, Window
@@ -77,10 +77,8 @@ class PretrainedEncoder:
         scored = await self._scorer.passages(task, window)
         query = await self._scorer.query(task, window)
         raw = tuple(one.raw for one in scored)
-        incomplete = [
-            i for i, one in zip(task.ids(window), scored, strict=True) if not one.complete
-        ]
-        cut = window_faults(self.config.max_tokens, query.complete, incomplete)
+        complete = [one.complete for one in scored]
+        cut = self.model.tokenizer.faults(query.complete, task.ids(window), complete)
         return Reply(
             order=best_first(raw),
             scores=tuple(max(0.0, cosine) for cosine in raw),
@@ -137,12 +135,10 @@ class PretrainedEncoder:
 
     def _hidden(self, pieces: Sequence[Piece]) -> list[Vector]:
         """For each piece its token vectors [tokens, width], special tokens included."""
-        batch = self.model.runtime.batch
-        found: list[Vector] = []
-        for i in range(0, len(pieces), batch):
-            part = pieces[i : i + batch]
-            rows = self.model.runtime.run(padded(part, self.config.pad))
-            found.extend(row[: len(piece.ids)] for row, piece in zip(rows, part, strict=True))
+        found = [
+            row[: len(piece.ids)]
+            for row, piece in zip(self.model.rows(pieces), pieces, strict=True)
+        ]
         if not all(np.isfinite(one).all() for one in found):
             raise PolicyError(f"{self.name} gave vectors that are no numbers")
         return found

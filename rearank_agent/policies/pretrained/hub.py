@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -33,7 +34,7 @@ def fetch(name: ModelName, select: Select, check: Check) -> Repository:
     """
     from huggingface_hub import HfApi
 
-    with _HubErrors(name):
+    with _readable_errors(name.path):
         info = HfApi().model_info(name.path, revision=name.revision or None, files_metadata=True)
         sizes = {file.rfilename: file.size or 0 for file in info.siblings or ()}
         needed = select(sizes)
@@ -91,41 +92,37 @@ def cached(name: ModelName, select: Select) -> Repository | None:
     return found
 
 
-class _HubErrors:
-    """Turns the errors of the hub's library into ours."""
+@contextmanager
+def _readable_errors(name: str) -> Iterator[None]:
+    """The errors of the hub's library as ours."""
+    try:
+        yield
+    except (InputError, SetupError):
+        raise
+    except Exception as error:
+        raise _readable(name, error) from None
 
-    def __init__(self, name: ModelName) -> None:
-        self.name = name.path
 
-    def __enter__(self) -> None:
-        return None
+def _readable(name: str, error: Exception) -> InputError | SetupError:
+    from huggingface_hub import constants, errors
 
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, Exception) and not isinstance(error, InputError | SetupError):
-            raise self._ours(error) from None
-
-    def _ours(self, error: Exception) -> Exception:
-        from huggingface_hub import constants, errors
-
-        name, login = self.name, "log in with `hf auth login` or set HF_TOKEN"
-        if isinstance(error, errors.GatedRepoError):
-            page = f"{constants.ENDPOINT}/{name}"
-            return SetupError(
-                f"{name} asks its users to accept terms: do so on {page}, then {login}"
-            )
-        if isinstance(error, errors.RevisionNotFoundError):
-            return InputError(f"{name} has no such revision")
-        if isinstance(error, errors.RepositoryNotFoundError | errors.HFValidationError):
-            return InputError(f"the hub has no model {name}; if it is a private one, {login}")
-        line = f"{sys.executable or 'python'} -m rearank_agent models pull {name}"
-        cache = constants.HF_HUB_CACHE
-        if isinstance(error, errors.OfflineModeIsEnabled) or constants.HF_HUB_OFFLINE:
-            return SetupError(
-                f"{name} is not in {cache}, and HF_HUB_OFFLINE forbids to ask the hub; "
-                f"where there is a connection: {line}"
-            )
-        first = str(error).strip().partition("\n")[0] or type(error).__name__
+    login = "log in with `hf auth login` or set HF_TOKEN"
+    if isinstance(error, errors.GatedRepoError):
+        page = f"{constants.ENDPOINT}/{name}"
+        return SetupError(f"{name} asks its users to accept terms: do so on {page}, then {login}")
+    if isinstance(error, errors.RevisionNotFoundError):
+        return InputError(f"{name} has no such revision")
+    if isinstance(error, errors.RepositoryNotFoundError | errors.HFValidationError):
+        return InputError(f"the hub has no model {name}; if it is a private one, {login}")
+    line = f"{sys.executable or 'python'} -m rearank_agent models pull {name}"
+    cache = constants.HF_HUB_CACHE
+    if isinstance(error, errors.OfflineModeIsEnabled) or constants.HF_HUB_OFFLINE:
         return SetupError(
-            f"{name} is not in {cache} and could not be downloaded ({first}); "
-            f"files that came whole are kept; to go on: {line}"
+            f"{name} is not in {cache}, and HF_HUB_OFFLINE forbids to ask the hub; "
+            f"where there is a connection: {line}"
         )
+    first = str(error).strip().partition("\n")[0] or type(error).__name__
+    return SetupError(
+        f"{name} is not in {cache} and could not be downloaded ({first}); "
+        f"files that came whole are kept; to go on: {line}"
+    )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, TypeVar
@@ -18,11 +18,10 @@ from rearank_agent.policies.pretrained.config import (
 )
 from rearank_agent.policies.pretrained.hub import cached, fetch
 from rearank_agent.policies.pretrained.repository import Check, ModelName, Repository, Select
-from rearank_agent.policies.pretrained.tokens import TextTokenizer
+from rearank_agent.policies.pretrained.tokens import Piece, TextTokenizer, padded
 from rearank_agent.policies.pretrained.weights import select_files, weights_file
 
-__all__ = ["Model", "Runtime", "Sized", "load", "pull"]
-
+__all__ = ["Model", "Runtime", "Settings", "load", "pull"]
 
 _KINDS = ("cross-encoder", "encoder")
 
@@ -37,16 +36,21 @@ class Runtime(Protocol):
         ...
 
 
-class Sized(Protocol):
-    """Settings that say how many tokens a model reads."""
+class Settings(Protocol):
+    """What loading needs of a model's settings."""
 
     @property
     def max_tokens(self) -> int:
         """The tokens that are read at once."""
         ...
 
+    @property
+    def pad(self) -> int:
+        """The id of the padding token."""
+        ...
 
-Config = TypeVar("Config", bound=Sized)
+
+Config = TypeVar("Config", bound=Settings)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,11 +61,19 @@ class Model:
         fingerprint: its name, the revision, and the weights' file and checksum.
         tokenizer: of the model.
         runtime: its network.
+        pad: the id of the padding token.
     """
 
     fingerprint: str
     tokenizer: TextTokenizer
     runtime: Runtime
+    pad: int
+
+    def rows(self, pieces: Sequence[Piece]) -> Iterator[NDArray[np.float32]]:
+        """The network's output for each piece: [labels], or [tokens of the longest, width]."""
+        size = self.runtime.batch
+        for i in range(0, len(pieces), size):
+            yield from self.runtime.run(padded(pieces[i : i + size], self.pad))
 
 
 def load(name: str, read: Callable[[Repository], Config], dimensions: int) -> tuple[Model, Config]:
@@ -86,7 +98,7 @@ def load(name: str, read: Callable[[Repository], Config], dimensions: int) -> tu
     runtime = _runtime(found, file, dimensions)
     if asked.variant:  # weights in 8 bits take one scale from all texts of a run
         runtime.batch = 1
-    return Model(fingerprint, tokenizer, runtime), config
+    return Model(fingerprint, tokenizer, runtime, config.pad), config
 
 
 def pull(name: str) -> Repository:

@@ -14,7 +14,7 @@ from tokenizers import Tokenizer
 from rearank_agent.errors import SetupError
 from rearank_agent.types import Fault
 
-__all__ = ["Piece", "TextTokenizer", "Tokens", "padded", "window_faults"]
+__all__ = ["Piece", "TextTokenizer", "Tokens", "padded"]
 
 MAX_WINDOWS = 8
 """Of one passage; the rest is not read."""
@@ -107,6 +107,26 @@ class TextTokenizer:
         windows, complete = self._windows(text, room, max_windows)
         return [_piece(self._tokenizer.post_process(window), 0) for window in windows], complete
 
+    def faults(
+        self, query_complete: bool, ids: Sequence[str], complete: Sequence[bool]
+    ) -> list[Fault]:
+        """The faults of a query and of passages that were not read to their end.
+
+        Args:
+            query_complete: whether the query was.
+            ids: of the passages.
+            complete: for each passage whether it was.
+        """
+        faults = []
+        if not query_complete:
+            detail = f"of the query only a part of {self.max_tokens} tokens was read"
+            faults.append(Fault("cut", (), detail))
+        if cut := tuple(i for i, read in zip(ids, complete, strict=True) if not read):
+            detail = f"only the first {MAX_WINDOWS} windows of {self.max_tokens} tokens were read"
+            advice = "split longer passages to have all of them read"
+            faults.append(Fault("cut", cut, f"{detail}; {advice}"))
+        return faults
+
     def _windows(
         self, text: str, room: int, max_windows: int = MAX_WINDOWS
     ) -> tuple[list[Any], bool]:
@@ -150,15 +170,3 @@ def padded(pieces: Sequence[Piece], pad: int) -> dict[str, NDArray[np.int64]]:
 def _filled(rows: Sequence[Sequence[int]], length: int, by: int) -> Iterator[Sequence[int]]:
     for row in rows:
         yield [*row, *[by] * (length - len(row))]
-
-
-def window_faults(max_tokens: int, query_complete: bool, cut: Sequence[str]) -> list[Fault]:
-    """The faults of a query and of passages, by their ids, that were not read to their end."""
-    faults = []
-    if not query_complete:
-        faults.append(Fault("cut", (), f"of the query only a part of {max_tokens} tokens was read"))
-    if cut:
-        detail = f"only the first {MAX_WINDOWS} windows of {max_tokens} tokens were read"
-        advice = "split longer passages to have all of them read"
-        faults.append(Fault("cut", tuple(cut), f"{detail}; {advice}"))
-    return faults
