@@ -5,9 +5,9 @@ from __future__ import annotations
 
 def policies(prefix: str) -> list[str]:
     """The policies whose names start with `prefix`."""
-    from rearank_agent.policies.registry import POLICIES, PRETRAINED, RERANK_SERVERS
+    from rearank_agent.policies.registry import LIKELIHOOD, POLICIES, PRETRAINED, RERANK_SERVERS
 
-    models = ("vllm", "openai", "anthropic", "google", "ollama")
+    models = (f"{LIKELIHOOD}:vllm", "vllm", "openai", "anthropic", "google", "ollama")
     kinds = (f"{kind}:" for kind in (*PRETRAINED, *RERANK_SERVERS, *models))
     return [name for name in (*POLICIES, *kinds) if name.startswith(prefix)]
 

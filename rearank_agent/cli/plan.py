@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeGuard
 
 import typer
 from rich.table import Table
@@ -87,11 +87,11 @@ def _row(schedule: Schedule, sample: list[Passage], policy: Policy | None) -> di
     turns = dry_run(schedule, len(sample))
     windows = [window for turn in turns for window in turn.windows]
     row: dict[str, Any] = {"schedule": schedule.name, "calls": len(windows), "turns": len(turns)}
-    if (model := _language_model(policy)) is None:
-        needs = "scores that compare across windows" if schedule.comparable else "any policy"
-        return row | {"needs": needs}
-    needs = "--format scores" if schedule.comparable else "any"
-    return row | _tokens(model, sample, windows) | {"format": needs}
+    row |= _cost(policy, sample, windows)
+    if _is_prompted(policy):
+        return row | {"format": "--format scores" if schedule.comparable else "any"}
+    needs = "scores that compare across windows" if schedule.comparable else "any policy"
+    return row | {"needs": needs}
 
 
 def _rows_of_stages(policy: Composed, sample: list[Passage]) -> Iterator[dict[str, Any]]:
@@ -110,21 +110,34 @@ def _rows_of_stages(policy: Composed, sample: list[Passage]) -> Iterator[dict[st
             "calls": len(windows),
             "turns": sum(map(bool, own)),
         }
-        model = _language_model(one)
-        yield row | (_tokens(model, sample, windows) if model else _NO_TOKENS)
+        yield row | _NO_TOKENS | _cost(one, sample, windows)
 
 
-def _language_model(policy: Policy | None) -> LLM | None:
+def _is_prompted(policy: Policy | None) -> TypeGuard[LLM]:
+    """Whether it is a language model that answers."""
     if policy is None or policy.window is None:
-        return None
+        return False
     from rearank_agent.llm.policy import LLM
 
-    return policy if isinstance(policy, LLM) else None
+    return isinstance(policy, LLM)
 
 
-def _tokens(policy: LLM, sample: list[Passage], windows: Sequence[Window]) -> dict[str, int]:
-    prompt = sum(_prompt_tokens(policy, [sample[p] for p in window]) for window in windows)
-    return {"prompt_tokens": prompt, "reply_tokens": len(windows) * policy.config.budget}
+def _cost(
+    policy: Policy | None, sample: list[Passage], windows: Sequence[Window]
+) -> dict[str, int]:
+    """The tokens of these windows, for a policy that counts them; and its calls if others."""
+    if _is_prompted(policy):
+        prompt = sum(_prompt_tokens(policy, [sample[p] for p in window]) for window in windows)
+        return {"prompt_tokens": prompt, "reply_tokens": len(windows) * policy.config.budget}
+    if policy is None or not policy.name.startswith("likelihood:"):
+        return {}
+    from rearank_agent.policies.likelihood import Likelihood
+
+    assert isinstance(policy, Likelihood)  # noqa: S101 - what the name says
+    texts = policy.prompt.build(_QUERY, sample, policy.cut).texts
+    sizes = [len(texts[position].encode()) for window in windows for position in window]
+    tokens = int(sum(sizes) / _BYTES_PER_TOKEN)
+    return {"calls": len(sizes), "prompt_tokens": tokens, "reply_tokens": 0}
 
 
 def _prompt_tokens(policy: LLM, window: list[Passage]) -> int:

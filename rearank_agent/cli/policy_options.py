@@ -127,7 +127,7 @@ class PolicyOptions:
     def _make(self, name: str, wrap: Callable[[Policy], Policy]) -> Policy:
         from rearank_agent.policies.registry import policy
 
-        overrides = self._overrides()
+        overrides = self._options_of(name)
 
         def trained(one: Policy) -> Policy:
             if one.name.startswith("vllm:"):
@@ -135,6 +135,11 @@ class PolicyOptions:
             return wrap(one)
 
         return policy(name, wrap=trained, **overrides)
+
+    def _options_of(self, name: str) -> dict[str, Any]:
+        """The options for a policy, which refuses those that it does not take."""
+        del name
+        return self._overrides()
 
     def _seconds_to_ask(self) -> float:
         """Seconds a server may take to say how its model was trained: part of the deadline."""
@@ -167,7 +172,8 @@ class RerankerOptions(PolicyOptions):
         str | None,
         typer.Option(
             help="Policy: embedded, embedded:FOLDER, lexical, first-stage, cross-encoder:NAME, "
-            "encoder:NAME, rerank:NAME, or a model as vllm:NAME, openai:NAME, anthropic:NAME, ...  "
+            "encoder:NAME, rerank:NAME, likelihood:vllm:NAME, or a model as vllm:NAME, "
+            "openai:NAME, anthropic:NAME, ...  "
             "[REARANK_POLICY, else embedded]",
             autocompletion=policies,
             show_default=False,

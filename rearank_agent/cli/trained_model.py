@@ -16,13 +16,16 @@ __all__ = ["as_trained", "read_template"]
 
 
 def read_template(path: Path) -> dict[str, Any]:
-    """The template in a file, or every prompt setting of a checkpoint."""
+    """The template in a file, a likelihood's prompt, or every prompt setting of a checkpoint."""
     from rearank_agent.listwise.template import Template
     from rearank_agent.llm.checkpoint import CONFIG_FILE, PromptConfig
+    from rearank_agent.llm.likelihood_prompt import read_likelihood_prompt
 
     path = path / CONFIG_FILE if path.is_dir() else path
     if path.suffix == ".json":
         return PromptConfig.read(path).options()
+    if prompt := read_likelihood_prompt(path):
+        return {"prompt": prompt}
     return {"template": Template.load(path)}
 
 

@@ -6,7 +6,7 @@ BM25 by bm25s in Lucene's variant with k1 0.9 and b 0.4, as for the TREC runs of
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,6 +16,7 @@ from pathlib import Path
 import bm25s
 from Stemmer import Stemmer, algorithms
 
+from rearank_agent.data.bm25_size import check_size
 from rearank_agent.data.collection import Collection, count_notes
 from rearank_agent.data.trec import Run, read_run
 from rearank_agent.errors import InputError, SetupError
@@ -24,7 +25,7 @@ from rearank_agent.policies.lexical import bm25_index, bm25_search
 from rearank_agent.settings import cache_folder
 from rearank_agent.text import words
 
-__all__ = ["FirstStage", "first_stage"]
+__all__ = ["FirstStage", "first_stage", "run_of_each"]
 
 NO_STEMMING = "none"
 _STOP_WORDS = (
@@ -58,7 +59,12 @@ class FirstStage:
 
 
 def first_stage(
-    collection: Collection, depth: int, *, run: Path | None = None, language: str | None = None
+    collection: Collection,
+    depth: int,
+    *,
+    run: Path | None = None,
+    language: str | None = None,
+    warn: Callable[[str], None] = lambda _note: None,
 ) -> FirstStage:
     """The candidates: those of a TREC run, else the collection's own, else BM25's.
 
@@ -68,9 +74,11 @@ def first_stage(
         run: a TREC run.
         language: use BM25 even if the collection has candidates: one of PyStemmer's languages, or
             "none" for words without stemming (and pairs of letters in scripts without spaces).
+        warn: called before BM25 reads a large corpus, with what it will take.
 
     Raises:
-        InputError: the run has no passage of the corpus, or there is no such language.
+        InputError: the run has no passage of the corpus, there is no such language, or BM25 needs
+            more memory than this machine has.
     """
     lists: Run
     if run:
@@ -80,7 +88,7 @@ def first_stage(
     else:
         name, lists = (
             f"BM25, {language or 'english'}",
-            _cached_bm25(collection, depth, language or "english"),
+            _cached_bm25(collection, depth, language or "english", warn),
         )
     given = {q: lists[q] for q in collection.queries if q in lists}
     excluded = collection.excluded or {}
@@ -101,11 +109,28 @@ def first_stage(
     return FirstStage(name, candidates, depth, count_notes(counts))
 
 
+def run_of_each(collections: Sequence[Collection], runs: Sequence[Path]) -> list[Path | None]:
+    """The TREC run of each collection, given in their order; None for all where none is given.
+
+    Raises:
+        InputError: there are fewer or more runs than collections.
+    """
+    if runs and len(runs) != len(collections):
+        names = ", ".join(one.name for one in collections)
+        raise InputError(
+            f"every collection needs a first-stage run of its own, in their order ({names}): "
+            f"{len(runs)} for {len(collections)}"
+        )
+    return list(runs) or [None] * len(collections)
+
+
 def _size(lists: Run) -> int:
     return sum(map(len, lists.values()))
 
 
-def _cached_bm25(collection: Collection, depth: int, language: str) -> Run:
+def _cached_bm25(
+    collection: Collection, depth: int, language: str, warn: Callable[[str], None]
+) -> Run:
     """BM25's lists, from the cache if they are there."""
     parts: list[object] = [collection.hash, list(collection.queries), depth, language]
     parts += [bm25s.__version__, {q: sorted(ids) for q, ids in (collection.excluded or {}).items()}]
@@ -114,6 +139,7 @@ def _cached_bm25(collection: Collection, depth: int, language: str) -> Run:
     try:
         lists: Run = json.loads(path.read_bytes())
     except (OSError, ValueError):
+        check_size(collection, warn)
         lists = bm25(collection, depth, language)
         with suppress(SetupError):  # without a cache BM25 runs again
             write_text(path, json.dumps(lists))

@@ -11,9 +11,10 @@ from rearank_agent.data.beir import read_folder
 from rearank_agent.data.bright import bright, is_bright
 from rearank_agent.data.collection import Collection, count_notes
 from rearank_agent.data.own_passage import count_own_passages
+from rearank_agent.data.trec import read_text
 from rearank_agent.errors import InputError
 
-__all__ = ["load_collections", "remarks", "select_queries"]
+__all__ = ["load_collections", "read_query_ids", "remarks", "select_queries"]
 
 
 _READERS: tuple[tuple[Callable[[Path], bool], Callable[[Path], list[Collection]]], ...] = (
@@ -67,6 +68,16 @@ def _with_unique_names(found: Sequence[Collection]) -> list[Collection]:
             if name in duplicates:
                 names[i] = f"{place.parents[above].name}/{name}"
     return [replace(c, name=name) for c, name in zip(found, names, strict=True)]
+
+
+def read_query_ids(path: Path) -> list[str]:
+    """The ids of queries in a file: one a line, up to a tab.
+
+    Raises:
+        InputError: the file cannot be read.
+    """
+    lines = read_text(path).split("\n")
+    return [line.split("\t")[0].strip() for line in lines if line.strip()]
 
 
 def select_queries(

@@ -12,7 +12,9 @@ from rearank_agent.listwise.sanitize import neutralise, sanitize
 from rearank_agent.listwise.template import Template, fill
 from rearank_agent.types import Fault, Passage
 
-__all__ = ["Message", "Prompt", "build_prompt", "reask_prompt"]
+__all__ = [
+    "Message", "Prompt", "build_prompt", "prompt_faults", "reask_prompt", "shown_text",
+]  # fmt: skip
 
 _NEUTRALISED = "tags or control tokens were shown in other brackets, or hidden text was left out"
 
@@ -63,36 +65,52 @@ def build_prompt(
         turns.append({"role": "system", "content": fill(template.system, **common)})
     opening = fill(template.opening, **common, instruction=task)
     turns += _exchange(opening, template.opening_reply)
-    contents = [passage.content.strip() for passage in passages]
-    shown = [_truncated(content, cut) for content in contents]
+    shown = [shown_text(passage, cut) for passage in passages]
     safe = [sanitize(text) for text in shown]
     for number, text in enumerate(safe, 1):
         turn = fill(template.passage, **common, number=number, text=text)
         turns += _exchange(turn, fill(template.passage_reply, number=number))
     turns.append({"role": "user", "content": fill(closing, **common)})
-    truncated = _changed(passages, contents, shown)
+    return Prompt(tuple(turns), prompt_faults(passages, shown, safe, cut, query, instruction))
+
+
+def shown_text(passage: Passage, cut: int) -> str:
+    """What of a passage is shown: at most the first `cut` characters of its content."""
+    content = passage.content.strip()
+    if len(content) <= cut:
+        return content
+    head = content[:cut]
+    return head.rsplit(maxsplit=1)[0] if re.search(r"\s", head) else head
+
+
+def prompt_faults(
+    passages: Sequence[Passage], shown: Sequence[str], safe: Sequence[str], cut: int, *others: str
+) -> tuple[Fault, ...]:
+    """What was cut off the passages, and what was neutralised in them or in other texts.
+
+    Args:
+        passages: of the prompt.
+        shown: what `shown_text` gives of each.
+        safe: the same sanitized, or neutralised.
+        cut: the characters that are shown at most.
+        others: a query, an instruction.
+    """
+    contents = [passage.content.strip() for passage in passages]
     faults = []
-    if truncated:
+    if truncated := _changed(passages, contents, shown):
         detail = f"only the first {cut} characters were shown; split longer passages to show all"
         faults.append(Fault("cut", truncated, detail))
     neutral = [
         text if text == kept else neutralise(text) for text, kept in zip(shown, safe, strict=True)
     ]
     neutralised = _changed(passages, shown, neutral)
-    if neutralised or any(neutralise(text) != text for text in (query, instruction)):
+    if neutralised or any(neutralise(text) != text for text in others):
         faults.append(Fault("neutralised", neutralised, _NEUTRALISED))
-    return Prompt(tuple(turns), tuple(faults))
+    return tuple(faults)
 
 
 def _exchange(user: str, assistant: str) -> list[Message]:
     return [{"role": "user", "content": user}, {"role": "assistant", "content": assistant}]
-
-
-def _truncated(content: str, cut: int) -> str:
-    if len(content) <= cut:
-        return content
-    head = content[:cut]
-    return head.rsplit(maxsplit=1)[0] if re.search(r"\s", head) else head
 
 
 def _changed(

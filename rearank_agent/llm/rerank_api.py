@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -16,12 +16,15 @@ from rearank_agent.llm.endpoint import Endpoint
 from rearank_agent.llm.limits import process_cap, with_retries
 from rearank_agent.llm.model_errors import policy_error, retry_pause
 from rearank_agent.llm.per_loop import PerLoop
+from rearank_agent.llm.refusals import is_too_long
 from rearank_agent.queueing.work import current_work
 from rearank_agent.types import Fault
 
 __all__ = ["PROVIDERS", "Provider", "RerankAPI", "Scores"]
 
 _TIMEOUT = 120.0  # seconds of a call
+_CUT = {"truncate_prompt_tokens": -1}  # to what the model reads; vLLM alone has the field
+_CUT_DETAIL = "some documents are longer than the model reads, and were cut by the server"
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,16 +122,29 @@ class RerankAPI:
             PolicyError: it could not be asked, refused, or gave no scores.
         """
         try:
-            value = await with_retries(lambda: self._ask(query, documents), retry_pause)
-            return _read(value, len(documents))
+            return await self._scores(query, documents)
         except AgentRunError as error:
             raise policy_error(error) from error
 
-    async def _ask(self, query: str, documents: Sequence[str]) -> Any:
+    async def _scores(self, query: str, documents: Sequence[str]) -> Scores:
+        """As `scores`; what the model cannot read whole is cut by the server, in a second call."""
+
+        async def answer(**more: Any) -> Any:
+            return await with_retries(lambda: self._ask(query, documents, more), retry_pause)
+
+        try:
+            return _read(await answer(), len(documents))
+        except ModelHTTPError as error:
+            if self.provider.url or self._texts or not _wants_less(error):
+                raise
+        found = _read(await answer(**_CUT), len(documents))
+        return replace(found, faults=(Fault("cut", (), _CUT_DETAIL), *found.faults))
+
+    async def _ask(self, query: str, documents: Sequence[str], more: Mapping[str, Any]) -> Any:
         """The answer; a server of another form is asked again in that form, from then on too."""
         connection = await self._connections.get()
         while True:
-            body = self._body(query, documents)
+            body = {**self._body(query, documents), **more}
             try:
                 async with process_cap().slot(current_work(len(documents))):
                     return await connection.rerank(body, at_root=self._at_root)
@@ -150,6 +166,11 @@ class RerankAPI:
             self.provider.top: len(documents),
             **self.provider.fields,
         }
+
+
+def _wants_less(error: ModelHTTPError) -> bool:
+    """Whether a document is longer than the model reads; 413 is about the request as a whole."""
+    return error.status_code in (400, 422) and is_too_long(error.status_code, str(error.body))
 
 
 def _wants_texts(error: ModelHTTPError) -> bool:

@@ -1,6 +1,7 @@
 """A pydantic-ai model for vLLM: chat completions, and what vLLM alone can do.
 
-It can be asked for token counts and the model's context length, and continues a turn.
+It can be asked for tokens, the log-probabilities of a prompt and the model's context length, and
+continues a turn.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ from rearank_agent.llm.endpoint import Endpoint
 from rearank_agent.redact import redact
 
 __all__ = ["ModelInfo", "VLLMModel"]
+
+_TIMEOUT = 120.0  # seconds for reading a prompt
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,3 +95,40 @@ class VLLMModel(Endpoint):
             return None
         count = counted.get("count")
         return count if isinstance(count, int) else None
+
+    async def token_ids(self, text: str) -> list[int]:
+        """The tokens of a text, without those that begin or end a prompt.
+
+        Raises:
+            ModelAPIError, UnexpectedModelBehavior: as `_send` does; or they are no tokens.
+        """
+        body = {"model": self.model_name, "prompt": text, "add_special_tokens": False}
+        tokens = (await self._json("/tokenize", body)).get("tokens")
+        if not isinstance(tokens, list):
+            raise UnexpectedModelBehavior("the server gives no tokens; is it vLLM?")
+        return tokens
+
+    async def prompt_logprobs(self, prompt: str) -> list[Any]:
+        """A row for each token of a prompt, {token id: {"logprob": number}}; None for the first.
+
+        vLLM reads such a prompt anew, past its prefix cache.
+
+        Raises:
+            ModelAPIError, UnexpectedModelBehavior: as `_send` does; or there are none.
+        """
+        body = {
+            "model": self.model_name,
+            "prompt": prompt,
+            "prompt_logprobs": 0,  # of the prompt's own tokens alone
+            "max_tokens": 1,
+            "temperature": 0.0,
+        }
+        answer = await self._send(f"{self._base_url}/completions", body, _TIMEOUT, dict)
+        choices = answer.get("choices")
+        first = choices[0] if isinstance(choices, list) and choices else None
+        rows = first.get("prompt_logprobs") if isinstance(first, dict) else None
+        if not isinstance(rows, list):
+            raise UnexpectedModelBehavior(
+                "the server gives no log-probabilities of a prompt; is it vLLM?"
+            )
+        return rows

@@ -152,8 +152,18 @@ def compose(name: str, make: Callable[[str], Policy], plain: Collection[str]) ->
     return Cascade([_ensemble(stage, make, plain) for stage in stages], keep)
 
 
+def single_names(name: str, plain: Collection[str]) -> list[str]:
+    """The names of the policies that a name is made of, as `compose` makes them."""
+    stages, _ = split_cascade(name) or ([name], [])
+    return [part for stage in stages for part in _parts(stage, plain)]
+
+
 def _ensemble(name: str, make: Callable[[str], Policy], plain: Collection[str]) -> Policy:
+    parts = _parts(name, plain)
+    return make(name) if len(parts) == 1 else Ensemble([make(part) for part in parts])
+
+
+def _parts(name: str, plain: Collection[str]) -> list[str]:
+    """The policies of an ensemble; the name itself where it is none."""
     parts = [part.strip() for part in name.split("+")]
-    if len(parts) == 1 or not all(":" in part or part in plain for part in parts):
-        return make(name)
-    return Ensemble([make(part) for part in parts])
+    return parts if all(":" in part or part in plain for part in parts) else [name]

@@ -8,7 +8,7 @@ from typing import Protocol, runtime_checkable
 
 from rearank_agent.types import Fault, Reply, Task, Window
 
-__all__ = ["Policy", "best_first", "instruction_fault", "sigmoid", "unit_score"]
+__all__ = ["Policy", "best_first", "gaps_last", "instruction_fault", "sigmoid", "unit_score"]
 
 
 @runtime_checkable
@@ -65,6 +65,12 @@ class Policy(Protocol):
 def best_first(scores: Sequence[float]) -> tuple[int, ...]:
     """The positions of the scores from high to low; equal scores keep their order."""
     return tuple(sorted(range(len(scores)), key=lambda position: -scores[position]))
+
+
+def gaps_last(numbers: Sequence[float | None]) -> tuple[float, ...]:
+    """The numbers, with one just below the lowest where there is none; one at least is known."""
+    last = math.nextafter(min(number for number in numbers if number is not None), -math.inf)
+    return tuple(last if number is None else number for number in numbers)
 
 
 def unit_score(score: float, scale: float | None) -> float:

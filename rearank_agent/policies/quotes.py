@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from rearank_agent.policies.embedded.policy import Embedded, EncodedQuery
 from rearank_agent.policies.evidence import EvidenceQuery
 from rearank_agent.text import QueryTerms, content_tokens
-from rearank_agent.types import Passage, Quote, Rationale
+from rearank_agent.types import Passage, Quote, Rationale, Task, Window
 
 __all__ = ["BEST", "QuotedQuery", "Quotes"]
 
@@ -35,6 +35,20 @@ class Quotes:
         """Prepare a query."""
         return QuotedQuery(
             QueryTerms.of(text), EvidenceQuery.of(text), self._encoder.encode_query(text)
+        )
+
+    def of_window(self, task: Task, window: Window, order: Window) -> tuple[Rationale, ...]:
+        """The rationales of a window's passages.
+
+        Args:
+            task: has the query, and the passages at the window's positions.
+            window: the positions.
+            order: the places in the window, best first; the encoder picks the quotes of `BEST`.
+        """
+        query, best = self.query(task.query), set(order[:BEST])
+        return tuple(
+            self.rationale(query, task.candidates[position], by_vectors=place in best)
+            for place, position in enumerate(window)
         )
 
     def rationale(

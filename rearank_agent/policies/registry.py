@@ -8,10 +8,18 @@ from typing import Any
 
 from rearank_agent.errors import InputError
 from rearank_agent.extras import require
-from rearank_agent.policies.composed import compose
+from rearank_agent.policies.composed import compose, single_names
 from rearank_agent.policies.protocol import Policy
 
-__all__ = ["DEFAULT", "POLICIES", "PRETRAINED", "RERANK_SERVERS", "policy"]
+__all__ = [
+    "DEFAULT",
+    "LIKELIHOOD",
+    "POLICIES",
+    "PRETRAINED",
+    "RERANK_SERVERS",
+    "policy",
+    "takes_option",
+]
 
 DEFAULT = "embedded"
 
@@ -30,6 +38,11 @@ PRETRAINED = {
 
 RERANK_SERVERS = ("rerank", "cohere", "jina", "voyage")
 """The kinds of names for rerank endpoints: those of `llm.rerank_api.PROVIDERS`."""
+
+LIKELIHOOD = "likelihood"
+"""Begins the names of query likelihoods, as in `likelihood:vllm:NAME`."""
+
+_NO_MODEL = "is no language model and takes no options"
 
 
 def _made(name: str, *arguments: str) -> Policy:
@@ -60,35 +73,61 @@ def policy(
         name: "embedded", "lexical", "first-stage", "embedded:NAME" for other weights (one of
             `shipped_weights`, or a folder), "cross-encoder:NAME" and "encoder:NAME" for a
             repository of the hub or a folder, "rerank:NAME" for a server that reranks (also
-            "cohere:", "jina:", "voyage:"), or a language model as "provider:model": "vllm:NAME"
-            for one behind vLLM, "anthropic:NAME", "openai:NAME" and all others that pydantic-ai
-            knows.
+            "cohere:", "jina:", "voyage:"), "likelihood:vllm:NAME" for the query's probability
+            by a language model, or one that answers as "provider:model": "vllm:NAME" for one
+            behind vLLM, "anthropic:NAME", "openai:NAME" and all others that pydantic-ai knows.
         wrap: put around each policy that is asked: a cache, votes.
         options: of a language model: the keywords of `llm.policy.LLM`, as in `think=False`; of
-            several policies the language models get them.
+            a likelihood its `prompt`. Of several policies each gets those of its kind.
 
     Raises:
         InputError: no policy has this name, or it takes no options.
         SetupError: it is known, but something it needs is missing or damaged.
     """
-    asked: list[str] = []
+    taken: set[str] = set()
+    models: list[str] = []
 
     def make(one: str) -> Policy:
-        asked.append(one)
-        made = _single(one, options if _is_model(one) or one == name else {})
+        if _is_model(one) or _is_likelihood(one):
+            models.append(one)
+        own = {option: value for option, value in options.items() if _takes(one, option)}
+        taken.update(own)
+        made = _single(one, own)
         return wrap(made) if wrap else made
 
     made = compose(name, make, POLICIES)
-    if options and not any(map(_is_model, asked)):
-        raise _no_options(name, options)
+    if left := [option for option in options if option not in taken]:
+        why = "has no such option" if models else _NO_MODEL
+        raise InputError(f"the policy {name} {why}: {', '.join(left)}")
     return made
+
+
+def is_local(name: str) -> bool:
+    """Whether it ranks in this process alone: neither a language model nor a server is asked."""
+    kinds = (one.partition(":")[0] for one in single_names(name, POLICIES))
+    return all(kind in POLICIES or kind in PRETRAINED for kind in kinds)
+
+
+def takes_option(name: str, option: str) -> bool:
+    """Whether a policy, or one of those it is made of, takes an option."""
+    return any(_takes(one, option) for one in single_names(name, POLICIES))
+
+
+def _takes(name: str, option: str) -> bool:
+    """Whether an option is for a policy: likelihoods have a prompt, language models the others."""
+    return _is_likelihood(name) if option == "prompt" else _is_model(name)
 
 
 def _is_model(name: str) -> bool:
     """Whether a name is of a language model."""
     provider, _, rest = name.partition(":")
-    other = provider in POLICIES or provider in PRETRAINED or _is_rerank_server(name)
-    return bool(provider and rest) and not other
+    other = provider in POLICIES or provider in PRETRAINED or provider == LIKELIHOOD
+    return bool(provider and rest) and not other and not _is_rerank_server(name)
+
+
+def _is_likelihood(name: str) -> bool:
+    provider, _, model = name.partition(":")
+    return provider == LIKELIHOOD and bool(model)
 
 
 def _is_rerank_server(name: str) -> bool:
@@ -98,32 +137,33 @@ def _is_rerank_server(name: str) -> bool:
     return known and bool(model)
 
 
-def _no_options(name: str, options: Mapping[str, Any]) -> InputError:
-    given = ", ".join(options)
-    return InputError(f"the policy {name} is no language model and takes no options: {given}")
-
-
 def _single(name: str, options: Mapping[str, Any]) -> Policy:
     """The policy of a plain name."""
     provider, _, rest = name.partition(":")
-    if _is_model(name):
+    if _is_model(name) or _is_likelihood(name) or _is_rerank_server(name):
         require(f"the policy {name}", "llm", "pydantic_ai", "httpx2")
-        from rearank_agent.llm.policy import LLM  # pydantic-ai takes most of a second to import
-
-        return LLM(name, **options)
-    served = _is_rerank_server(name)
-    weights = [rest] if provider in ("embedded", *PRETRAINED) and rest else []
-    if name not in POLICIES and not weights and not served:
+        return _asked_over_http(name, options)
+    if name not in POLICIES and not (provider in ("embedded", *PRETRAINED) and rest):
         raise InputError(
             f"no policy is called {name!r}; there are: {', '.join(POLICIES)}, "
-            "cross-encoder:NAME, encoder:NAME, rerank:NAME, "
+            "cross-encoder:NAME, encoder:NAME, rerank:NAME, likelihood:vllm:NAME, "
             "and models as vllm:NAME, openai:NAME, ..."
         )
-    if options:
-        raise _no_options(name, options)
-    if served:
-        require(f"the policy {name}", "llm", "pydantic_ai", "httpx2")
+    weights = [rest] if rest else []
+    return _embedded(*weights) if provider == "embedded" else _made(provider, *weights)
+
+
+def _asked_over_http(name: str, options: Mapping[str, Any]) -> Policy:
+    """The policy of a server; each is imported when it is made, which takes most of a second."""
+    kind, _, model = name.partition(":")
+    if _is_likelihood(name):
+        from rearank_agent.policies.likelihood import Likelihood
+
+        return Likelihood(model, **options)
+    if _is_rerank_server(name):
         from rearank_agent.policies.rerank_server import RerankServer
 
-        return RerankServer(provider, rest)
-    return _embedded(*weights) if provider == "embedded" else _made(provider, *weights)
+        return RerankServer(kind, model)
+    from rearank_agent.llm.policy import LLM
+
+    return LLM(name, **options)

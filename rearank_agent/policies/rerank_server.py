@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import math
 from dataclasses import replace
-from functools import partial
 
 from rearank_agent.llm.rerank_api import PROVIDERS, RerankAPI
-from rearank_agent.policies.protocol import best_first, sigmoid
-from rearank_agent.policies.quotes import BEST, Quotes
-from rearank_agent.types import Fault, Rationale, Reply, Task, Usage, Window
+from rearank_agent.policies.protocol import best_first, gaps_last, sigmoid
+from rearank_agent.policies.quotes import Quotes
+from rearank_agent.types import Fault, Reply, Task, Usage, Window
 
 __all__ = ["RerankServer"]
 
@@ -58,27 +56,17 @@ class RerankServer:
         query = task.query if not task.instruction else f"{task.instruction}\n{task.query}"
         documents = [task.candidates[position].content for position in window]
         found = await self._api.scores(query, documents)
-        known = [number for number in found.numbers if number is not None]
-        self._gives_logits |= any(not 0 <= number <= 1 for number in known)
-        last = math.nextafter(min(known), -math.inf)  # for documents without a score
-        raw = tuple(last if number is None else number for number in found.numbers)
+        raw = gaps_last(found.numbers)
+        self._gives_logits |= any(not 0 <= n <= 1 for n in found.numbers if n is not None)
         order = best_first(raw)
         ids = task.ids(window)
         return Reply(
             order=order,
             scores=tuple(map(sigmoid, raw)) if self._gives_logits else raw,
             raw=raw,
-            rationales=await asyncio.to_thread(self._rationales, task, window, order),
+            rationales=await asyncio.to_thread(self._quotes.of_window, task, window, order),
             faults=tuple(_named(fault, ids) for fault in found.faults),
             usage=Usage(calls=1, prompt_tokens=found.tokens),
-        )
-
-    def _rationales(self, task: Task, window: Window, order: Window) -> tuple[Rationale, ...]:
-        query, best = self._quotes.query(task.query), set(order[:BEST])
-        quote = partial(self._quotes.rationale, query)
-        return tuple(
-            quote(task.candidates[position], by_vectors=place in best)
-            for place, position in enumerate(window)
         )
 
 

@@ -382,7 +382,7 @@ def test_a_closed_pipe_leaves_no_traceback():
 
 def test_completion_offers_names():
     env = {**os.environ, "_REARANK_AGENT_COMPLETE": "complete_bash",
-           "COMP_WORDS": "rearank-agent rerank --policy l", "COMP_CWORD": "3"}  # fmt: skip
+           "COMP_WORDS": "rearank-agent rerank --policy le", "COMP_CWORD": "3"}  # fmt: skip
     done = subprocess.run([PROGRAM], env=env, capture_output=True, text=True)
     assert done.stdout.split() == ["lexical"]
 

@@ -13,6 +13,7 @@ from helpers.small import QRELS, QUERIES, beir
 from helpers.stub import backwards, completion
 from rearank_agent.data.beir import read_folder
 from rearank_agent.extras import install_line
+from rearank_evals.cli.options import SystemOptions
 
 HARBOUR = str(Path(__file__).parents[2] / "examples/harbour")
 
@@ -182,6 +183,21 @@ def test_a_trec_run_as_the_first_stage(run, tmp_path):
     assert (values_["q1"], values_["q2"]) == (0.0, 0.0)
     best = 2 + 1 / log2(3) + 1 / log2(4)  # of q3: host has grade 2, rats and gone have 1
     assert values_["q3"] == pytest.approx(2 / best, abs=1e-9)
+
+
+def test_a_trec_run_for_each_collection(run, tmp_path):
+    for name, best in (("a", "host"), ("b", "bees")):
+        beir(tmp_path / name)
+        (tmp_path / f"{name}.run").write_text(f"q1 Q0 {best} 1 1 x\n")
+    runs = [one for name in "ab" for one in ("--first-stage", str(tmp_path / f"{name}.run"))]
+    folders = [str(tmp_path / name) for name in "ab"]
+    out = tmp_path / "out"
+    assert run("eval", *folders, *runs, "--policy", "lexical", "--out", str(out))[0] == 0
+    found = details(out)["collections"]
+    assert [found[name]["first_stage"] for name in "ab"] == ["a.run", "b.run"]
+    code, _, err = run("eval", *folders, *runs[:2], "--policy", "lexical")
+    assert code == 2
+    assert "every collection needs a first-stage run of its own, in their order (a, b): 1" in err
 
 
 @pytest.mark.parametrize(
@@ -431,3 +447,13 @@ def test_help_shows_all_three(run):
 
 def test_the_names_of_the_small_collection_hold(tmp_path):
     assert list(read_folder(beir(tmp_path)).queries) == list(QUERIES)
+
+
+def test_a_model_s_options_are_for_the_models_alone():
+    def of(*names, **more):
+        options = SystemOptions(policy=list(names), no_think=True, **more)
+        return [options._options_of(name) for name in names]
+
+    assert of("vllm:a", "cross-encoder:b", "lexical") == [{"think": False}, {}, {}]
+    assert of("likelihood:vllm:a", "vllm:b") == [{}, {"think": False}]
+    assert of("cross-encoder:b", "lexical") == [{"think": False}] * 2, "both refuse it"

@@ -1,56 +1,25 @@
 """Clients of Cohere's and Jina's rerankers, by other people, speak with the web service."""
 
-import os
 import re
 import subprocess
 from pathlib import Path
 
 import pytest
 
-from helpers.terminal import PROGRAM
+from helpers.alone import alone
 
 ROOT = Path(__file__).parents[2]
-PYTHON = Path(os.environ["REARANK_TEST_PYTHON"]) / "bin" / "python"
 DOCUMENT = (ROOT / "docs" / "http.md").read_text()
 SHOWN = dict(
     re.findall(r"^```python\n(.*?)^```\n\n```text\n(.*?)^```", DOCUMENT, re.DOTALL | re.MULTILINE)
 )
-# They may call nobody but our server: a connection to elsewhere ends them.
-ALONE = """
-import os, sys
-
-def look(event, arguments):
-    where = arguments[1] if event == "socket.connect" else arguments
-    if event in ("socket.connect", "socket.getaddrinfo") and isinstance(where, tuple):
-        if where[0] not in ("127.0.0.1", b"127.0.0.1", None):
-            print("it called", where, file=sys.stderr, flush=True)
-            os._exit(99)
-
-sys.addaudithook(look)
-"""
-QUIET = {"LITELLM_LOCAL_MODEL_COST_MAP": "True", "DO_NOT_TRACK": "1"}
-
-
-@pytest.fixture(scope="module")
-def url(tmp_path_factory):
-    cache = str(tmp_path_factory.mktemp("cache"))
-    command = [PROGRAM, "mcp", "--http", "127.0.0.1:0"]
-    env = os.environ | {"REARANK_CACHE": cache, "REARANK_TOKEN": "any"}
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=env) as process:
-        yield re.search(r"(http://\S+)/mcp", process.stderr.readline())[1]
-        process.terminate()
 
 
 def printed(program, url):
     """What a program prints that speaks to our server and to nobody else."""
     own = program.replace("http://127.0.0.1:8808", url)
-    done = subprocess.run(
-        [PYTHON, "-W", "ignore", "-c", ALONE + own],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        env=os.environ | QUIET,
-    )
+    command, env = alone(own)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, env=env)
     assert done.returncode == 0, done.stderr
     return done.stdout
 

@@ -1,12 +1,8 @@
 """Rerank endpoints as policies: servers of every shape, and what is done with their odd answers."""
 
-import json
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Thread
-
 import pytest
 
+from helpers.json_server import json_server
 from rearank_agent import InputError, Reranker, SetupError
 from rearank_agent.errors import UnsetError
 from rearank_agent.llm.policy import LLM
@@ -16,35 +12,6 @@ from rearank_agent.policies.rerank_server import RerankServer
 
 QUERY = "how far do fleas jump"
 TEXTS = ["The moon barks.", "Fleas jump far. Dogs do not.", "Fleas."]
-
-
-@contextmanager
-def server(answer):
-    """A server on loopback; `answer` gives status and value for a path and body."""
-    asked = []
-
-    class Handler(BaseHTTPRequestHandler):
-        def log_message(self, *_):
-            pass
-
-        def do_POST(self):
-            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            asked.append((self.path, body, self.headers.get("Authorization")))
-            status, value = answer(self.path, body)
-            data = value if isinstance(value, bytes) else json.dumps(value).encode()
-            self.send_response(status)
-            self.send_header("Content-Length", str(len(data)))
-            self.end_headers()
-            self.wfile.write(data)
-
-    running = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    running.daemon_threads = True
-    Thread(target=running.serve_forever, daemon=True).start()
-    try:
-        yield f"http://127.0.0.1:{running.server_port}", asked
-    finally:
-        running.shutdown()
-        running.server_close()
 
 
 def lengths(documents):
@@ -79,7 +46,7 @@ def ask(monkeypatch):
     """The ranking of `TEXTS` by a server with this answer, and what it was asked."""
 
     def go(answer, name="rerank:tiny", texts=TEXTS, **options):
-        with server(answer) as (url, asked):
+        with json_server(answer) as (url, asked):
             kind = name.partition(":")[0]
             monkeypatch.setenv(f"{PROVIDERS[kind].variable}_BASE_URL", url)
             monkeypatch.setenv(f"{PROVIDERS[kind].variable}_API_KEY", "a-key-of-mine")
@@ -113,7 +80,7 @@ def test_each_provider_is_asked_in_its_form(ask, name, answer, sent):
 
 
 def test_text_embeddings_inference_has_its_own_form_which_is_remembered(ask, monkeypatch):
-    with server(embeddings_inference) as (url, asked):
+    with json_server(embeddings_inference) as (url, asked):
         monkeypatch.setenv("RERANK_BASE_URL", url)
         reranker = Reranker(policy("rerank:tei"))
         assert reranker.rerank_sync(QUERY, TEXTS).ids == ("2", "1", "3")
@@ -191,6 +158,29 @@ def test_a_busy_server_is_asked_again(ask):
     assert (ranking.ids, len(asked), ranking.partial) == (("2", "1", "3"), 3, False)
 
 
+def short(path, body):
+    """vLLM with a model that reads little."""
+    if "truncate_prompt_tokens" in body or len(body["documents"]) < 3:
+        return results(path, body)
+    message = "This model's maximum context length is 64 tokens. However, you have 300"
+    return 400, {"error": {"message": message, "type": "BadRequestError"}}
+
+
+def test_a_document_that_is_too_long_is_cut_by_the_server(ask):
+    ranking, asked = ask(short)
+    assert (ranking.ids, ranking.partial) == (("2", "1", "3"), False)
+    assert [fault.kind for fault in ranking.faults] == ["cut"]
+    assert [body.get("truncate_prompt_tokens") for _, body, _ in asked] == [None, -1]
+    ranking, asked = ask(short, texts=TEXTS[:2])
+    assert (ranking.faults, len(asked)) == ((), 1)
+
+
+def test_a_server_that_cuts_nothing_says_why(ask):
+    ranking, asked = ask(lambda *_: (400, {"error": {"message": "too many tokens"}}))
+    assert (ranking.ids, len(asked)) == (("1", "2", "3"), 2)
+    assert "the server answered 400: too many tokens" in ranking.faults[0].detail
+
+
 def test_an_instruction_goes_before_the_query(ask):
     _, asked = ask(results, instruction="Prefer numbers.")
     assert asked[0][1]["query"] == f"Prefer numbers.\n{QUERY}"
@@ -212,7 +202,8 @@ def test_the_names_are_those_of_the_providers():
     assert set(RERANK_SERVERS) == set(PROVIDERS)
 
 
-def test_it_takes_no_options_of_a_language_model():
+def test_it_takes_no_options_of_a_language_model(monkeypatch):
+    monkeypatch.setenv("RERANK_BASE_URL", "http://127.0.0.1:9/v1")
     with pytest.raises(InputError, match="rerank:tiny is no language model and takes no options"):
         policy("rerank:tiny", think=False)
 

@@ -1,6 +1,9 @@
 """A real vLLM on the CPU, started by `rearank-agent serve` with a tiny random model."""
 
+import json
 import os
+import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -22,3 +25,12 @@ def address(serving, monkeypatch, tmp_path):
     monkeypatch.setenv("VLLM_BASE_URL", serving.url)
     monkeypatch.setenv("REARANK_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr("pydantic_ai.models.ALLOW_MODEL_REQUESTS", True)
+
+
+def reference(vllm, model, given):
+    """What transformers makes of these prompts, see reference.py."""
+    command = [Path(vllm).with_name("python"), Path(__file__).with_name("reference.py"), model]
+    done = subprocess.run(
+        command, input=json.dumps(given), capture_output=True, text=True, check=True
+    )
+    return json.loads(done.stdout)

@@ -8,6 +8,8 @@ import time
 import urllib.request
 from pathlib import Path
 
+import pytest
+
 from helpers.terminal import PROGRAM
 from rearank_agent import Passage, Reranker, policy
 from rearank_agent.listwise import build_prompt
@@ -15,6 +17,8 @@ from rearank_agent.listwise.answer_format import answer_prefix, answer_regex
 from rearank_agent.llm.vllm import VLLMModel
 from rearank_agent.policies.votes import Votes
 from rearank_agent.types import Task
+
+from .conftest import reference
 
 TEXTS = [f"A flea lives for {i} days and jumps {3 * i} centimetres far." for i in range(1, 101)]
 QUERY = "how long do fleas live"
@@ -140,6 +144,28 @@ def test_eval_measures_it(serving, tmp_path):
     assert again.stdout == done.stdout
     verified = subprocess.run([PROGRAM, "eval", "verify", str(out)], capture_output=True, text=True)
     assert verified.returncode == 0, verified.stdout
+
+
+def test_likelihood_is_what_transformers_makes_of_it(serving):
+    texts = [*TEXTS[:4], "跳蚤能活多久", "It jumps <|im_end|>.", "Fleas. " * 200]
+    query = "How long do fleas live? 跳蚤 0x9f"
+    ranking = Reranker(policy("likelihood:vllm:tiny")).rerank_sync(query, texts)
+    shown = [*texts[:5], "It jumps ‹|im_end|›.", ("Fleas. " * 200)[:500].strip()]
+    before = [f"Passage: {text}\n\nA web search that this passage answers: " for text in shown]
+    expected = reference(serving.vllm, serving.model, {"before": before, "query": query})
+    assert ranking.steps[0].reply.raw == pytest.approx(expected, abs=1e-4)
+    assert len(set(expected)) == len(expected)
+    assert ranking.usage.calls == len(texts)
+
+
+def test_likelihood_of_many_passages_is_one_turn(serving):
+    ranking = Reranker(policy("likelihood:vllm:tiny")).rerank_sync(QUERY, TEXTS)
+    whole(ranking, 100)
+    assert (ranking.usage.turns, ranking.usage.calls) == (1, 100)
+    few = Reranker(policy("likelihood:vllm:tiny")).rerank_sync(QUERY, TEXTS[:3])
+    scores = {one.id: one.score for one in ranking.passages}
+    for one in few.passages:
+        assert one.score == pytest.approx(scores[one.id], rel=1e-3)
 
 
 def running(serving):

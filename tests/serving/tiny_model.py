@@ -1,6 +1,6 @@
-"""A random Qwen2 model of some 200,000 parameters with a tokenizer of its own, for a real server.
+"""A random model of some 200,000 parameters with a tokenizer of its own, for a real server.
 
-    python tests/serving/tiny_model.py FOLDER
+    python tests/serving/tiny_model.py FOLDER [qwen3]
 
 It answers nonsense, which is what a reader that trusts nothing should be tested on. Run by the
 interpreter of the vLLM environment, which has torch and transformers.
@@ -11,10 +11,18 @@ from pathlib import Path
 
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-from transformers import GenerationConfig, PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
+from transformers import (
+    GenerationConfig,
+    PreTrainedTokenizerFast,
+    Qwen2Config,
+    Qwen2ForCausalLM,
+    Qwen3Config,
+    Qwen3ForCausalLM,
+)
 
 LENGTH = 4096
-SPECIAL = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
+SPECIAL = ["<|endoftext|>", "<|im_start|>", "<|im_end|>", "yes", "no"]
+KINDS = {"qwen2": (Qwen2ForCausalLM, Qwen2Config), "qwen3": (Qwen3ForCausalLM, Qwen3Config)}
 CHAT = (
     "{% for message in messages %}<|im_start|>{{ message.role }}\n{{ message.content }}<|im_end|>\n"
     "{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
@@ -42,19 +50,21 @@ def tokenizer() -> PreTrainedTokenizerFast:
     )
 
 
-def main(folder: Path) -> None:
+def main(folder: Path, kind: str = "qwen2") -> None:
     """Write the model's folder, as vLLM and transformers read it."""
+    made, config = KINDS[kind]
     words = tokenizer()
     ends = {"eos_token_id": words.eos_token_id, "pad_token_id": words.pad_token_id}
     torch.manual_seed(0)
-    model = Qwen2ForCausalLM(
-        Qwen2Config(
+    model = made(
+        config(
             vocab_size=len(words),
             hidden_size=64,
             intermediate_size=128,
             num_hidden_layers=2,
             num_attention_heads=2,
             num_key_value_heads=1,
+            head_dim=32,
             max_position_embeddings=LENGTH,
             tie_word_embeddings=True,
             bos_token_id=None,
@@ -67,4 +77,4 @@ def main(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(Path(sys.argv[1]), *sys.argv[2:])

@@ -115,7 +115,7 @@ def test_a_list_of_one_more_gives_no_set_twice(tmp_path):
         ([2, 2, 2, 2, 2], "1 sets have one grade throughout"),
         ([0] * 10 + [1], "1 sets have nDCG@10 below 0.1"),
         ([0] * 9 + [1] + [3] * 10, "1 sets have nDCG@10 below 0.1"),
-        ([0, 1, 2, 3], "1 queries have fewer than 5 candidates"),
+        ([0, 1, 2, 3], "1 queries have too few candidates"),
     ],
 )
 def test_why_a_set_is_dropped(tmp_path, grades, why):
@@ -216,7 +216,7 @@ def test_what_cannot_be_augmented(tmp_path, collection):
     half = replace(collection, queries=dict(collection.queries) | {"q1": "half \ud800"})
     with pytest.raises(InputError, match="query 'q1' of tides holds half a character"):
         augment([half], HOW)
-    for wrong in ({"size": 4}, {"size": 20, "depth": 19}, {"sets": 0}, {"limit": 0}):
+    for wrong in ({"size": 1}, {"size": 20, "depth": 19}, {"sets": 0}, {"limit": 0}):
         with pytest.raises(InputError):
             Augmentation(**wrong)
 
@@ -356,6 +356,26 @@ def test_the_command(run, tmp_path):
     assert err.endswith(f"rows written to {out}\n")
 
 
+def test_the_command_draws_from_a_run_and_of_some_queries(run, tmp_path):
+    folder = tides(tmp_path / "tides")
+    best = [*list(MANY)[30:], *list(MANY)[:4]]
+    lines = [f"q1 Q0 {p} {rank} {50 - rank} x\n" for rank, p in enumerate(best, 1)]
+    (tmp_path / "mine.run").write_text("".join(lines))
+    (tmp_path / "ids").write_text("q1\n")
+    more = ("--first-stage", str(tmp_path / "mine.run"), "--queries", str(tmp_path / "ids"))
+    how = ("--size", "3", "--out", str(tmp_path / "rows"), "--json")
+    code, out, err = run("train", "rows", str(folder), *more, *how)
+    assert code == 0, err
+    about = json.loads(out)["collections"]["tides"]
+    assert (about["first_stage"], about["queries"]) == ("mine.run", 1)
+    rows, _ = read_rows(tmp_path / "rows")
+    assert rows[0].query.passages == tuple(best)
+    assert {len(row.ranks) for row in rows} == {3}
+    code, _, err = run("train", "rows", str(folder), *more, *more[:2], *how)
+    assert code == 2
+    assert "every collection needs a first-stage run of its own" in err
+
+
 def test_the_command_for_programs(run, tmp_path):
     out, tide = str(tmp_path / "rows"), str(tides(tmp_path / "tides"))
     dev = beir(tmp_path / "fleas", queries={"q1": "what are bees"})
@@ -383,7 +403,7 @@ def test_bad_usage(run, tmp_path):
     code, _, err = run("train", "rows", HARBOUR, "--out", out, "--dev", HARBOUR)
     assert code == 2
     assert err.splitlines()[-1].startswith("rearank-agent: more than 5% of the queries are in dev")
-    assert run("train", "rows", HARBOUR, "--out", out, "--size", "3")[0] == 2
+    assert run("train", "rows", HARBOUR, "--out", out, "--size", "1")[0] == 2
     assert run("train", "rows", str(tmp_path), "--out", out)[0] == 2
     (tmp_path / "file").write_text("")
     assert run("train", "rows", HARBOUR, "--out", str(tmp_path / "file/rows"))[0] == 1
@@ -401,5 +421,5 @@ def test_a_corpus_of_titles(tmp_path):
 def test_the_small_collection_has_too_short_lists(tmp_path):
     lists = {"q1": list(CORPUS)[:4]}
     folder = beir(tmp_path, lists=lists, queries={"q1": "how far does a flea jump"})
-    with pytest.raises(InputError, match="1 queries have fewer than 5 candidates"):
+    with pytest.raises(InputError, match="1 queries have too few candidates"):
         augment([read_folder(folder)], HOW)

@@ -6,12 +6,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from math import inf
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from rearank_agent.cli.complete import policies, schedules
-from rearank_agent.cli.console import progress_bar
+from rearank_agent.cli.console import print_note, progress_bar
 from rearank_agent.cli.policy_options import MODELS, PolicyOptions
 from rearank_agent.errors import InputError
 
@@ -64,11 +64,23 @@ class SystemOptions(PolicyOptions):
     ] = False
 
     def make_policy(self, name: str) -> Policy:
-        """The policy of a name; beside models, other policies do not get the models' options."""
-        from rearank_agent.policies.registry import policy
+        """The policy of a name; beside others, local ones have neither cache nor votes."""
+        from rearank_agent.policies.registry import is_local, policy
 
-        has_models = any(":" in other for other in self.policy or ())
-        return policy(name) if has_models and ":" not in name else super().make_policy(name)
+        if is_local(name) and not all(map(is_local, self.policy or [name])):
+            return policy(name)
+        return super().make_policy(name)
+
+    def _options_of(self, name: str) -> dict[str, Any]:
+        """An option is for the policies that take it; if none does, all refuse it."""
+        from rearank_agent.policies.registry import takes_option
+
+        names = self.policy or [name]
+        return {
+            option: value
+            for option, value in super()._options_of(name).items()
+            if takes_option(name, option) or not any(takes_option(one, option) for one in names)
+        }
 
     def systems(self, blend: float | None, baseline: str) -> list[System]:
         """The systems that are measured; the first is the first stage itself.
@@ -124,10 +136,11 @@ class CollectionOptions:
         ),
     ] = None
     first_stage: Annotated[
-        Path | None,
+        list[Path] | None,
         typer.Option(
             metavar="FILE",
-            help="A TREC run to rerank.  \\[the collection's own, else BM25]",
+            help="A TREC run to rerank, one for each collection, in their order.  "
+            "\\[the collection's own, else BM25]",
             show_default=False,
         ),
     ] = None
@@ -142,24 +155,17 @@ class CollectionOptions:
 
     def collections(self, names: list[str]) -> Iterator[tuple[Collection, FirstStage]]:
         """The named collections with the selected queries, and their first-stage lists."""
-        from rearank_agent.data.first_stage import first_stage
-        from rearank_agent.data.load import load_collections, select_queries
+        from rearank_agent.data.first_stage import first_stage, run_of_each
+        from rearank_agent.data.load import load_collections, read_query_ids, select_queries
 
         if self.first_stage and self.bm25:
             raise InputError("give --first-stage or --bm25, not both")
         with progress_bar("reading the collections"):
             found = load_collections(names)
-        if self.first_stage and len(found) > 1:
-            raise InputError("--first-stage is for one collection; name one")
-        wanted = self._wanted() if self.queries else None
-        for one in [select_queries(one, self.limit, wanted) for one in found]:
+        runs = run_of_each(found, self.first_stage or [])
+        wanted = read_query_ids(self.queries) if self.queries else None
+        chosen = [select_queries(one, self.limit, wanted) for one in found]
+        for one, run in zip(chosen, runs, strict=True):
             with progress_bar(f"the first stage of {one.name}"):
-                first = first_stage(one, self.depth, run=self.first_stage, language=self.bm25)
+                first = first_stage(one, self.depth, run=run, language=self.bm25, warn=print_note)
             yield one, first
-
-    def _wanted(self) -> list[str]:
-        from rearank_agent.data.trec import read_text
-
-        assert self.queries  # noqa: S101
-        lines = read_text(self.queries).split("\n")
-        return [line.split("\t")[0].strip() for line in lines if line.strip()]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -80,7 +80,9 @@ class Embedded:
         self, top: str = DEFAULT, threads: int | None = None, weights: Path = WEIGHTS
     ) -> None:
         self.name = "embedded" if top == DEFAULT else f"embedded:{top}"
-        self.encoder = Encoder(weights, _folder(top, weights))
+        folder = _folder(top, weights)
+        shipped = weights == WEIGHTS and folder.parent == WEIGHTS
+        self.encoder = _shipped(folder) if shipped else Encoder(weights, folder)
         self.threads = threads or os.cpu_count() or 1
         self._scorer = PointwiseScorer(self.encode_query, self._score_all, self.threads)
 
@@ -182,6 +184,12 @@ class Embedded:
             rationale=query.terms.rationale(content_tokens(text), quotes),
             complete=encoded.complete,
         )
+
+
+@cache
+def _shipped(top: Path) -> Encoder:
+    """The network of the package's own weights: in memory once, however many policies use it."""
+    return Encoder(WEIGHTS, top)
 
 
 def shipped_weights(weights: Path = WEIGHTS) -> tuple[str, ...]:

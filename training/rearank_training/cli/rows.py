@@ -21,7 +21,7 @@ class DrawOptions:
     """How many sets are drawn, and how large they are."""
 
     sets: Annotated[int, typer.Option(min=1, help="Random sets per query.")] = 50
-    size: Annotated[int, typer.Option(min=1, help="Passages per set.")] = 20
+    size: Annotated[int, typer.Option(min=2, help="Passages per set.")] = 20
     depth: Annotated[
         int, typer.Option(min=1, help="Candidates of a query that sets are drawn from.")
     ] = 100
@@ -35,6 +35,29 @@ class DrawOptions:
         ),
     ] = None
     seed: Annotated[int, typer.Option(help="Of the sets and the sample of queries.")] = 0
+
+
+@dataclass(frozen=True)
+class ListOptions:
+    """Which queries are used, and the lists that sets are drawn from."""
+
+    queries: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Only the queries with these ids, one a line.  \\[all judged ones]",
+            show_default=False,
+        ),
+    ] = None
+    first_stage: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="FILE",
+            help="A TREC run that sets are drawn from, one for each collection, in their order.  "
+            "\\[the collection's own, else BM25]",
+            show_default=False,
+        ),
+    ] = None
 
 
 app = typer.Typer(add_completion=False, rich_markup_mode="rich")
@@ -60,14 +83,15 @@ def rows(
             show_default=False,
         ),
     ] = None,
+    lists: ListOptions,
     drawing: DrawOptions,
     as_json: Annotated[bool, typer.Option("--json", help="Print manifest.json to stdout.")] = False,
 ) -> None:
     """Draw training rows: small sets of passages from judged queries' lists.
 
     Sets without a training signal are dropped, and counted by reason.
-    Candidates are the collection's own, else BM25's, as in eval. The same
-    command gives the same bytes:
+    Candidates are those of a TREC run, the collection's own, else BM25's, as
+    in eval. The same command gives the same bytes:
 
         rearank-agent train rows examples/harbour --out runs/rows
 
@@ -77,7 +101,8 @@ def rows(
     from rearank_training.rows.rows import write_rows
 
     settings = Augmentation(**asdict(drawing))
-    found, held = _collections(collection, dev or [], drawing.depth)
+    found, held = _collections(collection, dev or [], lists.queries)
+    found = with_lists(found, drawing.depth, lists.first_stage or [])
     with progress_bar("drawing sets") as watch:
         drawn = augment(found, settings, held, watch)
     with progress_bar(f"writing {out}"):
@@ -92,14 +117,17 @@ def rows(
 
 
 def _collections(
-    names: list[str], dev: list[str], depth: int
+    names: list[str], dev: list[str], queries: Path | None
 ) -> tuple[list[Collection], list[Collection]]:
-    """The training collections, each with first-stage lists, and the held-out ones."""
-    from rearank_agent.data.load import load_collections
+    """The training collections, of these queries alone, and the held-out ones."""
+    from rearank_agent.data.load import load_collections, read_query_ids, select_queries
 
     with progress_bar("reading the collections"):
         found, held = load_collections(names), load_collections(dev)
-    return with_lists(found, depth), held
+    if queries:
+        wanted = read_query_ids(queries)
+        found = [select_queries(one, None, wanted) for one in found]
+    return found, held
 
 
 def _show(facts: dict[str, Any]) -> None:

@@ -28,7 +28,9 @@ __all__ = [
 ]  # fmt: skip
 
 MIN_PASSAGES = 5
-"""The fewest passages of a set: a query with a shorter list has no rows."""
+"""A query with a shorter list has no rows, unless sets are smaller still."""
+
+_MIN_SIZE = 2
 
 _MIN_NDCG = 0.1
 """The lowest nDCG@10 of a set in its first-stage order, as in the paper."""
@@ -47,7 +49,7 @@ _REASONS = {
 _SKIPPED = {
     "held_out": "queries are in a dev collection too",
     "unknown": "candidates are not in the corpus",
-    "short": f"queries have fewer than {MIN_PASSAGES} candidates",
+    "short": "queries have too few candidates",
 }
 """What is left out before sets are drawn."""
 
@@ -58,7 +60,7 @@ class Augmentation:
 
     Attributes:
         sets: drawn per query, 1 or more. A list no longer than `size` is one set.
-        size: passages in a set, 5 to `depth`.
+        size: passages in a set, 2 to `depth`.
         depth: candidates at the head of a list that sets are drawn from.
         seed: of the sets, and of the sample of queries.
         limit: judged queries that are used, of all collections together; None for all.
@@ -77,8 +79,8 @@ class Augmentation:
     filtered: bool = True
 
     def __post_init__(self) -> None:
-        if not MIN_PASSAGES <= self.size <= self.depth:
-            raise InputError(f"the size of a set must be {MIN_PASSAGES} to the depth, {self.depth}")
+        if not _MIN_SIZE <= self.size <= self.depth:
+            raise InputError(f"the size of a set must be {_MIN_SIZE} to the depth, {self.depth}")
         if self.sets < 1 or (self.limit is not None and self.limit < 1):
             raise InputError("there must be at least 1 set, and 1 query")
 
@@ -198,7 +200,7 @@ def _query(one: Collection, name: str, depth: int, counts: Counter[str]) -> Quer
 
 def _useful_rows(query: Query, settings: Augmentation, counts: Counter[str]) -> Iterator[Row]:
     """The sets with a training signal; every set is counted as kept or by why it is dropped."""
-    if len(query.passages) < MIN_PASSAGES:
+    if len(query.passages) < min(settings.size, MIN_PASSAGES):
         counts["short"] += 1
         return
     seen = set()
