@@ -145,6 +145,12 @@ def compose(name: str, make: Callable[[str], Policy], plain: Collection[str]) ->
         InputError: numbers that do not fit, or what `make` raises.
     """
     if (found := split_cascade(name)) is None:
+        first, comma, _ = name.partition(",")
+        if comma and first.strip() in plain:
+            raise InputError(
+                f"{name!r} is no cascade: there is a number before each policy but the first, "
+                "as in embedded,20,vllm:NAME"
+            )
         return _ensemble(name, make, plain)
     stages, keep = found
     if len(keep) != len(stages) - 1:
@@ -154,6 +160,9 @@ def compose(name: str, make: Callable[[str], Policy], plain: Collection[str]) ->
 
 def _ensemble(name: str, make: Callable[[str], Policy], plain: Collection[str]) -> Policy:
     parts = [part.strip() for part in name.split("+")]
-    if len(parts) == 1 or not all(":" in part or part in plain for part in parts):
+    known = [":" in part or part in plain for part in parts]
+    if len(parts) == 1 or not (all(known) or parts[0] in plain):
         return make(name)
+    if not all(parts):
+        raise InputError(f"{name!r} lacks a policy beside a plus, as in embedded+lexical")
     return Ensemble([make(part) for part in parts])

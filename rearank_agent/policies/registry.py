@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from difflib import get_close_matches
 from importlib import import_module
 from typing import Any
 
-from rearank_agent.errors import InputError
+from rearank_agent.errors import InputError, SetupError, UnsetError
 from rearank_agent.extras import require
 from rearank_agent.policies.composed import compose
 from rearank_agent.policies.protocol import Policy
@@ -30,6 +31,10 @@ PRETRAINED = {
 
 RERANK_SERVERS = ("rerank", "cohere", "jina", "voyage")
 """The kinds of names for rerank endpoints: those of `llm.rerank_api.PROVIDERS`."""
+
+
+_NEAR = 0.8
+"""Of a provider's letters that must match those of a kind of ours, from 0 to 1."""
 
 
 def _made(name: str, *arguments: str) -> Policy:
@@ -103,14 +108,29 @@ def _no_options(name: str, options: Mapping[str, Any]) -> InputError:
     return InputError(f"the policy {name} is no language model and takes no options: {given}")
 
 
-def _single(name: str, options: Mapping[str, Any]) -> Policy:
-    """The policy of a plain name."""
-    provider, _, rest = name.partition(":")
-    if _is_model(name):
+def _language_model(name: str, options: Mapping[str, Any]) -> Policy:
+    """A language model; where there is none, a name that is nearly one of ours is told."""
+    try:
         require(f"the policy {name}", "llm", "pydantic_ai", "httpx2")
         from rearank_agent.llm.policy import LLM  # pydantic-ai takes most of a second to import
 
         return LLM(name, **options)
+    except UnsetError:
+        raise
+    except SetupError:
+        provider, _, model = name.partition(":")
+        near = get_close_matches(provider, (*POLICIES, *PRETRAINED, *RERANK_SERVERS), 1, _NEAR)
+        if near and near[0] != provider:
+            meant = f"{near[0]}:{model}"
+            raise InputError(f"no policy is called {name!r}; is it {meant}?") from None
+        raise
+
+
+def _single(name: str, options: Mapping[str, Any]) -> Policy:
+    """The policy of a plain name."""
+    provider, _, rest = name.partition(":")
+    if _is_model(name):
+        return _language_model(name, options)
     served = _is_rerank_server(name)
     weights = [rest] if provider in ("embedded", *PRETRAINED) and rest else []
     if name not in POLICIES and not weights and not served:
