@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from copy import deepcopy
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Annotated, Any
 
 from pydantic import Field
-from pydantic_ai import FunctionToolset, ModelRetry, RunContext, ToolReturn
+from pydantic_ai import FunctionToolset, ModelRetry, RunContext, Tool, ToolReturn
 from pydantic_ai.capabilities import AbstractCapability
+from pydantic_ai.tools import ToolDefinition
 
 from rearank_agent.agents.wrapper import add_usage
 from rearank_agent.errors import BusyError, InputError
 from rearank_agent.present.answer import RerankAnswer, SearchAnswer
+from rearank_agent.present.threshold import check_min_score
 from rearank_agent.present.truncate import check_budget, rerank_answer, search_answer
 from rearank_agent.reranker import Reranker
 from rearank_agent.search.find import find
@@ -31,10 +34,15 @@ _RETRIES = 3
 
 _NO_RESULT = partial(SearchAnswer, run="", total=0, scored=False, partial=True, ranking=())
 TopK = Annotated[int, Field(ge=1, le=1000)]
+MinScore = Annotated[float, Field(ge=0, le=1)]
 
 
 def rerank_toolset(
-    reranker: Reranker, library: Library | None = None, *, max_tokens: int = 4_000
+    reranker: Reranker,
+    library: Library | None = None,
+    *,
+    max_tokens: int = 4_000,
+    min_score: float | None = None,
 ) -> FunctionToolset[Any]:
     """The tools `rerank` and, with a library, `search`, for an agent with any dependencies.
 
@@ -47,14 +55,19 @@ def rerank_toolset(
         reranker: may be shared; all share the process's cap on model calls.
         library: the files of `search`.
         max_tokens: the limit of a result.
+        min_score: the lowest relevance that a result shows, 0 to 1; None for all. The model may
+            ask for a higher one where the policy gives scores.
 
     Raises:
-        InputError: too few tokens for an answer.
+        InputError: too few tokens for an answer, or a minimum that is out of range or that the
+            policy cannot serve.
     """
     check_budget(max_tokens)
-    tools = _Tools(reranker, library, max_tokens)
+    check_min_score(reranker.policy, min_score)
+    tools = _Tools(reranker, library, max_tokens, min_score or 0.0)
     functions: list[Any] = [tools.rerank, tools.search] if library else [tools.rerank]
-    return FunctionToolset[Any](functions, id="rearank-agent", max_retries=_RETRIES)
+    made: list[Any] = [Tool(function, prepare=tools.as_offered) for function in functions]
+    return FunctionToolset[Any](made, id="rearank-agent", max_retries=_RETRIES)
 
 
 @dataclass(frozen=True)
@@ -64,6 +77,25 @@ class _Tools:
     reranker: Reranker
     library: Library | None
     max_tokens: int
+    floor: float
+
+    async def as_offered(self, _: RunContext[Any], tool: ToolDefinition) -> ToolDefinition:
+        """The tool without `min_score` where the policy has no scores to compare."""
+        if self.reranker.policy.scores:
+            return tool
+        schema = deepcopy(tool.parameters_json_schema)
+        del schema["properties"]["min_score"]
+        return replace(tool, parameters_json_schema=schema)
+
+    def _lowest(self, min_score: float) -> float | None:
+        """The minimum of a call: the model's or the program's, whichever is higher.
+
+        Raises:
+            InputError: the policy cannot serve it.
+        """
+        lowest = max(min_score, self.floor) or None
+        check_min_score(self.reranker.policy, lowest)
+        return lowest
 
     async def rerank(
         self,
@@ -72,6 +104,7 @@ class _Tools:
         passages: list[str],
         instruction: str = "",
         top_k: TopK = 10,
+        min_score: MinScore = 0.0,
     ) -> ToolReturn[RerankAnswer]:
         """Put passages you hold in order of relevance to a query.
 
@@ -81,11 +114,13 @@ class _Tools:
             passages: Texts to rank, in any order; the result names them by number, from 1.
             instruction: One sentence on what relevant means here.
             top_k: How many to give back, best first.
+            min_score: Leave out what scores less.
         """
         with _retried_by_the_model():
+            lowest = self._lowest(min_score)
             ranking = await self.reranker.rerank(query, passages, instruction=instruction)
         add_usage(ctx, ranking.usage)
-        answer = rerank_answer(ranking, top_k, True, self.max_tokens)
+        answer = rerank_answer(ranking, top_k, True, self.max_tokens, lowest)
         return ToolReturn(answer, metadata=ranking)
 
     async def search(
@@ -95,6 +130,7 @@ class _Tools:
         path: str = "",
         instruction: str = "",
         top_k: TopK = 10,
+        min_score: MinScore = 0.0,
     ) -> ToolReturn[SearchAnswer]:
         """Find the parts of files that answer a query, best first.
 
@@ -104,16 +140,18 @@ class _Tools:
             path: Folder or file to search; empty for all.
             instruction: One sentence on what relevant means here.
             top_k: How many to give back, best first.
+            min_score: Leave out what scores less.
         """
         assert self.library is not None  # noqa: S101 - the tool exists only with a library
         ask = partial(find, self.reranker, self.library, query, within=path)
         try:
             with _retried_by_the_model():
+                lowest = self._lowest(min_score)
                 ranking = await ask(instruction=instruction, deadline=self.reranker.deadline)
         except (BusyError, EmptyError) as error:
             return ToolReturn(_NO_RESULT(notes=(str(error),)))
         add_usage(ctx, ranking.usage)
-        answer = search_answer(ranking, top_k, True, self.max_tokens)
+        answer = search_answer(ranking, top_k, True, self.max_tokens, lowest)
         return ToolReturn(answer, metadata=ranking)
 
 
@@ -124,6 +162,7 @@ class Rerank(AbstractCapability[Any]):
     reranker: Reranker = field(default_factory=Reranker)
     library: Library | None = None
     max_tokens: int = 4_000
+    min_score: float | None = None
 
     def get_instructions(self) -> str:
         """When to use the tools."""
@@ -131,7 +170,9 @@ class Rerank(AbstractCapability[Any]):
 
     def get_toolset(self) -> FunctionToolset[Any]:
         """The tools."""
-        return rerank_toolset(self.reranker, self.library, max_tokens=self.max_tokens)
+        return rerank_toolset(
+            self.reranker, self.library, max_tokens=self.max_tokens, min_score=self.min_score
+        )
 
 
 @contextmanager

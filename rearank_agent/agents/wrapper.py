@@ -14,6 +14,7 @@ from pydantic_ai.usage import RunUsage
 
 from rearank_agent.errors import InputError, RearankError, SetupError
 from rearank_agent.present.faults import fault_line, why_unranked
+from rearank_agent.present.threshold import check_min_score, from_score
 from rearank_agent.reranker import Reranker
 from rearank_agent.text import one_line
 from rearank_agent.tool_results.lists import find_list
@@ -38,6 +39,10 @@ class Reranked(WrapperToolset[AgentDepsT]):
         reranker: ranks them.
         top_k: the maximum number of items to keep.
         instruction: one sentence on what relevant means here.
+        min_score: the lowest relevance that is kept, 0 to 1; None for all. See `Ranking.above`.
+
+    Raises:
+        InputError: `top_k` or `min_score` is out of range, or the policy gives orders only.
     """
 
     tool: str = "search"
@@ -45,10 +50,12 @@ class Reranked(WrapperToolset[AgentDepsT]):
     reranker: Reranker = field(default_factory=Reranker)
     top_k: int = 10
     instruction: str = ""
+    min_score: float | None = None
 
     def __post_init__(self) -> None:
         if self.top_k < 1:
             raise InputError(f"top_k must be at least 1, not {self.top_k}")
+        check_min_score(self.reranker.policy, self.min_score)
 
     async def get_tools(self, ctx: RunContext[AgentDepsT]) -> dict[str, ToolsetTool[AgentDepsT]]:
         """The wrapped tools.
@@ -104,15 +111,18 @@ class Reranked(WrapperToolset[AgentDepsT]):
         add_usage(ctx, ranking.usage)
         if why := why_unranked(ranking):
             return self._with_note(returned, _unranked(name, why), ranking)
-        best = [one.was - 1 for one in ranking.passages[: self.top_k]]
+        shown, below = from_score(ranking, self.min_score)
+        best = [one.was - 1 for one in shown[: self.top_k]]
         returned = replace(returned, return_value=items.reordered(best))
-        return self._with_note(returned, self._note(name, ranking), ranking)
+        return self._with_note(returned, self._note(name, ranking, len(best), below), ranking)
 
-    def _note(self, name: str, ranking: Ranking) -> str:
+    def _note(self, name: str, ranking: Ranking, kept: int, below: str) -> str:
         """A note for the model on what was left out or failed; empty if nothing was."""
         n, notes = len(ranking.passages), []
-        if n > self.top_k:
-            notes.append(f"the best {self.top_k} of {n} results of {name} by {self.query_arg}")
+        if n > kept:
+            notes.append(f"the best {kept} of {n} results of {name} by {self.query_arg}")
+        if below:
+            notes.append(below)
         if ranking.partial:
             notes += [fault_line(fault) for fault in ranking.faults[:2]]
         return one_line("; ".join(notes))

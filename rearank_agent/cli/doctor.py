@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import platform
 import sys
+from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from textwrap import wrap
 from time import perf_counter
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,11 +16,13 @@ import typer
 from rich.table import Table
 
 from rearank_agent.cli.complete import policies
-from rearank_agent.cli.console import console, print_json, print_line
+from rearank_agent.cli.console import console, print_json, print_line, progress_bar
 from rearank_agent.cli.policy_options import PolicyOptions
 from rearank_agent.errors import RearankError
+from rearank_agent.policies.registry import POLICIES
 
 if TYPE_CHECKING:
+    from rearank_agent.policies.pretrained.suggest import Suggestion
     from rearank_agent.policies.protocol import Policy
 
 _PACKAGES = {
@@ -59,7 +63,8 @@ def doctor(
 ) -> None:
     """Show what is installed, which policy would run and why, and one timing.
 
-    A vLLM server is asked which model it serves, and ranks twenty passages.
+    A vLLM server is asked which model it serves, and ranks twenty passages. For a policy of
+    the base it also names stronger models that this machine can run.
     """
     report = {
         "rearank-agent": version("rearank-agent"),
@@ -72,10 +77,12 @@ def doctor(
         },
         **_policy(policy, template),
     }
+    stronger = _stronger(report)
     if as_json:
-        print_json(report)
+        print_json(report | {"stronger": [asdict(one) for one in stronger]})
     else:
         _print_report(report)
+        _print_stronger(stronger)
     if "problem" in report:
         sys.exit(1)
 
@@ -88,6 +95,35 @@ def _print_report(report: dict[str, Any]) -> None:
     console().print(table)
     if "problem" in report:  # below the table, where no command to paste is broken into lines
         print_line(f"problem: {report['problem']}")
+
+
+def _stronger(report: dict[str, Any]) -> tuple[Suggestion, ...]:
+    """Models that judge better than the policy that was checked, if that is one of the base."""
+    name = str(report.get("policy", "")).partition(" ")[0]
+    if "problem" in report or name.partition(":")[0] not in POLICIES:
+        return ()
+    from rearank_agent.policies.pretrained.suggest import suggestions
+
+    return suggestions()
+
+
+def _print_stronger(stronger: tuple[Suggestion, ...]) -> None:
+    """Each in two lines: the one to type, whole so that it can be pasted, and what it is."""
+    if not stronger:
+        return
+    from rearank_agent.policies.pretrained.catalog import DL19_NOTE
+
+    print_line()
+    print_line("Stronger, one line away (rearank-agent models lists more):")
+    for one in stronger:
+        here = "downloaded" if one.cached else "not downloaded yet"
+        gpu = "no GPU" if one.device == "cpu" else f"on the GPU ({one.device})"
+        here += f", {gpu}" if one.model.extra else ""
+        state = f"first: {one.needs}" if one.needs else here
+        print_line(f"  rearank-agent rerank QUERY FILE --policy {one.model.policy}")
+        print_line(f"    {one.model.facts}; {state}")
+    for line in wrap(DL19_NOTE, 80):
+        print_line(line)
 
 
 def _version(package: str) -> str:
@@ -148,7 +184,8 @@ def _trial(policy: Policy) -> dict[str, Any]:
     if policy.window is None:
         reranker.rerank_sync(_QUERY, sample[:1])
     loaded = perf_counter()
-    ranking = reranker.rerank_sync(_QUERY, sample)
+    with progress_bar(f"ranking {len(sample)} passages") as show:
+        ranking = reranker.rerank_sync(_QUERY, sample, progress=show)
     kinds = {fault.kind: fault.detail for fault in ranking.faults}
     ready = {} if policy.window else {"ready after": f"{loaded - start:.2f} s"}
     return {

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated
+from textwrap import wrap
+from typing import Annotated
 
 import typer
 
 from rearank_agent.cli.console import print_json, print_line
-
-if TYPE_CHECKING:
-    from rearank_agent.policies.pretrained.catalog import KnownModel
 
 app = typer.Typer(add_completion=False, rich_markup_mode="rich", invoke_without_command=True)
 
@@ -27,26 +25,21 @@ def models(
     """
     if context.invoked_subcommand:
         return
-    from rearank_agent.policies.pretrained.catalog import CATALOG
+    from rearank_agent.policies.pretrained.catalog import CATALOG, DL19_NOTE
+    from rearank_agent.policies.pretrained.suggest import is_cached
 
     if as_json:
-        print_json([asdict(model) for model in CATALOG])
+        print_json([asdict(model) | {"cached": is_cached(model)} for model in CATALOG])
         return
     for model in CATALOG:
+        needs = f", needs the extra {model.extra}" if model.extra else ""
+        here = ", downloaded" if is_cached(model) else ""
         print_line(model.policy)
-        print_line(f"    {_facts(model)}")
+        print_line(f"    {model.facts}{needs}{here}")
     print_line()
-    print_line("DL19 is nDCG@10 x100 on TREC DL19 as the makers published it; the shipped policy")
-    print_line("has 65.5 (BM25's top 100, measured here). A model is downloaded when first used.")
-
-
-def _facts(model: KnownModel) -> str:
-    dl19 = f", DL19 {model.dl19:.1f}" if model.dl19 else ""
-    needs = f", needs the extra {model.extra}" if model.extra else ""
-    return (
-        f"{model.megabytes:.0f} MB, {model.tokens} tokens, {model.languages}, "
-        f"{model.licence}{dl19}{needs}"
-    )
+    for line in wrap(DL19_NOTE, 80):
+        print_line(line)
+    print_line("A model is downloaded when it is first used.")
 
 
 @app.command()

@@ -84,6 +84,7 @@ def _line(ranked: Ranked) -> dict[str, Any]:
         "rank": ranked.rank,
         "id": passage.id,
         "score": ranked.score,
+        "scored": ranked.scored,
         "was": ranked.was,
         "evidence": ranked.evidence,
         "has": why.has if why else (),
@@ -105,7 +106,7 @@ def _print_table(ranking: Ranking, shown: Sequence[Ranked], top: int) -> None:
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("passage, and the evidence in it", ratio=1, overflow="fold")
     for ranked in shown[:top]:
-        score = "–" if why else f"{ranked.score:.3f}"
+        score = f"{ranked.score:.3f}" if ranked.scored else "–"
         table.add_row(str(ranked.rank), _rank_change(ranked), score, _passage_cell(ranked))
     out.print(table)
     n = len(ranking.passages)

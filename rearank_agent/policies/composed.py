@@ -145,6 +145,12 @@ def compose(name: str, make: Callable[[str], Policy], plain: Collection[str]) ->
         InputError: numbers that do not fit, or what `make` raises.
     """
     if (found := split_cascade(name)) is None:
+        first, comma, _ = name.partition(",")
+        if comma and first.strip() in plain:
+            raise InputError(
+                f"{name!r} is no cascade: there is a number before each policy but the first, "
+                "as in embedded,20,vllm:NAME"
+            )
         return _ensemble(name, make, plain)
     stages, keep = found
     if len(keep) != len(stages) - 1:
@@ -160,10 +166,13 @@ def single_names(name: str, plain: Collection[str]) -> list[str]:
 
 def _ensemble(name: str, make: Callable[[str], Policy], plain: Collection[str]) -> Policy:
     parts = _parts(name, plain)
+    if not all(parts):
+        raise InputError(f"{name!r} lacks a policy beside a plus, as in embedded+lexical")
     return make(name) if len(parts) == 1 else Ensemble([make(part) for part in parts])
 
 
 def _parts(name: str, plain: Collection[str]) -> list[str]:
     """The policies of an ensemble; the name itself where it is none."""
     parts = [part.strip() for part in name.split("+")]
-    return parts if all(":" in part or part in plain for part in parts) else [name]
+    known = [":" in part or part in plain for part in parts]
+    return parts if all(known) or (len(parts) > 1 and parts[0] in plain) else [name]

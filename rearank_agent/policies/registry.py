@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from difflib import get_close_matches
 from importlib import import_module
 from typing import Any
 
-from rearank_agent.errors import InputError
+from rearank_agent.errors import InputError, SetupError, UnsetError
 from rearank_agent.extras import require
 from rearank_agent.policies.composed import compose, single_names
 from rearank_agent.policies.protocol import Policy
 
 __all__ = [
-    "DEFAULT",
-    "LIKELIHOOD",
-    "POLICIES",
-    "PRETRAINED",
-    "RERANK_SERVERS",
-    "policy",
+    "DEFAULT", "LIKELIHOOD", "POLICIES", "PRETRAINED", "RERANK_SERVERS", "is_local", "policy",
     "takes_option",
-]
+]  # fmt: skip
 
 DEFAULT = "embedded"
 
@@ -43,6 +39,8 @@ LIKELIHOOD = "likelihood"
 """Begins the names of query likelihoods, as in `likelihood:vllm:NAME`."""
 
 _NO_MODEL = "is no language model and takes no options"
+_NEAR = 0.8
+"""Of a provider's letters that must match those of a kind of ours, from 0 to 1."""
 
 
 def _made(name: str, *arguments: str) -> Policy:
@@ -141,8 +139,13 @@ def _single(name: str, options: Mapping[str, Any]) -> Policy:
     """The policy of a plain name."""
     provider, _, rest = name.partition(":")
     if _is_model(name) or _is_likelihood(name) or _is_rerank_server(name):
-        require(f"the policy {name}", "llm", "pydantic_ai", "httpx2")
-        return _asked_over_http(name, options)
+        try:
+            require(f"the policy {name}", "llm", "pydantic_ai", "httpx2")
+            return _asked_over_http(name, options)
+        except SetupError as error:
+            if isinstance(error, UnsetError) or not (meant := _meant(name)):
+                raise
+            raise InputError(f"no policy is called {name!r}; is it {meant}?") from None
     if name not in POLICIES and not (provider in ("embedded", *PRETRAINED) and rest):
         raise InputError(
             f"no policy is called {name!r}; there are: {', '.join(POLICIES)}, "
@@ -167,3 +170,11 @@ def _asked_over_http(name: str, options: Mapping[str, Any]) -> Policy:
     from rearank_agent.llm.policy import LLM
 
     return LLM(name, **options)
+
+
+def _meant(name: str) -> str:
+    """The name that one with a provider nobody knows is nearly; "" if there is none."""
+    kind, _, model = name.partition(":")
+    kinds = (*POLICIES, *PRETRAINED, *RERANK_SERVERS, LIKELIHOOD)
+    near = get_close_matches(kind, kinds, 1, _NEAR)
+    return f"{near[0]}:{model}" if near and near[0] != kind else ""

@@ -61,7 +61,8 @@ class Answer:
     Attributes:
         run: the id of the ranking, for `explain`.
         total: how many passages were ranked; the lines may be fewer.
-        scored: whether the policy gave the scores; otherwise they only follow the ranks.
+        scored: whether the policy gave the scores; otherwise they only follow the ranks. A note
+            says where it gave only those of the first.
         partial: whether the deadline or a failure ended the work early.
         notes: what was repaired, left out or truncated.
     """

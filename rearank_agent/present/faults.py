@@ -1,11 +1,13 @@
-"""Faults as lines of text, and why a ranking has no reply of the policy."""
+"""What a ranking lacks, in lines of text: faults, missing replies, missing scores."""
 
 from __future__ import annotations
 
-from rearank_agent.text import shorten
-from rearank_agent.types import Fault, Ranking
+from collections.abc import Sequence
 
-__all__ = ["fault_line", "why_unranked"]
+from rearank_agent.text import shorten
+from rearank_agent.types import Fault, Ranked, Ranking
+
+__all__ = ["fault_line", "unscored_note", "why_unranked"]
 
 _IDS = 3
 
@@ -24,3 +26,11 @@ def why_unranked(ranking: Ranking) -> str:
     return (
         "; ".join(fault_line(fault) for fault in ranking.faults[:2]) or "the policy did not reply"
     )
+
+
+def unscored_note(shown: Sequence[Ranked]) -> str:
+    """A note where only some of these passages, best first, have a score of their own; else ""."""
+    own = sum(ranked.scored for ranked in shown)
+    if own in (0, len(shown)):
+        return ""
+    return f"scores of their own: the first {own}; behind them the lowest is repeated"

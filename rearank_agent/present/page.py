@@ -13,6 +13,7 @@ from rearank_agent import __version__
 from rearank_agent.policies.votes import voted
 from rearank_agent.present.bump_chart import TOP, WIDTH, bump_chart
 from rearank_agent.present.excerpt import Segment, excerpt, fair_share, html_bytes
+from rearank_agent.present.faults import unscored_note
 from rearank_agent.present.markup import load_template
 from rearank_agent.present.replay import replay
 from rearank_agent.text import shorten
@@ -99,6 +100,8 @@ def html_page(ranking: Ranking) -> str:
     """The HTML document: the order, the reasons for it, and the orders of the turns."""
     history = replay(ranking)
     cards, windows = _cards(ranking), _windows(ranking)
+    limits = {"top": TOP, "width": WIDTH, "listed": _MAX_LISTED, "ids": _MAX_IDS,
+              "terms": _MAX_TERMS}  # fmt: skip
     return _template()(
         ranking=ranking,
         schedule=_SCHEDULES.get(ranking.schedule.split(":")[0], ""),
@@ -108,14 +111,8 @@ def html_page(ranking: Ranking) -> str:
         windows=windows,
         left_out=_gaps(cards, windows),
         rank_of={ranked.id: ranked.rank for ranked in ranking.passages},
-        scored=all(ranked.scored for ranked in ranking.passages),
-        limits={
-            "top": TOP,
-            "width": WIDTH,
-            "listed": _MAX_LISTED,
-            "ids": _MAX_IDS,
-            "terms": _MAX_TERMS,
-        },
+        unscored=unscored_note(ranking.passages),
+        limits=limits,
         version=__version__,
     )
 

@@ -24,12 +24,16 @@ def check_min_score(policy: Policy, min_score: float | None) -> None:
 def from_score(ranking: Ranking, min_score: float | None) -> tuple[tuple[Ranked, ...], str]:
     """The passages to show, and a note on those that are not; "" where all are.
 
-    A ranking without scores, since the policy failed, is shown whole.
+    A ranking without scores, since the policy failed, is shown whole. Of a cascade's ranking
+    passages that the last stage did not score are not shown.
     """
     if min_score is None:
         return ranking.passages, ""
-    if all(ranked.relevance is None for ranked in ranking.passages):
+    unscored = sum(ranked.relevance is None for ranked in ranking.passages)
+    if unscored == (n := len(ranking.passages)):
         return ranking.passages, "the minimum score was not used: there are no scores"
     shown = ranking.above(min_score)
-    below = len(ranking.passages) - len(shown)
-    return shown, f"{below} of {len(ranking.passages)} are below {min_score:g}" if below else ""
+    below = n - len(shown) - unscored
+    notes = [f"{below} of {n} are below {min_score:g}"] if below else []
+    notes += [f"{unscored} of {n} have no score of their own"] if unscored else []
+    return shown, "; ".join(notes)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from bisect import bisect_left
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from typing import Any, TypeVar
 
@@ -17,7 +17,7 @@ from rearank_agent.present.answer import (
     as_text,
     estimate_tokens,
 )
-from rearank_agent.present.faults import fault_line
+from rearank_agent.present.faults import fault_line, unscored_note
 from rearank_agent.present.threshold import from_score
 from rearank_agent.text import shorten
 from rearank_agent.types import Ranked, Ranking
@@ -66,11 +66,12 @@ def rerank_answer(
 
     def make(lines: int, level: int) -> RerankAnswer:
         max_chars = _REASONS[level] if rationale else 0
+        notes = _notes(ranking, passages[:lines], left_out, *_NOTES[level])
         shown = tuple(
             RankedLine(one.rank, one.was, round(one.score, 4), _reason(one, max_chars, quote=True))
             for one in passages[:lines]
         )
-        return RerankAnswer(**_head(ranking, left_out, *_NOTES[level]), ranking=shown)
+        return RerankAnswer(**_head(ranking), notes=notes, ranking=shown)
 
     return _fit(max_tokens, min(top, len(passages)), make)
 
@@ -87,6 +88,7 @@ def search_answer(
 
     def make(lines: int, level: int) -> SearchAnswer:
         max_chars = _REASONS[level] if rationale else 0
+        notes = _notes(ranking, passages[:lines], left_out, *_NOTES[level])
         shown = tuple(
             Hit(
                 one.rank,
@@ -97,7 +99,7 @@ def search_answer(
             )
             for one in passages[:lines]
         )
-        return SearchAnswer(**_head(ranking, left_out, *_NOTES[level]), ranking=shown)
+        return SearchAnswer(**_head(ranking), notes=notes, ranking=shown)
 
     return _fit(max_tokens, min(top, len(passages)), make)
 
@@ -135,19 +137,24 @@ def _add_note(answer: A, note: str) -> A:
     return replace(answer, notes=(*answer.notes, note))
 
 
-def _head(ranking: Ranking, left_out: str, notes: int, length: int) -> dict[str, Any]:
-    more = len(ranking.faults) - notes
+def _head(ranking: Ranking) -> dict[str, Any]:
     return {
         "run": ranking.run,
         "total": len(ranking.passages),
-        "scored": all(one.scored for one in ranking.passages),
+        "scored": any(one.scored for one in ranking.passages),
         "partial": ranking.partial,
-        "notes": (
-            *([left_out] if left_out else []),
-            *(fault_line(fault, length) for fault in ranking.faults[:notes]),
-            *([f"{more} more notes; explain has them"] if more > 0 else []),
-        ),
     }
+
+
+def _notes(
+    ranking: Ranking, shown: Sequence[Ranked], left_out: str, faults: int, length: int
+) -> tuple[str, ...]:
+    more = len(ranking.faults) - faults
+    return (
+        *filter(None, (left_out, unscored_note(shown))),
+        *(fault_line(fault, length) for fault in ranking.faults[:faults]),
+        *([f"{more} more notes; explain has them"] if more > 0 else []),
+    )
 
 
 def _reason(ranked: Ranked, max_chars: int, quote: bool) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 
 from rearank_agent.schedules.turn import Schedule, Turn, Turns
@@ -9,6 +10,7 @@ from rearank_agent.types import Reply, Window
 
 __all__ = ["cascade", "cascade_name", "ensemble", "fused", "split_cascade"]
 
+_SIZE = re.compile(r"\s*[0-9]{1,9}\s*")
 RANK_OFFSET = 60
 """The constant of reciprocal rank fusion (Cormack, Clarke and Buettcher, SIGIR 2009)."""
 
@@ -45,7 +47,7 @@ def split_cascade(name: str) -> tuple[list[str], list[int]] | None:
     """
     first, *rest = name.split(",")
     sizes, stages = rest[0::2], rest[1::2]
-    if not rest or not all(size.strip().isdigit() for size in sizes):
+    if not rest or not all(map(_SIZE.fullmatch, sizes)):
         return None
     return [stage.strip() for stage in (first, *stages)], [int(size) for size in sizes]
 

@@ -21,7 +21,7 @@ from pydantic_ai.models.function import DeltaToolCall, FunctionModel
 
 import rearank_agent.llm.limits
 from helpers.policies import Down, Judge
-from rearank_agent import Ranking, Reranker
+from rearank_agent import Ranking, Reply, Reranker
 from rearank_agent.agents import Rerank, Reranked, rerank_toolset
 from rearank_agent.errors import InputError, SetupError
 from rearank_agent.llm.limits import Cap
@@ -222,6 +222,78 @@ async def test_another_tools_results_come_reranked_in_their_form(form):
     assert returned.content == expected
     assert isinstance(returned.metadata["rerank"], Ranking)
     assert parts(run, UserPromptPart)[-1].content == ("the best 2 of 3 results of search by query")
+
+
+class Lengths(Judge):
+    """Scores by length, out of forty."""
+
+    scores, scale, window = True, 40.0, None
+
+    async def judge(self, task, window):
+        lengths = [float(len(task.candidates[p].text)) for p in window]
+        order = sorted(range(len(lengths)), key=lambda i: -lengths[i])
+        return Reply(tuple(order), tuple(lengths))
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("min_score", [0.6, 1.0])
+async def test_what_is_below_the_minimum_is_counted_and_left_out(form, min_score):
+    given, _ = FORMS[form]
+    toolset = Reranked(searching(given), reranker=Reranker(Lengths()), min_score=min_score)
+    run = await Agent(calls({"query": "q"}, tool="search"), toolsets=[toolset]).run("go")
+    (returned,) = parts(run, ToolReturnPart)
+    kept = [text for text in FLEAS if text in str(returned.content)]
+    assert kept == ([FLEAS[1]] if min_score < 1 else [])
+    assert type(returned.content) is type(given)
+    assert parts(run, UserPromptPart)[-1].content == (
+        f"the best {len(kept)} of 3 results of search by query; "
+        f"{3 - len(kept)} of 3 are below {min_score:g}"
+    )
+
+
+async def test_an_answer_leaves_out_what_is_below_the_minimum():
+    shown = {}
+    for floor, asked in ((None, 0.6), (0.6, None), (0.6, 0.2), (0.2, 0.6)):
+        toolset = rerank_toolset(Reranker(Lengths()), min_score=floor)
+        arguments = {"query": "q", "passages": FLEAS} | ({"min_score": asked} if asked else {})
+        (returned,) = parts(
+            await Agent(calls(arguments), toolsets=[toolset]).run("go"), ToolReturnPart
+        )
+        answer = returned.content
+        shown[floor, asked] = [one.number for one in answer.ranking], answer.notes
+    assert set(map(repr, shown.values())) == {repr(([2], ("2 of 3 are below 0.6",)))}
+
+
+async def test_a_policy_that_orders_has_no_minimum():
+    """It is refused where it is set up, and a model is not offered it."""
+    refused = "needs a policy whose scores compare, and judge gives orders"
+    for make in (
+        lambda: Reranked(searching(FLEAS), reranker=Reranker(Judge()), min_score=0.5),
+        lambda: rerank_toolset(Reranker(Judge()), min_score=0.5),
+        lambda: Agent(calls(), capabilities=[Rerank(Reranker(Judge()), min_score=0.5)]),
+    ):
+        with pytest.raises(InputError, match=refused):
+            make()
+    with pytest.raises(InputError, match="a number from 0 to 1: 2"):
+        Reranked(searching(FLEAS), reranker=Reranker(Lengths()), min_score=2)
+    offered = []
+
+    def script(messages, info):
+        offered.append(
+            {
+                "min_score" in tool.parameters_json_schema["properties"]
+                for tool in info.function_tools
+            }
+        )
+        return ModelResponse([TextPart("done")])
+
+    for policy in (Judge(), Lengths()):
+        await Agent(FunctionModel(script), toolsets=[rerank_toolset(Reranker(policy))]).run("go")
+    assert offered == [{False}, {True}]
+    asked = [{"query": "q", "passages": FLEAS, "min_score": 0.5}, {"query": "q", "passages": FLEAS}]
+    run = await Agent(calls(*asked), toolsets=[rerank_toolset(Reranker(Judge()))]).run("go")
+    first = [*parts(run, RetryPromptPart), *parts(run, ToolReturnPart)][0]
+    assert refused in str(first.content)
 
 
 async def test_other_tools_are_left_alone():

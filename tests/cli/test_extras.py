@@ -9,7 +9,8 @@ import pytest
 from rearank_agent import extras
 from rearank_agent.extras import install_line
 
-EXTRAS = ("pydantic_ai", "openai", "mcp", "starlette", "uvicorn", "httpx2", "markitdown", "pyarrow",
+# Without httpx2, which huggingface_hub, a part of the base, brings in its newer versions.
+EXTRAS = ("pydantic_ai", "openai", "mcp", "starlette", "uvicorn", "markitdown", "pyarrow",
           "ir_measures", "ir_datasets", "scipy", "matplotlib", "torch", "transformers")  # fmt: skip
 BARE = (
     f"import sys; sys.modules.update(dict.fromkeys({EXTRAS}))\n"
@@ -42,6 +43,7 @@ def test_the_base_ranks_searches_plans_and_explains(tmp_path):
     doctor = json.loads(bare("doctor", "--json").stdout)
     assert doctor["policy"] == "embedded (the default)"
     assert "problem" not in doctor
+    assert doctor["stronger"][-1]["needs"] == install_line("torch")
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,8 @@ from rearank_agent.data.bright import SETS
 from rearank_agent.data.ir_datasets import GROUPS
 from rearank_evals.report.published import Published, published
 
+BM25 = "BM25's first 100"
+CARD = "the card of cross-encoder/ms-marco-MiniLM-L6-v2"
 BEIR = (
     "trec-covid", "nfcorpus", "dbpedia-entity", "scifact", "signal1m", "trec-news", "robust04"
 )  # fmt: skip
@@ -21,15 +23,27 @@ def test_a_whole_column():
         "RankZephyr-7B": 0.7390, "RankQwen3-32B": 0.7313, "RankQwen3-235B": 0.7194,
         "Rank-R1-7B": 0.7270, "REARANK-7B": 0.7416,
     }  # fmt: skip
-    assert published("trec_dl19") == tuple(
-        Published(system, "nDCG@10", value, "arXiv 2505.20046") for system, value in systems.items()
+    small = {
+        "E2Rank-0.6B": ("Alibaba-NLP/E2Rank", BM25, 0.7084),
+        **{f"cross-encoder/ms-marco-{name}": (CARD, "not stated", value) for name, value in (
+            ("TinyBERT-L2-v2", 0.6984), ("MiniLM-L4-v2", 0.7304), ("MiniLM-L6-v2", 0.743),
+            ("MiniLM-L12-v2", 0.7431),
+        )},
+    }  # fmt: skip
+    assert published("trec_dl19") == (
+        *(
+            Published(one, "nDCG@10", value, "arXiv 2505.20046", BM25)
+            for one, value in systems.items()
+        ),
+        *(Published(one, "nDCG@10", value, by, of) for one, (by, of, value) in small.items()),
     )
+    assert [one.system for one in published("trec_dl20")] == [*systems, "E2Rank-0.6B"]
 
 
 def test_a_set_of_bright():
     assert published("bright/pony") == (
-        Published("BM25", "nDCG@10", 0.043, "arXiv 2505.20046"),
-        Published("REARANK-7B", "nDCG@10", 0.08, "arXiv 2505.20046"),
+        Published("BM25", "nDCG@10", 0.043, "arXiv 2505.20046", BM25),
+        Published("REARANK-7B", "nDCG@10", 0.08, "arXiv 2505.20046", BM25),
     )
 
 

@@ -140,6 +140,7 @@ def made(names=("trec_dl19", "nfcorpus"), systems=SYSTEMS, seed=5):
                     "measure": "nDCG@10",
                     "value": v - 0.3 * (at % 3),
                     "source": "arXiv 2505.20046, table 1",
+                    "candidates": "not stated",
                 }
                 for s, v in (("BM25", 0.5058), ("RankQwen2.5-7B", 0.6825), ("REARANK-7B", 0.7416))
             ],
@@ -233,7 +234,13 @@ def tiny():
         "notes": ["1 query has no judgement"],
         "perfect": {"nDCG@10": 0.8},
         "published": [
-            {"system": "BM25", "measure": "nDCG@10", "value": 0.51, "source": "a paper, table 1"}
+            {
+                "system": "BM25",
+                "measure": "nDCG@10",
+                "value": 0.51,
+                "source": "a paper, table 1",
+                "candidates": "BM25's first 100",
+            }
         ],
         "systems": said,
     }
@@ -272,13 +279,13 @@ nDCG@10, query by query: the mean difference with its interval, a paired t-test,
 
 ## nDCG@10, beside published figures
 
-Published figures are of the official test set and BM25's first 100 passages, and were not measured here. A folder is recognised by its name only: if it has other queries, judgements or candidates, the figures are not comparable.
+Published figures are of the official test set and were not measured here; beside each is who published it, and which candidates were reranked. Systems compare only where these are the same. A folder is recognised by its name only: if it has other queries, judgements or candidates, the figures are not comparable.
 
-| system      | small | origin                      |
-| ----------- | ----: | --------------------------- |
-| first-stage | 50.00 | measured here               |
-| lexical     | 60.00 | measured here               |
-| BM25        | 51.00 | published: a paper, table 1 |
+| system      | small | origin                                                    |
+| ----------- | ----: | --------------------------------------------------------- |
+| first-stage | 50.00 | measured here                                             |
+| lexical     | 60.00 | measured here                                             |
+| BM25        | 51.00 | published: a paper, table 1; candidates: BM25's first 100 |
 
 ## Costs
 
@@ -433,7 +440,7 @@ def test_the_page_says_all(html):
         "3 systems on 2 collections",
         "trec_dl19 43 queries",
         "macro average 2 collections",
-        "published: arXiv 2505.20046, table 1",
+        "published: arXiv 2505.20046, table 1; candidates: not stated",
         "the server closed the connection",
         "4,923 judged passages are not in the corpus",
         "31 wins, 4 ties, 8 losses",

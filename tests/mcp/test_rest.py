@@ -156,6 +156,19 @@ def test_a_minimum_score(client):
     assert client.post("/v1/rerank", json=asked | {"min_score": 1.5}).status_code == 422
 
 
+def test_scores_fall_behind_a_cascades_last_stage_too(inside):
+    sent = {
+        "query": "how far can a flea jump",
+        "documents": ["Dogs bark.", "A flea can jump.", "The moon."],
+    }
+    answer = inside("embedded,1,lexical").post("/v1/rerank", json=sent).json()
+    first, *behind = scores(answer)
+    assert behind == [first] * 2
+    assert answer["meta"]["warnings"] == [
+        "scores of their own: the first 1; behind them the lowest is repeated"
+    ]
+
+
 def test_it_is_a_policy_for_another_of_ours(client, monkeypatch):
     monkeypatch.setenv("RERANK_BASE_URL", str(client.base_url))
     texts = ["Dogs bark.", "A flea can jump far."]

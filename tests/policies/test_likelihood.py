@@ -1,11 +1,11 @@
 """Query likelihood as the policy: prompts, tokens, scores, and servers that answer oddly."""
 
 import math
-import re
 
 import pytest
 
 from helpers.json_server import json_server
+from helpers.likelihood_stub import KNOWN, UNKNOWN, logprobs, vllm
 from rearank_agent import InputError, Reranker
 from rearank_agent.errors import UnsetError
 from rearank_agent.llm.likelihood_prompt import LikelihoodPrompt
@@ -14,30 +14,6 @@ from rearank_agent.policies.registry import is_local, policy, takes_option
 QUERY = "how far do fleas jump"
 TEXTS = ["The moon barks.", "Fleas jump far. Dogs do not.", "Fleas."]
 ENDING = "A web search that this passage answers: "
-KNOWN, UNKNOWN = -0.5, -4.0
-"""Log-probabilities of words that the passage has, and of others."""
-
-
-def words(text):
-    return re.findall(r"\s*\S+|\s+$", text)
-
-
-def logprobs(prompt):
-    """Words of the prompt are as probable as they stand in it before."""
-    before, rows = set(), [None]
-    for token in words(prompt):
-        word = token.strip().lower().strip(".:")
-        rows.append({"7": {"logprob": KNOWN if word in before else UNKNOWN, "rank": 1}})
-        before.add(word)
-    return rows
-
-
-def vllm(path, body):
-    """vLLM, with words for tokens, and one token before each prompt."""
-    if path == "/tokenize":
-        return 200, {"tokens": [hash(token) for token in words(body["prompt"])]}
-    assert path == "/v1/completions"
-    return 200, {"choices": [{"text": "x", "prompt_logprobs": logprobs(body["prompt"])}]}
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 import pytest
 
 from helpers.json_server import json_server
+from helpers.rerank_stub import lengths, results
 from rearank_agent import InputError, Reranker, SetupError
 from rearank_agent.errors import UnsetError
 from rearank_agent.llm.policy import LLM
@@ -12,20 +13,6 @@ from rearank_agent.policies.rerank_server import RerankServer
 
 QUERY = "how far do fleas jump"
 TEXTS = ["The moon barks.", "Fleas jump far. Dogs do not.", "Fleas."]
-
-
-def lengths(documents):
-    return [round(len(text) / 100, 3) for text in documents]
-
-
-def results(path, body):
-    """Cohere's, Jina's, vLLM's, Infinity's, LiteLLM's shape, best first."""
-    rows = [
-        {"index": i, "relevance_score": score, "document": {"text": "not looked at"}}
-        for i, score in enumerate(lengths(body["documents"]))
-    ]
-    rows.sort(key=lambda row: -row["relevance_score"])
-    return 200, {"id": "x", "model": body["model"], "results": rows, "usage": {"total_tokens": 12}}
 
 
 def voyage(path, body):

@@ -6,11 +6,13 @@ import pytest
 from typer.testing import CliRunner
 
 from helpers.policies import Down, Judge
+from helpers.terminal import in_terminal, plain
 from rearank_agent import InputError, Reply, Reranker
 from rearank_agent.cli import app
 from rearank_agent.policies.composed import Cascade
 from rearank_agent.policies.registry import policy
 from rearank_agent.present.answer import as_text
+from rearank_agent.present.page import html_page
 from rearank_agent.present.threshold import check_min_score, from_score
 from rearank_agent.present.truncate import rerank_answer
 
@@ -74,7 +76,24 @@ def test_a_policy_that_failed_has_its_ranking_shown_whole():
 def test_what_the_last_stage_did_not_rank_is_below():
     ranking = Reranker(Cascade([policy("lexical"), Lengths()], [2])).rerank_sync("q", TEXTS)
     assert [one.relevance for one in ranking.passages][2] is None
-    assert from_score(ranking, 0.0)[1] == "1 of 3 are below 0"
+    assert from_score(ranking, 0.0)[1] == "1 of 3 have no score of their own"
+    assert from_score(ranking, 0.9)[1] == "2 of 3 are below 0.9; 1 of 3 have no score of their own"
+
+
+def test_a_score_that_is_not_a_passages_own_is_marked(run, tmp_path):
+    ranking = Reranker(Cascade([policy("lexical"), Lengths()], [2])).rerank_sync("q", TEXTS)
+    note = "scores of their own: the first 2; behind them the lowest is repeated"
+    answer = rerank_answer(ranking, 9, False, 4000)
+    assert (answer.scored, answer.notes) == (True, (note,))
+    assert rerank_answer(ranking, 2, False, 4000).notes == ()
+    assert note in html_page(ranking)
+    (tmp_path / "p.txt").write_text("Fleas jump far.\nThe moon barks.\n")
+    asked = ("rerank", "fleas jump", str(tmp_path / "p.txt"), "--policy", "lexical,1,embedded")
+    rows = [json.loads(line) for line in run(*asked)[1].splitlines()]
+    assert [row["scored"] for row in rows] == [True, False]
+    code, shown = in_terminal(asked)
+    assert code == 0
+    assert ["2", "=", "–"] in [line.split()[:3] for line in plain(shown).splitlines()]
 
 
 def test_on_the_command_line(tmp_path):

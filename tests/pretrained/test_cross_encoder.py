@@ -8,6 +8,7 @@ import onnx
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from safetensors.torch import load_file, save_file
 
 from helpers.tiny_rerankers import KINDS, logits
 from rearank_agent import Reranker
@@ -180,6 +181,33 @@ def with_other_inputs(folder):
     onnx.save(model, path)
 
 
+def with_settings(**settings):
+    def write(folder):
+        config = json.loads((folder / "config.json").read_text())
+        (folder / "config.json").write_text(json.dumps(config | settings))
+
+    return write
+
+
+def torch_weights(break_it):
+    """Break the safetensors of a folder without ONNX file."""
+
+    def write(folder):
+        (folder / "onnx/model.onnx").unlink()
+        break_it(folder / "model.safetensors")
+
+    return write
+
+
+def cut_off(path):
+    path.write_bytes(path.read_bytes()[:-1000])
+
+
+def without_the_head(path):
+    kept = {name: tensor for name, tensor in load_file(path).items() if "classifier" not in name}
+    save_file(kept, path, {"format": "pt"})
+
+
 def no_model(folder):
     for file in ("onnx/model.onnx", "model.safetensors"):
         (folder / file).unlink()
@@ -195,8 +223,28 @@ def no_model(folder):
         (with_other_inputs, SetupError, "takes input_ids, pixels, token_type_ids, not tokens"),
         (lambda folder: (folder / "tokenizer.json").write_text("{"), SetupError, "cannot be read"),
         (lambda folder: (folder / "config.json").write_text("{"), SetupError, "cannot be read"),
+        (lambda folder: (folder / "config.json").write_text("[]"), SetupError, "the settings of "),
+        (with_settings(id2label=["no", "yes"]), SetupError, "the settings of "),
+        (with_settings(id2label={"no": "0"}), SetupError, "the settings of "),
+        (with_settings(pad_token_id="[PAD]"), SetupError, "the settings of "),
+        (torch_weights(cut_off), SetupError, "cannot be loaded: "),
+        (torch_weights(without_the_head), SetupError, "lack classifier.bias, classifier.weight"),
     ],
-    ids=["config", "tokenizer", "weights", "cut", "inputs", "broken tokenizer", "broken config"],
+    ids=[
+        "config",
+        "tokenizer",
+        "weights",
+        "cut",
+        "inputs",
+        "broken tokenizer",
+        "broken config",
+        "config of a list",
+        "labels of a list",
+        "labels by name",
+        "padding by name",
+        "cut safetensors",
+        "no head",
+    ],
 )
 def test_a_damaged_folder_is_refused_in_one_line(bert, tmp_path, break_it, error, line):
     folder = shutil.copytree(bert, tmp_path / "broken")

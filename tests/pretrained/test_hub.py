@@ -78,11 +78,15 @@ def test_a_download_that_breaks_loses_only_the_file_in_flight(hub, bert):
     ("name", "code", "line"),
     [
         ("tiny/gated", 1, "tiny/gated asks its users to accept terms: do so on http://127.0.0.1:"),
-        ("tiny/absent", 2, "the hub has no model tiny/absent; if it is a private one, log in with"),
+        (
+            "tiny/absent",
+            2,
+            "there is no folder tiny/absent, and the hub has no model of that name; if it is a private",
+        ),
         ("tiny/bert@v9", 2, "tiny/bert has no such revision"),
         ("tiny/bert#int4", 2, "has no weights 'int4'; ONNX files there are: onnx/model.onnx"),
         ("a//b", 2, "there is no folder a//b, and the hub's names are OWNER/NAME"),
-        ("bad name/x", 2, "the hub has no model bad name/x"),
+        ("bad name/x", 2, "there is no folder bad name/x, and the hub has no model of that name"),
     ],
 )
 def test_what_the_hub_refuses_is_one_line(hub, name, code, line):
@@ -98,6 +102,18 @@ def test_without_the_hub_it_says_what_to_do(hub):
     offline = rank(run, "tiny/bert", HF_HUB_OFFLINE="1")
     assert offline.returncode == 1
     assert "HF_HUB_OFFLINE forbids to ask the hub; where there is a connection: " in offline.stderr
+    assert served.asked == []
+
+
+def test_what_is_here_already_is_not_pulled(hub, bert):
+    served, run = hub
+    for name in (str(bert), f"cross-encoder:{bert}#int8"):
+        refused = run("models", "pull", name)
+        assert refused.returncode == 2
+        assert f"{bert} is on this machine already" in refused.stderr
+    file = rank(run, str(bert / "onnx/model.onnx"))
+    assert file.returncode == 2
+    assert f"is a file; a model is named by its folder, {bert / 'onnx'}" in file.stderr
     assert served.asked == []
 
 

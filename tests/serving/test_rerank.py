@@ -44,7 +44,7 @@ def vllm(monkeypatch):
 
 
 def test_a_cross_encoder(vllm, tmp_path, monkeypatch):
-    model, tokens = cross_encoder(tmp_path / "tiny", onnx=False)
+    model, tokens = cross_encoder(tmp_path / "tiny", onnx=False, hidden_size=64)
     inputs = tokens([QUERY] * len(TEXTS), TEXTS, padding=True, return_tensors="pt")
     with torch.no_grad():
         expected = model(**inputs).logits[:, 0].sigmoid().tolist()

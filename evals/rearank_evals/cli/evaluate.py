@@ -56,7 +56,11 @@ Baseline = Annotated[str, typer.Option(help="The system the others are compared 
 Json = Annotated[bool, typer.Option("--json", help="Print report.json on stdout.")]
 
 
-@app.command("run", no_args_is_help=True)
+@app.command(
+    "run",
+    no_args_is_help=True,
+    epilog="Other commands: eval compare, eval verify; each has --help.",
+)
 @with_options
 def run(
     collection: Annotated[

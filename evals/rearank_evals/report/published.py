@@ -1,7 +1,7 @@
-"""The paper's published figures: not measured here, and always shown as such.
+"""Figures that others published: not measured here, and always shown as such.
 
-All are from REARANK (arXiv 2505.20046), whose systems rerank BM25's first 100 passages. `-` marks
-values the paper does not give.
+Those of 7B models are from REARANK (arXiv 2505.20046), `-` marks values it does not give; those
+of small models are from their makers, cross-encoders as our list of models has them.
 """
 
 from __future__ import annotations
@@ -9,21 +9,24 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from rearank_agent.policies.pretrained.catalog import CATALOG, DL19_SOURCE
+
 __all__ = ["NOTE", "Published", "published"]
 
 NOTE = (
-    "Published figures are of the official test set and BM25's first 100 passages, and were not "
-    "measured here. A folder is recognised by its name only: if it has other queries, judgements "
-    "or candidates, the figures are not comparable."
+    "Published figures are of the official test set and were not measured here; beside each is who "
+    "published it, and which candidates were reranked. Systems compare only where these are the "
+    "same. A folder is recognised by its name only: if it has other queries, judgements or "
+    "candidates, the figures are not comparable."
 )
 """The caveat that is shown beside these figures."""
 
-_SOURCE = "arXiv 2505.20046"
 _MEASURE = "nDCG@10"
+_BM25 = "BM25's first 100"
 
 # nDCG@10 x 100, as printed; RankQwen2.5-7B is REARANK before its training. The averages are of the
 # seven sets of BEIR here, and of the twelve of BRIGHT.
-_TABLES = (
+_PAPER = (
     """
     system         dl19  dl20  covid nfc   dbp   scif  sig   news  rob04 beir  bright
     BM25           50.58 47.96 59.47 30.75 31.80 67.89 33.05 39.52 40.70 43.31 13.7
@@ -42,6 +45,12 @@ _TABLES = (
     REARANK-7B     23.4 27.4  18.5 24.2 17.4 16.3  25.1 8.0  27.0 7.4  9.5   7.9
     """,
 )
+
+# From the table that Alibaba-NLP/E2Rank prints.
+_E2RANK = """
+    system      dl19  dl20
+    E2Rank-0.6B 70.84 70.15
+"""
 
 # A column, the prefix of its set in ir_datasets, the official part there, and the set's names.
 # Other parts (dev, train), sets of the same name elsewhere (msmarco-document) and other forms
@@ -78,20 +87,22 @@ class Published:
     """A published figure.
 
     Attributes:
-        system: its name in the paper; none of ours.
+        system: its name as published; none of ours.
         measure: as ir_measures writes it.
         value: 0 to 1.
-        source: the paper.
+        source: who published it, and where.
+        candidates: what was reranked, as far as they say.
     """
 
     system: str
     measure: str
     value: float
     source: str
+    candidates: str
 
 
 def published(name: str) -> tuple[Published, ...]:
-    """The published figures of a collection, in the paper's order; () if the paper has none.
+    """The published figures of a collection: 7B models first, then small ones; () for none.
 
     Args:
         name: a folder's name (`trec_dl19`, `nfcorpus`), an id of ir_datasets
@@ -114,17 +125,35 @@ def _columns() -> Iterator[tuple[str, str]]:
                 yield f"{prefix}/{name}/{part}", column
 
 
-def _figures() -> dict[str, tuple[Published, ...]]:
+def _figures() -> Iterator[tuple[str, Published]]:
+    """Every figure, and the column it belongs to."""
+    for table in _PAPER:
+        yield from _of_table(table, "arXiv 2505.20046")
+    yield from _of_table(_E2RANK, "Alibaba-NLP/E2Rank")
+    for model in CATALOG:
+        if model.dl19:
+            yield "dl19", _figure(model.name, model.dl19, DL19_SOURCE, "not stated")
+
+
+def _of_table(table: str, source: str) -> Iterator[tuple[str, Published]]:
+    (_, *columns), *rows = (line.split() for line in table.strip().splitlines())
+    for system, *values in rows:
+        for column, value in zip(columns, values, strict=True):
+            if value != "-":
+                yield column, _figure(system, float(value), source, _BM25)
+
+
+def _figure(system: str, printed: float, source: str, candidates: str) -> Published:
+    value = round(printed / 100, 4)  # so that 74.16 is .7416 to the last bit
+    return Published(system, _MEASURE, value, source, candidates)
+
+
+def _by_column() -> dict[str, tuple[Published, ...]]:
     figures: dict[str, tuple[Published, ...]] = {}
-    for table in _TABLES:
-        (_, *columns), *rows = (line.split() for line in table.strip().splitlines())
-        for system, *values in rows:
-            for column, value in zip(columns, values, strict=True):
-                if value != "-":  # rounded, so that 74.16 is .7416 to the last bit
-                    one = Published(system, _MEASURE, round(float(value) / 100, 4), _SOURCE)
-                    figures[column] = (*figures.get(column, ()), one)
+    for column, one in _figures():
+        figures[column] = (*figures.get(column, ()), one)
     return figures
 
 
 _COLUMNS = dict(_columns())
-_FIGURES = _figures()
+_FIGURES = _by_column()

@@ -89,9 +89,10 @@ def published(report: Report, details: Details, measure: str) -> Table:
     theirs: dict[tuple[str, str], dict[str, float]] = {}
     for collection in known:
         for one in figures[collection]:
-            theirs.setdefault((one["system"], one["source"]), {})[collection] = one["value"]
-    for (system, source), values in theirs.items():
-        texts = [system, *(format_measure(values.get(c)) for c in known), f"published: {source}"]
+            origin = f"published: {one['source']}; candidates: {one['candidates']}"
+            theirs.setdefault((one["system"], origin), {})[collection] = one["value"]
+    for (system, origin), values in theirs.items():
+        texts = [system, *(format_measure(values.get(c)) for c in known), origin]
         rows.append(make_row(texts, "published"))
     table = make_table([Cell("system"), *map(Cell, known), Cell("origin")], 1, rows)
     return Table(table.head, table.align[:-1] + "l", table.rows)

@@ -10,7 +10,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, m
 from pydantic_core import PydanticCustomError
 
 from rearank_agent.policies.protocol import Policy, unit_score
-from rearank_agent.present.faults import fault_line
+from rearank_agent.present.faults import fault_line, unscored_note
 from rearank_agent.present.threshold import from_score
 from rearank_agent.text import shorten
 from rearank_agent.types import Passage, Ranked, Ranking
@@ -140,24 +140,29 @@ def to_response(request: RerankRequest, ranking: Ranking, policy: Policy, versio
         version: of Cohere's API.
     """
     usage = ranking.usage
+    # Scores made from ranks lie in 0 to 1; behind a cascade's last stage its lowest is repeated.
+    scale = policy.scale if any(one.scored for one in ranking.passages) else 1.0
     shown, left_out = from_score(ranking, request.min_score)
     written = usage.thought_tokens + usage.answer_tokens
     return RerankResponse(
         id=ranking.run,
         model=policy.name,
-        results=[_result(request, one, policy) for one in shown[: request.top_n]],
+        results=[_result(request, one, scale) for one in shown[: request.top_n]],
         usage=TokenUsage(
             prompt_tokens=usage.prompt_tokens, total_tokens=usage.prompt_tokens + written
         ),
         meta=Meta(
             api_version={"version": version},
             billed_units={"search_units": 1},
-            warnings=[*_warnings(request, ranking), *([left_out] if left_out else [])],
+            warnings=[
+                *_warnings(request, ranking),
+                *filter(None, (unscored_note(shown[: request.top_n]), left_out)),
+            ],
         ),
     ).model_dump_json(exclude_unset=True)
 
 
-def _result(request: RerankRequest, one: Ranked, policy: Policy) -> Result:
+def _result(request: RerankRequest, one: Ranked, scale: float | None) -> Result:
     fields: dict[str, Any] = {}
     if request.return_documents:
         fields["document"] = request.documents[one.was - 1]
@@ -166,7 +171,6 @@ def _result(request: RerankRequest, one: Ranked, policy: Policy) -> Result:
         fields["rationale"] = RationaleFields(
             text=why.text, evidence=quotes, has=list(why.has), lacks=list(why.lacks)
         )
-    scale = policy.scale if one.scored else 1.0  # scores made from ranks lie in 0 to 1
     return Result(index=one.was - 1, relevance_score=unit_score(one.score, scale), **fields)
 
 

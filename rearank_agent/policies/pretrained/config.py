@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from functools import wraps
+from typing import Any, TypeVar
 
-from rearank_agent.errors import InputError
+from rearank_agent.errors import InputError, RearankError, SetupError
 from rearank_agent.policies.pretrained.repository import Repository
 
 __all__ = ["CrossEncoderConfig", "EncoderConfig", "is_cross_encoder"]
@@ -26,6 +27,25 @@ _POOLINGS = {
 _QUERY, _PASSAGE = ("query", "Query"), ("passage", "document", "corpus")
 
 
+T = TypeVar("T")
+
+
+def _checked(read: Callable[[type[T], Repository], T]) -> Callable[[type[T], Repository], T]:
+    """Raise SetupError where settings are of another type than they should be."""
+
+    @wraps(read)
+    def checked(cls: type[T], repository: Repository) -> T:
+        try:
+            return read(cls, repository)
+        except RearankError:
+            raise
+        except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+            line = f"{type(error).__name__}: {error}"
+            raise SetupError(f"the settings of {repository.name} cannot be used: {line}") from None
+
+    return checked
+
+
 @dataclass(frozen=True, slots=True)
 class CrossEncoderConfig:
     """How a cross-encoder reads a pair and what its numbers mean.
@@ -43,12 +63,13 @@ class CrossEncoderConfig:
     pad: int
 
     @classmethod
+    @_checked
     def read(cls, repository: Repository) -> CrossEncoderConfig:
         """Read a repository's settings.
 
         Raises:
             InputError: it holds no cross-encoder, or one whose scores are no relevance.
-            SetupError: a file is missing or damaged.
+            SetupError: a file is missing or damaged, or its values are of another type.
         """
         config = repository.json("config.json")
         kind = _architecture(config)
@@ -95,12 +116,13 @@ class EncoderConfig:
     pad: int
 
     @classmethod
+    @_checked
     def read(cls, repository: Repository) -> EncoderConfig:
         """Read a repository's settings, as sentence-transformers writes them.
 
         Raises:
             InputError: it holds no encoder, or has modules that are not supported.
-            SetupError: a file is missing or damaged.
+            SetupError: a file is missing or damaged, or its values are of another type.
         """
         config = repository.json("config.json")
         kind = _architecture(config)
@@ -122,7 +144,8 @@ class EncoderConfig:
 
 def is_cross_encoder(repository: Repository) -> bool:
     """Whether a repository holds a model with labels."""
-    return _architecture(repository.json("config.json")).endswith("ForSequenceClassification")
+    config = repository.json("config.json")
+    return isinstance(config, dict) and _architecture(config).endswith("ForSequenceClassification")
 
 
 def _architecture(config: Mapping[str, Any]) -> str:

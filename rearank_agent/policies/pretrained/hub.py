@@ -87,7 +87,7 @@ def cached(name: ModelName, select: Select) -> Repository | None:
         )
         found = Repository(name.path, folder, folder.name[:COMMIT])
         select(found.files)  # raises where weights are missing
-    except (LocalEntryNotFoundError, HFValidationError, InputError, SetupError):
+    except (LocalEntryNotFoundError, HFValidationError, InputError, SetupError, OSError):
         return None
     return found
 
@@ -113,12 +113,15 @@ def _readable(name: str, error: Exception) -> InputError | SetupError:
     if isinstance(error, errors.RevisionNotFoundError):
         return InputError(f"{name} has no such revision")
     if isinstance(error, errors.RepositoryNotFoundError | errors.HFValidationError):
-        return InputError(f"the hub has no model {name}; if it is a private one, {login}")
+        return InputError(
+            f"there is no folder {name}, and the hub has no model of that name; "
+            f"if it is a private one, {login}"
+        )
     line = f"{sys.executable or 'python'} -m rearank_agent models pull {name}"
     cache = constants.HF_HUB_CACHE
     if isinstance(error, errors.OfflineModeIsEnabled) or constants.HF_HUB_OFFLINE:
         return SetupError(
-            f"{name} is not in {cache}, and HF_HUB_OFFLINE forbids to ask the hub; "
+            f"{name} is no folder, not in {cache}, and HF_HUB_OFFLINE forbids to ask the hub; "
             f"where there is a connection: {line}"
         )
     first = str(error).strip().partition("\n")[0] or type(error).__name__

@@ -113,6 +113,10 @@ def pull(name: str) -> Repository:
     """
     kind, colon, rest = name.partition(":")
     asked = ModelName.parse(rest if colon and kind in _KINDS else name)
+    if Path(asked.path).expanduser().exists():
+        raise InputError(
+            f"{asked.path} is on this machine already; a name of the hub is OWNER/NAME"
+        )
     return fetch(asked, lambda files: select_files(files, asked.path, asked.variant), _check_either)
 
 
@@ -127,6 +131,8 @@ def _open(name: ModelName, select: Select, check: Check) -> Repository:
         select(found.files)
         check(found)
         return found
+    if folder.is_file():
+        raise InputError(f"{name.path} is a file; a model is named by its folder, {folder.parent}")
     if not _is_hub_name(name.path):
         raise InputError(f"there is no folder {name.path}, and the hub's names are OWNER/NAME")
     if (known := cached(name, select)) is None:

@@ -86,12 +86,19 @@ class Repository:
             raise SetupError(f"{file} of {self.name} cannot be read: {error}") from None
 
     def checksum(self, file: str) -> str:
-        """The start of the SHA-256 of a file."""
+        """The start of the SHA-256 of a file.
+
+        Raises:
+            SetupError: it cannot be read.
+        """
         path = (self.folder / file).resolve()
         if self.revision and len(path.name) == _SHA256:  # so the hub's cache names large files
             return path.name[:COMMIT]
-        with path.open("rb") as opened:
-            return file_digest(opened, "sha256").hexdigest()[:COMMIT]
+        try:
+            with path.open("rb") as opened:
+                return file_digest(opened, "sha256").hexdigest()[:COMMIT]
+        except OSError as error:
+            raise SetupError(f"{file} of {self.name} cannot be read: {error}") from None
 
 
 @dataclass(frozen=True, slots=True)

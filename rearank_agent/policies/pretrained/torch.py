@@ -14,7 +14,7 @@ from transformers import AutoModel, AutoModelForSequenceClassification
 
 from rearank_agent.errors import SetupError
 
-__all__ = ["TorchModel"]
+__all__ = ["TorchModel", "device_and_memory"]
 
 _GPU_BATCH = 64
 
@@ -31,17 +31,22 @@ class TorchModel:
         batch: how many texts a run is given at most.
 
     Raises:
-        SetupError: the weights are damaged or need code of their own.
+        SetupError: the weights are damaged, not all there, or need code of their own.
     """
 
     def __init__(self, folder: Path, name: str, dimensions: int) -> None:
         kind = AutoModelForSequenceClassification if dimensions == 2 else AutoModel
         device = _device()
+        options = {"dtype": _precision(device), "trust_remote_code": False}
         try:
-            model: Any = kind.from_pretrained(folder, dtype=_precision(device))
-        except (OSError, ValueError, RuntimeError, ImportError, KeyError) as error:
+            model, loaded = kind.from_pretrained(folder, output_loading_info=True, **options)
+        except Exception as error:  # of transformers, safetensors or torch, each with its classes
             first = str(error).strip().partition("\n")[0]
             raise SetupError(f"the weights of {name} cannot be loaded: {first}") from None
+        # Transformers fills what is missing with random numbers; token vectors need no pooler.
+        missing = [key for key in loaded["missing_keys"] if dimensions == 2 or "pooler" not in key]
+        if missing:
+            raise SetupError(f"the weights of {name} lack {', '.join(sorted(missing)[:3])}")
         self._model = model.to(device).eval()
         self._device = device
         self._takes = set(_arguments(model))
@@ -58,6 +63,13 @@ class TorchModel:
         with self._lock, torch.inference_mode():
             rows: NDArray[np.float32] = self._model(**fed)[0].float().cpu().numpy()
         return rows
+
+
+def device_and_memory() -> tuple[str, float | None]:
+    """What a model runs on ("cpu", "cuda", "mps"), and the free megabytes of a GPU of its own."""
+    device = _device()
+    free = torch.cuda.mem_get_info()[0] / 1e6 if device.type == "cuda" else None
+    return device.type, free
 
 
 def _device() -> torch.device:
