@@ -1,4 +1,7 @@
-"""Small requests beside large ones on one server, and what the large ones lose.
+"""Small requests beside large ones on one server, and what the server loses by serving both.
+
+What the small ones are given the large ones cannot have; what is lost is what neither gets: fewer
+documents a second, of all requests together, than of large ones alone.
 
 python -m benchmarks.fairness [CHECKOUT]    the same with the code of another checkout, beside it
 """
@@ -10,8 +13,9 @@ from tempfile import TemporaryDirectory
 
 from benchmarks.load import ROOT, Load, body, server
 
-SECONDS = 25.0
-LARGE, SMALL = body(300), body(2)
+SECONDS = 60.0
+MANY, FEW = 100, 2
+LARGE, SMALL = body(MANY), body(FEW)
 EVERY = 0.4  # seconds between a small client's requests: four of them ask ten a second
 
 
@@ -32,10 +36,11 @@ async def measured(name: str, many: int, load: Load) -> None:
     large, small = await asyncio.gather(
         load.clients(many, LARGE, SECONDS), load.clients(4, SMALL, SECONDS, EVERY)
     )
-    rate, of = (60 * len(one.seconds) / SECONDS for one in (large, alone))
+    large_ones, before = (MANY * len(one.seconds) / SECONDS for one in (large, alone))
+    small_ones = FEW * len(small.seconds) / SECONDS
     seen = f"{small.p50:7.2f} s {small.p99:5.2f}s" if small.seconds else f"{'none':>9} {'':6}"
     none = sum(small.wrong.values())
-    beside = f"{rate:5.0f} beside small, {of:5.0f} alone"
+    beside = f"{large_ones:.1f} + {small_ones:.1f} small, {before:.1f} of large ones alone"
     print(f"{name:>8} {many:6} | {seen} {none:5} | {beside} {large.wrong or ''}", flush=True)
 
 

@@ -10,6 +10,8 @@ from benchmarks.endurance.watch import Sample
 
 __all__ = ["plot"]
 
+SHOWN = 150
+"""Answers of a door that are drawn at most, evenly chosen: each is an element of the file."""
 LABELS = {"memory": "memory, MB", "handles": "handles", "threads": "threads", "store": "store, MB"}
 
 
@@ -23,11 +25,12 @@ def plot(
     for door in doors:
         at = [answer.at / 60 for answer in door.answers]
         panels[0].plot(at, range(1, len(at) + 1), label=door.name, linewidth=1)
-        seconds = [answer.seconds for answer in door.answers]
-        panels[1].plot(at, seconds, ".", markersize=2, label=door.name)
+        shown = door.answers[:: -(-len(door.answers) // SHOWN) or 1]
+        seconds = [answer.seconds for answer in shown]
+        panels[1].plot([answer.at / 60 for answer in shown], seconds, ".", markersize=2)
     panels[0].set_ylabel("answers")
     panels[0].legend(fontsize=7, frameon=False, ncols=2)
-    panels[1].set_ylabel("seconds of each")
+    panels[1].set_ylabel("seconds of some")
     panels[1].set_yscale("log")
     for panel, (field, label) in zip(panels[2:], LABELS.items(), strict=True):
         for name, of in samples.items():
