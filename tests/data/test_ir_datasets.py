@@ -305,9 +305,9 @@ def test_ids_that_do_not_exist(home):
 def test_ids_without_judgements(home):
     with pytest.raises(InputError) as error:
         ir_dataset("beir/scifact")
-    assert str(error.value) == (
+    assert str(error.value).startswith(  # later versions have more ids
         "beir/scifact cannot be used: it has no judgements. "
-        "Similar ids: beir/scifact/test, beir/scifact/train, nano-beir/scifact."
+        "Similar ids: beir/scifact/test, beir/scifact/train"
     )
     with pytest.raises(InputError, match="has no documents and no queries and no judgements"):
         ir_dataset("beir")
