@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from pickle import UnpicklingError
 from threading import Lock
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 from transformers import AutoModel, AutoModelForSequenceClassification
 
 from rearank_agent.errors import SetupError
 
-__all__ = ["TorchModel"]
+__all__ = ["TorchModel", "read_tensors"]
 
 _GPU_BATCH = 64
 
@@ -58,6 +61,35 @@ class TorchModel:
         with self._lock, torch.inference_mode():
             rows: NDArray[np.float32] = self._model(**fed)[0].float().cpu().numpy()
         return rows
+
+
+def read_tensors(path: Path, name: str) -> dict[str, NDArray[np.float32]]:
+    """A file of weights that numpy cannot read: `pytorch_model.bin`, or in bfloat16.
+
+    Args:
+        path: of the file; of a pickle only tensors are loaded.
+        name: of the repository, for messages.
+
+    Raises:
+        SetupError: it is damaged, or holds more than tensors.
+    """
+    try:
+        tensors = (
+            load_file(path)
+            if path.suffix == ".safetensors"
+            else torch.load(path, map_location="cpu", weights_only=True)
+        )
+        return {key: tensor.float().numpy() for key, tensor in tensors.items()}
+    except (
+        OSError,
+        EOFError,
+        RuntimeError,
+        AttributeError,
+        SafetensorError,
+        UnpicklingError,
+    ) as error:
+        first = str(error).strip().partition("\n")[0]
+        raise SetupError(f"{path.name} of {name} cannot be read: {first}") from None
 
 
 def _device() -> torch.device:
