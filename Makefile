@@ -53,6 +53,7 @@ figures: .venv/dev ## print the measured tables of docs/figures.md again
 	$(BIN)/python -m benchmarks.size
 	$(BIN)/python -m benchmarks.startup
 	$(BIN)/python -m benchmarks.embedded
+	$(BIN)/python -m benchmarks.rerankers
 	$(BIN)/python -m benchmarks.many
 	$(BIN)/python -m benchmarks.evidence
 	$(BIN)/python -m benchmarks.search

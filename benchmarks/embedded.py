@@ -13,19 +13,25 @@ import subprocess
 import sys
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 ROOT = Path(__file__).parent.parent
-RUNS = 5
+PROCESSES, RUNS = 4, 5
 QUERY = "how long can a flea live without a host"
 
-MAKE = f"""
+
+def make(*files: str) -> str:
+    """Code that makes 100 passages of 40 to 80 words of these files, and a query."""
+    return f"""
 import json, pathlib, resource, sys, time
 root = pathlib.Path({str(ROOT)!r})
-names = ("LICENSE", "docs/architecture.md", "README.md")
-words = " ".join((root / name).read_text() for name in names).split()
+words = " ".join((root / name).read_text() for name in {files!r}).split()
 texts = [" ".join(words[(i * 37) % (len(words) - 80) :][: 40 + i * 7 % 41]) for i in range(100)]
 query, runs = {QUERY!r}, {RUNS}
 """
+
+
+MAKE = make("LICENSE", "docs/architecture.md", "README.md")
 POLICIES = ("embedded", "embedded:untrained")
 OURS = (
     MAKE
@@ -74,28 +80,49 @@ def main() -> None:
 
 
 def speed(peer: str | None) -> None:
-    """Print the times of all policies, run in turn so that a busy machine slows all alike."""
+    """Print the times of all policies."""
     programs = {name: (sys.executable, f"POLICY = {name!r}\n{OURS}") for name in POLICIES}
     if peer:
         programs["sentence-transformers"] = (peer, THEIRS)
+    print(
+        "100 passages of 40 to 80 words, one query; "
+        f"medians of {PROCESSES} processes x {RUNS} runs, in turn"
+    )
+    compare(programs)
+
+
+def compare(
+    programs: dict[str, tuple[str, str]], processes: int = PROCESSES
+) -> dict[str, list[Any]]:
+    """Print the times of programs, run in turn so that a busy machine slows all alike.
+
+    Args:
+        programs: an interpreter and its code for each name. It prints a list in JSON: the seconds
+            until it is ready, those of each run, the peak of its memory in MB, and what it likes.
+        processes: of each program.
+
+    Returns:
+        What each of them likes, from its last process.
+    """
     results = {name: ([], [], []) for name in programs}
-    for _ in range(4):
+    others = {}
+    for _ in range(processes):
         for name, (python, code) in programs.items():
             out = subprocess.run(
                 [python, "-W", "ignore", "-c", code], capture_output=True, text=True, check=True
             )
-            ready, times, peak = json.loads(out.stdout.splitlines()[-1])
+            ready, times, peak, *others[name] = json.loads(out.stdout.splitlines()[-1])
             for series, values in zip(results[name], ([ready], times, [peak]), strict=True):
                 series.extend(values)
-    print("100 passages of 40 to 80 words, one query; medians of 4 processes x 5 runs, in turn")
     print(f"{'ready':>8} {'ranked':>8} {'slowest':>8} {'peak':>8}")
     for name, (ready, times, peak) in results.items():
         print(
             f"{median(ready):6.2f} s {median(times):6.2f} s {max(times):6.2f} s {max(peak):5.0f} MB  {name}"
         )
-    ours, *others = (median(times) for _, times, _ in results.values())
-    for name, theirs in zip(list(results)[1:], others, strict=True):
-        print(f"{theirs / ours:.2f} times as long as embedded: {name}")
+    (first, (_, ours, _)), *rest = results.items()
+    for name, (_, theirs, _) in rest:
+        print(f"{median(theirs) / median(ours):.2f} times as long as {first}: {name}")
+    return others
 
 
 if __name__ == "__main__":

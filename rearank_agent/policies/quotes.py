@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from rearank_agent.policies.embedded.policy import Embedded, EncodedQuery
@@ -9,7 +10,7 @@ from rearank_agent.policies.evidence import EvidenceQuery
 from rearank_agent.text import QueryTerms, content_tokens
 from rearank_agent.types import Passage, Quote, Rationale, Task, Window
 
-__all__ = ["BEST", "QuotedQuery", "Quotes"]
+__all__ = ["BEST", "QuotedQuery", "Quotes", "rationale_of_part"]
 
 BEST = 10
 """Of a window's passages, the best ones whose quote the shipped encoder picks."""
@@ -65,16 +66,37 @@ class Quotes:
         Args:
             query: prepared.
             passage: any.
-            by_vectors: whether the encoder picks the quote, which takes some 5 ms.
+            by_vectors: whether the encoder picks the quote, which takes some 5 ms, 50
+                without AVX-512.
             start, end: the part of the passage's content that may be quoted, in characters; its
                 end is None.
         """
-        shift = len(passage.content) - len(passage.text)
-        first = max(0, start - shift)
-        text = passage.text[first : None if end is None else max(0, end - shift)]
-        if by_vectors:
-            quotes = self._encoder.quotes(query.encoded, replace(passage, text=text))
-        else:
-            quotes = query.evidence.quotes(text)
-        moved = tuple(Quote(quote.start + first, quote.end + first) for quote in quotes)
-        return query.terms.rationale(content_tokens(passage.content), moved)
+
+        def pick(text: str) -> tuple[Quote, ...]:
+            if by_vectors:
+                return self._encoder.quotes(query.encoded, replace(passage, text=text))
+            return query.evidence.quotes(text)
+
+        part = (start, len(passage.content) if end is None else end)
+        return rationale_of_part(query.terms, passage, part, pick)
+
+
+def rationale_of_part(
+    terms: QueryTerms,
+    passage: Passage,
+    part: tuple[int, int],
+    pick: Callable[[str], tuple[Quote, ...]],
+) -> Rationale:
+    """A passage's terms, and its evidence from a part of it.
+
+    Args:
+        terms: of the query.
+        passage: any.
+        part: where it begins and ends in the passage's content, title included, in characters.
+        pick: the evidence in a text.
+    """
+    shift = len(passage.content) - len(passage.text)
+    first, after = (max(0, place - shift) for place in part)
+    quotes = pick(passage.text[first:after])
+    moved = tuple(Quote(quote.start + first, quote.end + first) for quote in quotes)
+    return terms.rationale(content_tokens(passage.content), moved)

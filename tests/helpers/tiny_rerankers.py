@@ -6,9 +6,9 @@ import warnings
 import torch
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 from transformers import (
+    AutoModel,
     BertConfig,
     BertForSequenceClassification,
-    BertModel,
     DebertaV2Config,
     DebertaV2ForSequenceClassification,
     ModernBertConfig,
@@ -85,13 +85,20 @@ def cross_encoder(folder, kind="bert", onnx=True, seed=0, **settings):
     return model, tokens
 
 
-def encoder(folder, onnx=True, pooling="mean_tokens", prompts=None):
-    """Write a BERT of single texts as sentence-transformers lays it out; model and tokenizer."""
+def network(folder, kind="bert"):
+    """Write the network of one of `KINDS`, which gives token vectors; model and tokenizer."""
     torch.manual_seed(1)
-    model = BertModel(BertConfig(**SMALL)).eval()
+    _, config, _, more = KINDS[kind]
+    model = AutoModel.from_config(config(**{**SMALL, **more})).eval()
     tokens = tokenizer("[CLS]", "[SEP]", "[PAD]")
     model.save_pretrained(folder)
     tokens.save_pretrained(folder)
+    return model, tokens
+
+
+def encoder(folder, onnx=True, pooling="mean_tokens", prompts=None):
+    """Write a BERT of single texts as sentence-transformers lays it out; model and tokenizer."""
+    model, tokens = network(folder)
     modules = [("Transformer", ""), ("Pooling", "1_Pooling"), ("Normalize", "2_Normalize")]
     rows = [
         {"idx": i, "name": str(i), "path": path, "type": f"sentence_transformers.models.{name}"}

@@ -60,9 +60,10 @@ def test_the_quote_of_a_long_passage_comes_from_its_best_window(tmp_path):
 @pytest.mark.parametrize(
     ("file", "contents", "line"),
     [
-        ("modules.json", [{"path": "", "type": "x.Dense"}], "has a module Dense"),
-        ("1_Pooling/config.json", {"pooling_mode": ["cls", "mean"]}, "pools by cls and mean"),
-        ("1_Pooling/config.json", {"pooling_mode": "weightedmean"}, "pools by weightedmean"),
+        ("modules.json", [{"path": "", "type": "x.LSTM"}], "has a module LSTM"),
+        ("modules.json", [{"path": "2", "type": "x.Normalize"}], "has a module Normalize before"),
+        ("1_Pooling/config.json", {"pooling_mode": ["cls", "best"]}, "pools by cls and best"),
+        ("1_Pooling/config.json", {}, "pools by nothing known"),
         ("config.json", {"architectures": ["BertForSequenceClassification"]}, "try cross-encoder:"),
         ("config.json", {"architectures": ["LlamaForCausalLM"]}, "asked as vllm:"),
         ("config.json", {"architectures": ["BertModel"]}, "does not say how many tokens it reads"),
@@ -79,5 +80,7 @@ def test_what_is_not_supported_is_refused_in_one_line(tmp_path, file, contents, 
 
 
 def test_a_cross_encoder_says_that_it_is_none(bert):
-    with pytest.raises(InputError, match="is no encoder but BertForSequenceClassification; try"):
+    with pytest.raises(
+        InputError, match=r"but a cross-encoder \(BertForSequenceClassification\); try"
+    ):
         policy(f"encoder:{bert}")

@@ -6,18 +6,36 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
+from helpers import tiny_rerankers
 from helpers.fake_hub import COMMIT, fake_hub
 
 LINE = json.dumps({"id": "a", "text": "Dogs bark at the moon."})
 LINES = f"{LINE}\n" + json.dumps({"id": "b", "text": "Fleas jump far."})
 
 
+@pytest.fixture(scope="session")
+def layered(tmp_path_factory):
+    """The folder of an encoder with a layer behind its pooling, so that cosines are 1 or -1."""
+    folder = tmp_path_factory.mktemp("layered")
+    tiny_rerankers.encoder(folder)
+    modules = json.loads((folder / "modules.json").read_text())
+    modules.insert(2, {"path": "2_Dense", "type": "sentence_transformers.models.Dense"})
+    (folder / "modules.json").write_text(json.dumps(modules))
+    (folder / "2_Dense").mkdir()
+    settings = {"in_features": 32, "out_features": 1, "bias": False}
+    (folder / "2_Dense/config.json").write_text(json.dumps(settings))
+    save_file({"linear.weight": np.ones((1, 32), np.float32)}, folder / "2_Dense/model.safetensors")
+    return folder
+
+
 @pytest.fixture
-def hub(bert, tmp_path):
-    """Runs the command line against a hub with one model; each call is a new process."""
-    with fake_hub({"tiny/bert": bert}) as (served, address):
+def hub(bert, layered, tmp_path):
+    """Runs the command line against a hub with two models; each call is a new process."""
+    with fake_hub({"tiny/bert": bert, "tiny/layered": layered}) as (served, address):
 
         def run(*arguments, **variables):
             environment = {
@@ -53,6 +71,26 @@ def test_a_model_is_downloaded_once_and_only_what_is_needed(hub):
         again = rank(run, "tiny/bert", **variables)
         assert json.loads(again.stdout)["passages"] == ranking["passages"], again.stderr
         assert len(served.asked) == before, "the hub was asked again"
+
+
+def test_layers_behind_an_encoder_come_with_it(hub):
+    served, run = hub
+    pulled = run("models", "pull", "encoder:tiny/layered")
+    assert pulled.returncode == 0, pulled.stderr
+    got = [path.rpartition(f"{COMMIT}/")[2] for method, path in served.asked if method == "GET"]
+    assert got.index("2_Dense/config.json") < got.index("2_Dense/model.safetensors")
+    assert got[-2:] == ["2_Dense/model.safetensors", "onnx/model.onnx"]
+    ranked = run(
+        "rerank",
+        "fleas jump",
+        "-",
+        "--policy",
+        "encoder:tiny/layered",
+        "--json",
+        HF_HUB_OFFLINE="1",
+    )
+    ranking = json.loads(ranked.stdout)
+    assert {abs(round(one)) for one in ranking["steps"][0]["reply"]["raw"]} == {1}, ranked.stderr
 
 
 def test_a_download_that_breaks_loses_only_the_file_in_flight(hub, bert):

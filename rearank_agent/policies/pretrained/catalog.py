@@ -57,14 +57,22 @@ def _ms_marco(name: str, millions: float, dl19: float) -> KnownModel:
     )
 
 
+def _ettin(name: str, millions: float) -> KnownModel:
+    policy = f"cross-encoder:cross-encoder/ettin-reranker-{name}-v1"
+    return KnownModel(policy, millions, 7999, "English", "Apache-2.0", extra="torch")
+
+
 # DL19: `DL19_SOURCE`; the figures stand beside ours only roughly. The others: the cards of
 # mixedbread-ai/mxbai-rerank-xsmall-v1, BAAI/bge-reranker-base and BAAI/bge-reranker-v2-m3; the
-# last one's repository has no ONNX file.
+# last one's repository has no ONNX file. Ettin: the cards and the collection of cross-encoder on
+# the hub; whether there are ONNX files they do not say.
 CATALOG = (
     _ms_marco("TinyBERT-L2-v2", 4.4, 69.84),
+    _ettin("17m", 16.8),
     _ms_marco("MiniLM-L4-v2", 19.2, 73.04),
     _ms_marco("MiniLM-L6-v2", 22.7, 74.30),
     _ms_marco("MiniLM-L12-v2", 33.4, 74.31),
+    _ettin("68m", 68.1),
     KnownModel(
         "cross-encoder:mixedbread-ai/mxbai-rerank-xsmall-v1", 70, 512, "English", "Apache-2.0"
     ),

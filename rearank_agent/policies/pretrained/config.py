@@ -8,6 +8,7 @@ from functools import wraps
 from typing import Any, TypeVar
 
 from rearank_agent.errors import InputError, RearankError, SetupError
+from rearank_agent.policies.pretrained.modules import Module, gives_scores, read_modules
 from rearank_agent.policies.pretrained.repository import Repository
 
 __all__ = ["CrossEncoderConfig", "EncoderConfig", "is_cross_encoder"]
@@ -18,12 +19,9 @@ _OFFSET_BY_PAD = frozenset({"camembert", "roberta", "xlm-roberta", "xlm-roberta-
 """Models whose positions begin after the padding token's id."""
 _RELEVANT = frozenset({"relevant", "positive", "yes", "true", "1"})
 _MONOTONE = frozenset({"Identity", "Sigmoid"})
-_POOLINGS = {
-    "pooling_mode_cls_token": "cls",
-    "pooling_mode_lasttoken": "lasttoken",
-    "pooling_mode_max_tokens": "max",
-    "pooling_mode_mean_tokens": "mean",
-}
+_MEAN = Module("Pooling", "", {"modes": ("mean",)})
+"""Of an encoder without modules."""
+_SETTINGS = "config_sentence_transformers.json"
 _QUERY, _PASSAGE = ("query", "Query"), ("passage", "document", "corpus")
 
 
@@ -55,12 +53,19 @@ class CrossEncoderConfig:
         labels: 1, or 2.
         relevant: the label of relevant passages, where there are two.
         pad: the id of the padding token.
+        modules: what makes labels of token vectors; none where the network gives labels itself.
     """
 
     max_tokens: int
     labels: int
     relevant: int
     pad: int
+    modules: tuple[Module, ...]
+
+    @property
+    def dimensions(self) -> int:
+        """Of the network's output: 2 for labels, 3 for token vectors."""
+        return 3 if self.modules else 2
 
     @classmethod
     @_checked
@@ -72,29 +77,29 @@ class CrossEncoderConfig:
             SetupError: a file is missing or damaged, or its values are of another type.
         """
         config = repository.json("config.json")
+        modules = read_modules(repository)
         kind = _architecture(config)
-        if not kind.endswith("ForSequenceClassification"):
-            raise InputError(
-                f"{repository.name} is no cross-encoder but {kind}{_advice(kind, repository.name)}"
-            )
-        names = {int(key): str(value) for key, value in (config.get("id2label") or {}).items()}
-        labels = len(names) or int(config.get("num_labels", 2))
+        if not _is_cross_encoder(kind, modules):
+            advice = _advice(kind, repository.name)
+            raise InputError(f"{repository.name} is no cross-encoder but {kind}{advice}")
+        if modules:  # labels of config.json are not theirs
+            names, labels = dict[int, str](), int(modules[-1].settings["out_features"])
+        else:
+            names = _label_names(config)
+            labels = len(names) or int(config.get("num_labels", 2))
         if labels not in (1, 2):
-            shown = ", ".join(names.values())
+            shown = f" ({', '.join(names.values())})" if names else ""
             raise InputError(
-                f"{repository.name} has {labels} labels ({shown}); a reranker has one or two"
+                f"{repository.name} has {labels} labels{shown}; a reranker has one or two"
             )
-        activation = _activation(config, repository)
-        if labels == 1 and activation not in _MONOTONE:
-            raise InputError(
-                f"{repository.name} puts its scores through {activation}, which is not supported"
-            )
+        _check_scores(config, repository, labels)
         relevant = (key for key, value in names.items() if value.lower() in _RELEVANT)
         return cls(
             max_tokens=_max_tokens(config, repository),
             labels=labels,
             relevant=next(relevant, labels - 1),
             pad=int(config.get("pad_token_id") or 0),
+            modules=modules,
         )
 
 
@@ -104,16 +109,21 @@ class EncoderConfig:
 
     Attributes:
         max_tokens: of a text with its special tokens.
-        pooling: "mean", "cls", "max" or "lasttoken".
+        modules: what makes one vector of token vectors.
         query, passage: what is put in front of a text of each kind; often "".
         pad: the id of the padding token.
     """
 
     max_tokens: int
-    pooling: str
+    modules: tuple[Module, ...]
     query: str
     passage: str
     pad: int
+
+    @property
+    def dimensions(self) -> int:
+        """Of the network's output, which is token vectors."""
+        return 3
 
     @classmethod
     @_checked
@@ -125,27 +135,40 @@ class EncoderConfig:
             SetupError: a file is missing or damaged, or its values are of another type.
         """
         config = repository.json("config.json")
+        modules = read_modules(repository)
         kind = _architecture(config)
-        if kind.endswith(("ForSequenceClassification", "ForCausalLM")):
+        if _is_cross_encoder(kind, modules):
             raise InputError(
-                f"{repository.name} is no encoder but {kind}{_advice(kind, repository.name)}"
+                f"{repository.name} is no encoder but a cross-encoder ({kind}); "
+                f"try cross-encoder:{repository.name}"
             )
-        prompts = repository.json("config_sentence_transformers.json", {}).get("prompts") or {}
-        length = repository.json("sentence_bert_config.json", {}).get("max_seq_length")
-        most = _max_tokens(config, repository)
+        if kind.endswith("ForCausalLM"):
+            advice = _advice(kind, repository.name)
+            raise InputError(f"{repository.name} is no encoder but {kind}{advice}")
+        prompts = repository.json(_SETTINGS, {}).get("prompts") or {}
+        query, passage = _first(prompts, _QUERY), _first(prompts, _PASSAGE)
+        whole = all(one.settings.get("include_prompt", True) for one in modules)
+        if (query or passage) and not whole:
+            raise InputError(f"{repository.name} pools without its prompt: not supported")
         return cls(
-            max_tokens=min(most, length) if isinstance(length, int) else most,
-            pooling=_pooling(repository),
-            query=_first(prompts, _QUERY),
-            passage=_first(prompts, _PASSAGE),
+            max_tokens=_max_tokens(config, repository),
+            modules=modules or (_MEAN,),
+            query=query,
+            passage=passage,
             pad=int(config.get("pad_token_id") or 0),
         )
 
 
 def is_cross_encoder(repository: Repository) -> bool:
-    """Whether a repository holds a model with labels."""
+    """Whether a repository holds a model that gives labels or scores."""
     config = repository.json("config.json")
-    return isinstance(config, dict) and _architecture(config).endswith("ForSequenceClassification")
+    if not isinstance(config, dict):
+        return False
+    return _is_cross_encoder(_architecture(config), read_modules(repository))
+
+
+def _is_cross_encoder(kind: str, modules: tuple[Module, ...]) -> bool:
+    return gives_scores(modules) or kind.endswith("ForSequenceClassification")
 
 
 def _architecture(config: Mapping[str, Any]) -> str:
@@ -155,9 +178,27 @@ def _architecture(config: Mapping[str, Any]) -> str:
 def _advice(kind: str, name: str) -> str:
     if kind.endswith("ForCausalLM"):
         return f"; a language model is served by vLLM and asked as vllm:{name}"
-    if kind.endswith("ForSequenceClassification"):
-        return f"; try cross-encoder:{name}"
     return f"; try encoder:{name}" if kind.endswith("Model") else ""
+
+
+def _label_names(config: Mapping[str, Any]) -> dict[int, str]:
+    return {int(key): str(value) for key, value in (config.get("id2label") or {}).items()}
+
+
+def _check_scores(config: Mapping[str, Any], repository: Repository, labels: int) -> None:
+    """Refuse scores whose order or input is another than the model's own.
+
+    Raises:
+        InputError: an activation or a default prompt is not supported.
+    """
+    activation = _activation(config, repository)
+    if labels == 1 and activation not in _MONOTONE:
+        raise InputError(
+            f"{repository.name} puts its scores through {activation}, which is not supported"
+        )
+    settings = repository.json(_SETTINGS, {})
+    if (settings.get("prompts") or {}).get(settings.get("default_prompt_name")):
+        raise InputError(f"{repository.name} puts a prompt before pairs, which is not supported")
 
 
 def _activation(config: Mapping[str, Any], repository: Repository) -> str:
@@ -165,52 +206,30 @@ def _activation(config: Mapping[str, Any], repository: Repository) -> str:
     paths = (
         (config.get("sentence_transformers") or {}).get("activation_fn"),
         config.get("sbert_ce_default_activation_function"),
-        repository.json("config_sentence_transformers.json", {}).get("activation_fn"),
+        repository.json(_SETTINGS, {}).get("activation_fn"),
     )
     return str(next(filter(None, paths), "Sigmoid")).rpartition(".")[2]
 
 
 def _max_tokens(config: Mapping[str, Any], repository: Repository) -> int:
-    """What positions there are for, and what the tokenizer says; the lower of both.
+    """What there are positions for, and what tokenizer and settings say; the lowest.
 
     Raises:
-        InputError: neither gives a length.
+        InputError: none gives a length.
     """
     positions = config.get("max_position_embeddings")
     if isinstance(positions, int) and config.get("model_type") in _OFFSET_BY_PAD:
         positions -= int(config.get("pad_token_id") or 0) + 1
     said = repository.json("tokenizer_config.json", {}).get("model_max_length")
+    set_to = repository.json("sentence_bert_config.json", {}).get("max_seq_length")
     known = [
-        int(n) for n in (positions, said) if isinstance(n, int | float) and 0 < n < _MOST_TOKENS
+        int(n)
+        for n in (positions, said, set_to)
+        if isinstance(n, int | float) and 0 < n < _MOST_TOKENS
     ]
     if not known:
         raise InputError(f"{repository.name} does not say how many tokens it reads")
     return min(known)
-
-
-def _pooling(repository: Repository) -> str:
-    """How token vectors become one: the mean, where no modules are listed.
-
-    Raises:
-        InputError: a module or a way of pooling that is not supported.
-    """
-    pooling = "mean"
-    for module in repository.json("modules.json", []):
-        kind = str(module.get("type")).rpartition(".")[2]
-        if kind == "Pooling":
-            pooling = _pooling_of(repository.json(f"{module['path']}/config.json"), repository.name)
-        elif kind not in ("Transformer", "Normalize"):
-            raise InputError(f"{repository.name} has a module {kind}, which is not supported")
-    return pooling
-
-
-def _pooling_of(config: Mapping[str, Any], name: str) -> str:
-    mode = config.get("pooling_mode")
-    modes = [mode] if isinstance(mode, str) else list(mode or ())
-    modes = modes or [known for key, known in _POOLINGS.items() if config.get(key)]
-    if len(modes) != 1 or modes[0] not in _POOLINGS.values():
-        raise InputError(f"{name} pools by {' and '.join(modes) or 'nothing known'}: not supported")
-    return str(modes[0])
 
 
 def _first(prompts: Mapping[str, Any], names: tuple[str, ...]) -> str:

@@ -64,7 +64,7 @@ class CrossEncoder:
 
     def __init__(self, model: str, threads: int | None = None) -> None:
         self.name = f"cross-encoder:{model}"
-        self.model, self.config = load(model, CrossEncoderConfig.read, dimensions=2)
+        self.model, self.config = load(model, CrossEncoderConfig.read)
         self._quotes = Quotes()
         self._scorer = PointwiseScorer(
             self._query, self._score, threads or os.cpu_count() or 1, self.model.runtime.batch
@@ -123,10 +123,11 @@ class CrossEncoder:
 
     def _numbers(self, pieces: Sequence[Piece]) -> Iterator[float]:
         """The model's number for each piece."""
-        for row in self.model.rows(pieces):
-            number = float(row[self.config.relevant])
-            if len(row) == 2:
-                number -= float(row[1 - self.config.relevant])
+        for output in self.model.rows(pieces):
+            labels = self.model.head(output)
+            number = float(labels[self.config.relevant])
+            if len(labels) == 2:
+                number -= float(labels[1 - self.config.relevant])
             if not math.isfinite(number):
                 raise PolicyError(f"{self.name} gave a score of {number}")
             yield number

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -17,8 +18,9 @@ from rearank_agent.policies.pretrained.config import EncoderConfig
 from rearank_agent.policies.pretrained.load import load
 from rearank_agent.policies.pretrained.tokens import Piece
 from rearank_agent.policies.protocol import best_first, instruction_fault
-from rearank_agent.text import QueryTerms, content_tokens
-from rearank_agent.types import Passage, Quote, Rationale, Reply, Task, Usage, Window
+from rearank_agent.policies.quotes import rationale_of_part
+from rearank_agent.text import QueryTerms
+from rearank_agent.types import Passage, Rationale, Reply, Task, Usage, Window
 
 __all__ = ["PretrainedEncoder"]
 
@@ -62,7 +64,7 @@ class PretrainedEncoder:
 
     def __init__(self, model: str, threads: int | None = None) -> None:
         self.name = f"encoder:{model}"
-        self.model, self.config = load(model, EncoderConfig.read, dimensions=3)
+        self.model, self.config = load(model, EncoderConfig.read)
         self._scorer = PointwiseScorer(
             self._query, self._score, threads or os.cpu_count() or 1, self.model.runtime.batch
         )
@@ -117,40 +119,27 @@ class PretrainedEncoder:
     def _rationale(
         self, query: _Query, passage: Passage, piece: Piece, tokens: Vector
     ) -> Rationale:
-        shift = len(self.config.passage) + len(passage.content) - len(passage.text)
-        start, end = (max(0, place - shift) for place in (piece.start, piece.end))
-        starts = np.array([0, *piece.starts, 0], dtype=np.int64)
-        inner = tokens[piece.first : piece.after]
+        prompt, inner = len(self.config.passage), tokens[piece.first : piece.after]
         encoding = Encoding(
             states=inner,
-            starts=starts,
+            starts=np.array([0, *piece.starts, 0], dtype=np.int64),
             end=piece.end,
             complete=True,
             hidden=np.concatenate([tokens[:1], inner, tokens[-1:]]),
         )
-        nearness = SentenceNearness(query.pooled, encoding, start + shift)
-        quotes = query.evidence.quotes(passage.text[start:end], nearness)
-        moved = tuple(Quote(quote.start + start, quote.end + start) for quote in quotes)
-        return query.terms.rationale(content_tokens(passage.content), moved)
+        text = prompt + len(passage.content) - len(passage.text)
+        nearness = SentenceNearness(query.pooled, encoding, max(text, piece.start))
+        pick = partial(query.evidence.quotes, nearness=nearness)
+        part = (piece.start - prompt, piece.end - prompt)
+        return rationale_of_part(query.terms, passage, part, pick)
 
     def _hidden(self, pieces: Sequence[Piece]) -> list[Vector]:
         """For each piece its token vectors [tokens, width], special tokens included."""
-        found = [
-            row[: len(piece.ids)]
-            for row, piece in zip(self.model.rows(pieces), pieces, strict=True)
-        ]
+        found = list(self.model.rows(pieces))
         if not all(np.isfinite(one).all() for one in found):
             raise PolicyError(f"{self.name} gave vectors that are no numbers")
         return found
 
     def _pooled(self, hidden: Vector) -> Vector:
         """[width], the vector of a text, at length 1."""
-        if self.config.pooling == "cls":
-            pooled = hidden[0]
-        elif self.config.pooling == "lasttoken":
-            pooled = hidden[-1]
-        elif self.config.pooling == "max":
-            pooled = hidden.max(axis=0)
-        else:
-            pooled = hidden.mean(axis=0)
-        return normalized(pooled)
+        return normalized(self.model.head(hidden))

@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING
 from rearank_agent.errors import InputError, SetupError
 from rearank_agent.policies.pretrained.repository import (
     COMMIT,
-    Check,
+    Config,
     ModelName,
+    Needed,
+    Read,
     Repository,
     Select,
 )
@@ -25,8 +27,11 @@ if TYPE_CHECKING:
 __all__ = ["cached", "fetch"]
 
 
-def fetch(name: ModelName, select: Select, check: Check) -> Repository:
+def fetch(name: ModelName, select: Select, read: Read[Config]) -> tuple[Repository, Needed, Config]:
     """Download what is needed of a hub's repository, with progress on stderr; what is cached stays.
+
+    Returns:
+        The files, which of them are needed, and the settings.
 
     Raises:
         InputError: there is no such repository or revision, or it cannot be used.
@@ -39,11 +44,12 @@ def fetch(name: ModelName, select: Select, check: Check) -> Repository:
         sizes = {file.rfilename: file.size or 0 for file in info.siblings or ()}
         needed = select(sizes)
         found = Repository(name.path, _download(info, needed.settings), str(info.sha)[:COMMIT])
-        check(found)
-        _announce(name, info, sum(sizes[file] for file in needed.weights))
-        _download(info, needed.weights)
+        config = read(found)
+        large = (*needed.modules, *needed.weights)
+        _announce(name, info, sum(sizes[file] for file in large))
+        _download(info, large)
         _remember(name, found.folder)
-    return found
+    return found, needed, config
 
 
 def _download(info: ModelInfo, files: Collection[str]) -> Path:
@@ -74,8 +80,8 @@ def _remember(name: ModelName, folder: Path) -> None:
     ref.write_text(folder.name)
 
 
-def cached(name: ModelName, select: Select) -> Repository | None:
-    """The cached files, if all that are needed are there."""
+def cached(name: ModelName, select: Select) -> tuple[Repository, Needed] | None:
+    """The cached files, and which of them are needed, if all of those are there."""
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
 
@@ -86,10 +92,9 @@ def cached(name: ModelName, select: Select) -> Repository | None:
             )
         )
         found = Repository(name.path, folder, folder.name[:COMMIT])
-        select(found.files)  # raises where weights are missing
+        return found, select(found.files)
     except (LocalEntryNotFoundError, HFValidationError, InputError, SetupError, OSError):
-        return None
-    return found
+        return None  # select raises where weights are missing
 
 
 @contextmanager

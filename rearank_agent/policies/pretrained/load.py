@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Protocol, TypeVar
 
@@ -17,9 +18,16 @@ from rearank_agent.policies.pretrained.config import (
     is_cross_encoder,
 )
 from rearank_agent.policies.pretrained.hub import cached, fetch
-from rearank_agent.policies.pretrained.repository import Check, ModelName, Repository, Select
+from rearank_agent.policies.pretrained.modules import Head, Module
+from rearank_agent.policies.pretrained.repository import (
+    ModelName,
+    Needed,
+    Read,
+    Repository,
+    Select,
+)
 from rearank_agent.policies.pretrained.tokens import Piece, TextTokenizer, padded
-from rearank_agent.policies.pretrained.weights import select_files, weights_file
+from rearank_agent.policies.pretrained.weights import module_weights, select_files
 
 __all__ = ["Model", "Runtime", "Settings", "load", "pull"]
 
@@ -49,6 +57,16 @@ class Settings(Protocol):
         """The id of the padding token."""
         ...
 
+    @property
+    def dimensions(self) -> int:
+        """Of the network's output: 2 for labels, 3 for token vectors."""
+        ...
+
+    @property
+    def modules(self) -> tuple[Module, ...]:
+        """What stands behind the network."""
+        ...
+
 
 Config = TypeVar("Config", bound=Settings)
 
@@ -61,44 +79,44 @@ class Model:
         fingerprint: its name, the revision, and the weights' file and checksum.
         tokenizer: of the model.
         runtime: its network.
+        head: what stands behind it.
         pad: the id of the padding token.
     """
 
     fingerprint: str
     tokenizer: TextTokenizer
     runtime: Runtime
+    head: Head
     pad: int
 
     def rows(self, pieces: Sequence[Piece]) -> Iterator[NDArray[np.float32]]:
-        """The network's output for each piece: [labels], or [tokens of the longest, width]."""
+        """The network's output for each piece: [labels], or [tokens, width] without padding."""
         size = self.runtime.batch
         for i in range(0, len(pieces), size):
-            yield from self.runtime.run(padded(pieces[i : i + size], self.pad))
+            batch = pieces[i : i + size]
+            for piece, row in zip(batch, self.runtime.run(padded(batch, self.pad)), strict=True):
+                yield row if row.ndim == 1 else row[: len(piece.ids)]
 
 
-def load(name: str, read: Callable[[Repository], Config], dimensions: int) -> tuple[Model, Config]:
+def load(name: str, read: Read[Config]) -> tuple[Model, Config]:
     """Load a model by name, with its settings; it is downloaded where that is needed.
 
     Args:
         name: as `ModelName` has it.
         read: reads the settings, and refuses models that are of another kind.
-        dimensions: of the network's output: 2 for labels, 3 for token vectors.
 
     Raises:
         InputError: there is no such model, or it cannot be used.
         SetupError: files are missing or damaged, or a package is.
     """
     asked = ModelName.parse(name)
-    found = _open(asked, lambda files: select_files(files, asked.path, asked.variant), read)
-    config = read(found)
-    file = weights_file(found.files, found.name, asked.variant)
+    found, needed, config = _open(asked, _selection(asked), read)
     tokenizer = TextTokenizer(found.folder / "tokenizer.json", found.name, config.max_tokens)
-    revision = f"@{found.revision}" if found.revision else ""
-    fingerprint = f"{asked.path}{revision}#{file}:{found.checksum(file)}"
-    runtime = _runtime(found, file, dimensions)
+    head = Head(config.modules, partial(module_weights, found, needed), found.name)
+    runtime = _runtime(found, needed.network, config.dimensions)
     if asked.variant:  # weights in 8 bits take one scale from all texts of a run
         runtime.batch = 1
-    return Model(fingerprint, tokenizer, runtime, config.pad), config
+    return Model(_fingerprint(asked, found, needed), tokenizer, runtime, head, config.pad), config
 
 
 def pull(name: str) -> Repository:
@@ -117,28 +135,36 @@ def pull(name: str) -> Repository:
         raise InputError(
             f"{asked.path} is on this machine already; a name of the hub is OWNER/NAME"
         )
-    return fetch(asked, lambda files: select_files(files, asked.path, asked.variant), _check_either)
+    return fetch(asked, _selection(asked), _read_either)[0]
 
 
-def _open(name: ModelName, select: Select, check: Check) -> Repository:
-    """A model's files: those of a folder, else cached ones, else downloaded now.
+def _selection(name: ModelName) -> Select:
+    return lambda files: select_files(files, name.path, name.variant)
 
-    What is cached is used as it is; `pull` looks for a newer revision.
+
+def _open(name: ModelName, select: Select, read: Read[Config]) -> tuple[Repository, Needed, Config]:
+    """A model's files, which are needed, and its settings.
+
+    Those of a folder, else cached ones, else downloaded now. What is cached is used as it is;
+    `pull` looks for a newer revision.
     """
     folder = Path(name.path).expanduser()
     if folder.is_dir():
         found = Repository(name.path, folder.resolve())
-        select(found.files)
-        check(found)
-        return found
+        return found, select(found.files), read(found)
     if folder.is_file():
         raise InputError(f"{name.path} is a file; a model is named by its folder, {folder.parent}")
     if not _is_hub_name(name.path):
         raise InputError(f"there is no folder {name.path}, and the hub's names are OWNER/NAME")
-    if (known := cached(name, select)) is None:
-        return fetch(name, select, check)
-    check(known)
-    return known
+    if known := cached(name, select):
+        return *known, read(known[0])
+    return fetch(name, select, read)
+
+
+def _fingerprint(name: ModelName, found: Repository, needed: Needed) -> str:
+    revision = f"@{found.revision}" if found.revision else ""
+    files = [*needed.modules, needed.network]
+    return f"{name.path}{revision}#" + " ".join(f"{one}:{found.checksum(one)}" for one in files)
 
 
 def _is_hub_name(path: str) -> bool:
@@ -146,12 +172,10 @@ def _is_hub_name(path: str) -> bool:
     return bool(owner and slash and name) and "/" not in name and not path.startswith((".", "~"))
 
 
-def _check_either(repository: Repository) -> None:
-    """Refuse what is neither a cross-encoder nor an encoder."""
-    if is_cross_encoder(repository):
-        CrossEncoderConfig.read(repository)
-    else:
-        EncoderConfig.read(repository)
+def _read_either(repository: Repository) -> CrossEncoderConfig | EncoderConfig:
+    """The settings of a cross-encoder or an encoder; what is neither is refused."""
+    kind = CrossEncoderConfig if is_cross_encoder(repository) else EncoderConfig
+    return kind.read(repository)
 
 
 def _runtime(repository: Repository, file: str, dimensions: int) -> Runtime:

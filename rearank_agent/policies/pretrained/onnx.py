@@ -23,8 +23,8 @@ _BATCH = 32
 class OnnxModel:
     """A model's ONNX file, run by onnxruntime; safe to share between threads.
 
-    On a processor each run has one thread and, as `PairModel` and `EncoderModel` ask for it, one
-    text: there is no padding then, and several runs go on at the same time.
+    On a processor each run has one thread and, by `batch`, one text: there is no padding then, and
+    several runs go on at the same time.
 
     Args:
         path: of the file; data beside it is found by its name.

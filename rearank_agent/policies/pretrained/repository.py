@@ -7,11 +7,13 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from hashlib import file_digest
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from rearank_agent.errors import InputError, SetupError
 
-__all__ = ["COMMIT", "Check", "ModelName", "Needed", "Repository", "Select"]
+__all__ = ["COMMIT", "ModelName", "Needed", "Read", "Repository", "Select"]
+
+Config = TypeVar("Config")
 
 COMMIT = 12
 """The characters of a commit, or of a checksum, that are shown."""
@@ -107,14 +109,21 @@ class Needed:
 
     Attributes:
         settings: small ones, which say what the model is.
-        weights: the large ones; the one that names the others is the last.
+        modules: the weights of modules behind the network.
+        weights: the network's; the one that names the others is the last.
     """
 
     settings: tuple[str, ...]
+    modules: tuple[str, ...]
     weights: tuple[str, ...]
+
+    @property
+    def network(self) -> str:
+        """The file that the network is loaded from."""
+        return self.weights[-1]
 
 
 Select = Callable[[Collection[str]], Needed]
 """Which of all files of a repository are needed."""
-Check = Callable[[Repository], object]
+Read = Callable[[Repository], Config]
 """Reads the settings, and raises if the model cannot be used: before its weights are downloaded."""

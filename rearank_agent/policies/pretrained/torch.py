@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from pickle import UnpicklingError
 from threading import Lock
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 from transformers import AutoModel, AutoModelForSequenceClassification
 
 from rearank_agent.errors import SetupError
 
-__all__ = ["TorchModel", "device_and_memory"]
+__all__ = ["TorchModel", "device_and_memory", "read_tensors"]
 
 _GPU_BATCH = 64
 
@@ -70,6 +73,35 @@ def device_and_memory() -> tuple[str, float | None]:
     device = _device()
     free = torch.cuda.mem_get_info()[0] / 1e6 if device.type == "cuda" else None
     return device.type, free
+
+
+def read_tensors(path: Path, name: str) -> dict[str, NDArray[np.float32]]:
+    """A file of weights that numpy cannot read: `pytorch_model.bin`, or in bfloat16.
+
+    Args:
+        path: of the file; of a pickle only tensors are loaded.
+        name: of the repository, for messages.
+
+    Raises:
+        SetupError: it is damaged, or holds more than tensors.
+    """
+    try:
+        tensors = (
+            load_file(path)
+            if path.suffix == ".safetensors"
+            else torch.load(path, map_location="cpu", weights_only=True)
+        )
+        return {key: tensor.float().numpy() for key, tensor in tensors.items()}
+    except (
+        OSError,
+        EOFError,
+        RuntimeError,
+        AttributeError,
+        SafetensorError,
+        UnpicklingError,
+    ) as error:
+        first = str(error).strip().partition("\n")[0]
+        raise SetupError(f"{path.name} of {name} cannot be read: {first}") from None
 
 
 def _device() -> torch.device:

@@ -8,13 +8,19 @@ from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
+import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import load_file
+
 from rearank_agent.errors import InputError, SetupError
 from rearank_agent.extras import install_line
-from rearank_agent.policies.pretrained.repository import Needed
+from rearank_agent.policies.pretrained.modules import Tensors
+from rearank_agent.policies.pretrained.repository import Needed, Repository
 
-__all__ = ["TORCH_WEIGHTS", "select_files", "weights_file"]
+__all__ = ["TORCH_WEIGHTS", "module_weights", "select_files"]
 
 TORCH_WEIGHTS = "model.safetensors"
+_MODULE_WEIGHTS = ("model.safetensors", "pytorch_model.bin")
 _FOLDERS = ("onnx/", "")
 _SETTINGS = frozenset({
     "config_sentence_transformers.json", "modules.json", "sentence_bert_config.json",
@@ -44,13 +50,46 @@ def select_files(files: Collection[str], name: str, variant: str = "") -> Needed
             f"{name} has no tokenizer.json; in Python: from transformers import AutoTokenizer; "
             f"AutoTokenizer.from_pretrained({name!r}).save_pretrained(FOLDER) writes one"
         )
-    weights = weights_file(files, name, variant)
-    beside = sorted(file for file in files if _is_part_of(file, weights))
-    settings = sorted(file for file in files if file in _SETTINGS or _is_module_setting(file))
-    return Needed(("config.json", "tokenizer.json", *settings), (*beside, weights))
+    network = _network_file(files, name, variant)
+    beside = sorted(file for file in files if _is_part_of(file, network))
+    settings = sorted(
+        file for file in files if file in _SETTINGS or _is_of_module(file, "config.json")
+    )
+    return Needed(
+        settings=("config.json", "tokenizer.json", *settings),
+        modules=_module_files(files, name),
+        weights=(*beside, network),
+    )
 
 
-def weights_file(files: Collection[str], name: str, variant: str = "") -> str:
+def module_weights(repository: Repository, needed: Needed, folder: str) -> Tensors:
+    """The weights of a module behind the network, by name.
+
+    Args:
+        repository: the model.
+        needed: of its files.
+        folder: the module's.
+
+    Raises:
+        SetupError: they are missing or damaged, or need a package that is not installed.
+    """
+    file = next((file for file in needed.modules if file.startswith(f"{folder}/")), None)
+    if file is None:
+        raise SetupError(f"{repository.name} has no weights in {folder}")
+    path = repository.folder / file
+    try:
+        if path.suffix == ".safetensors":
+            return {key: value.astype(np.float32) for key, value in load_file(path).items()}
+    except TypeError:  # numpy has no bfloat16
+        _require_torch(file, f"{repository.name} has weights in a format that numpy has not")
+    except (OSError, SafetensorError) as error:
+        raise SetupError(f"{file} of {repository.name} cannot be read: {error}") from None
+    from rearank_agent.policies.pretrained.torch import read_tensors
+
+    return read_tensors(path, repository.name)
+
+
+def _network_file(files: Collection[str], name: str, variant: str = "") -> str:
     """The file of weights that is used: ONNX, else safetensors where torch is installed.
 
     Args:
@@ -82,12 +121,32 @@ def _torch_weights(files: Collection[str], name: str) -> str:
     found = next((file for file in (TORCH_WEIGHTS, index) if file in files), None)
     if found is None:
         raise InputError(f"{name} has neither ONNX weights (model.onnx) nor {TORCH_WEIGHTS}")
-    if find_spec("torch") is None or find_spec("transformers") is None:
-        raise SetupError(
-            f"{name} has no ONNX weights; with torch those in {found} can be used: "
-            f"{install_line('torch')}"
-        )
+    _require_torch(found, f"{name} has no ONNX weights")
     return found
+
+
+def _module_files(files: Collection[str], name: str) -> tuple[str, ...]:
+    """The weights of the modules behind the network: a file a folder, safetensors if it can be."""
+    found: dict[str, str] = {}
+    if "modules.json" in files:
+        for file in sorted(file for file in files if _is_of_module(file, *_MODULE_WEIGHTS)):
+            found.setdefault(file.partition("/")[0], file)
+    for folder, file in found.items():
+        if file.endswith(".bin"):
+            _require_torch(file, f"{name} has no safetensors in {folder}")
+    return tuple(found.values())
+
+
+def _is_of_module(file: str, *names: str) -> bool:
+    """Whether it is one of these of a module behind the network, as `1_Pooling/config.json` is."""
+    folder, _, name = file.partition("/")
+    return folder[0] in "123456789" and name in names
+
+
+def _require_torch(file: str, why: str) -> None:
+    if find_spec("torch") is None or find_spec("transformers") is None:
+        line = install_line("torch")
+        raise SetupError(f"{why}; with torch {file} can be used: {line}")
 
 
 def _is_part_of(file: str, weights: str) -> bool:
@@ -95,12 +154,6 @@ def _is_part_of(file: str, weights: str) -> bool:
     if weights.endswith(".index.json"):
         return file.startswith("model-") and file.endswith(".safetensors")
     return file in (f"{weights}_data", f"{weights}.data")
-
-
-def _is_module_setting(file: str) -> bool:
-    """Whether it configures a module of sentence-transformers, as `1_Pooling/config.json` does."""
-    folder, slash, name = file.partition("/")
-    return bool(slash) and name == "config.json" and folder[:1].isdigit()
 
 
 def _int8_endings() -> Sequence[str]:
