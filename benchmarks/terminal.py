@@ -3,9 +3,9 @@
 import os
 import pty
 import signal
-import time
 from collections.abc import Mapping
 from pathlib import Path
+from threading import Event, Thread
 
 
 def in_terminal(
@@ -13,20 +13,28 @@ def in_terminal(
 ) -> tuple[int, str]:
     """Run a command; its exit code and what a person sees.
 
-    After `interrupt` seconds, if there are any, it is interrupted as by Ctrl-C.
+    After `interrupt` seconds, if there are any, it is interrupted as by Ctrl-C; again after ten,
+    as a person would whose key came while Python was importing, where it can be lost.
     """
     pid, terminal = pty.fork()
     if pid == 0:
         os.chdir(folder)
         os.execve(command[0], command, {**env, "COLUMNS": "80", "LINES": "40", "TERM": "xterm"})
+    ended = Event()
     if interrupt:
-        time.sleep(interrupt)
-        os.kill(pid, signal.SIGINT)
+        Thread(target=_interrupt, args=(pid, interrupt, ended), daemon=True).start()
     shown = b""
     try:
         while chunk := os.read(terminal, 65536):
             shown += chunk
     except OSError:  # how Linux says that the other side is closed
         pass
+    ended.set()
     os.close(terminal)
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), shown.decode()
+
+
+def _interrupt(pid: int, seconds: float, ended: Event) -> None:
+    while not ended.wait(seconds):
+        os.kill(pid, signal.SIGINT)
+        seconds = 10.0

@@ -1,11 +1,13 @@
 import json
 import math
+import re
 import subprocess
 import sys
 from dataclasses import replace
 
 import pytest
 import torch
+from trl.trainer.grpo_config import GRPOConfig
 
 from benchmarks.registry import registry
 from rearank_agent import Passage, Reranker
@@ -21,13 +23,19 @@ from rearank_training.cli import lm_setup
 from rearank_training.lm import grpo as grpo_module
 from rearank_training.lm.callbacks import Dev
 from rearank_training.lm.demonstrations import policy_demonstrations, record_demonstrations
-from rearank_training.lm.grpo import TRLReward, grpo
+from rearank_training.lm.grpo import TRLReward, grpo, vllm_settings
 from rearank_training.lm.model import device, load, quiet, write_model
 from rearank_training.lm.nano import make, nano_config
-from rearank_training.lm.prompts import check_sizes, example_of, example_prompt, fitting_examples
+from rearank_training.lm.prompts import (
+    Example,
+    check_sizes,
+    example_of,
+    example_prompt,
+    fitting_examples,
+)
 from rearank_training.lm.rollout import Rollout, roll_out
 from rearank_training.lm.runs import find_checkpoint, write_run_file
-from rearank_training.lm.sampler import Sampler
+from rearank_training.lm.sampler import Sampler, asked_thought
 from rearank_training.lm.settings import GRPOSettings, PromptOptions, SFTSettings, recipe_by_name
 from rearank_training.lm.sft import sft
 from rearank_training.lm.vllm_sampler import VLLMSampler
@@ -187,6 +195,24 @@ def test_the_reasoning_names_the_words_of_every_passage_and_the_order_is_the_tea
     ]
     (quoted,) = policy_demonstrations(windows[:1], policy("embedded"), quotes=True)
     assert f'"{parse_reply(quoted.reply, 5).rationales[0].text[5:20]}' in quoted.reply
+
+
+def test_lessons_of_an_answer_alone_have_no_thought(windows, tmp_path):
+    (lesson,) = policy_demonstrations(windows[:1], policy("lexical"), quotes=True, think=False)
+    assert re.fullmatch(r"<answer>\[\d\]( > \[\d\]){4}</answer>", lesson.reply)
+    own = Step(1, (2, 3, 4), Reply((2, 0, 1), reasoning="[3] is right."), 0.1)
+    (record,) = record_demonstrations(kept(tmp_path, own), window=3, quotes=True, think=False)
+    assert record.reply == write_reply((2, 0, 1))
+
+
+def test_lessons_quote_what_the_prompt_shows():
+    texts = ["Nothing here. " * 4 + "The flea jumps far.", "A flea jumps.", "Dogs bark at fleas."]
+    passages = tuple(Passage(str(i), text, title="On fleas") for i, text in enumerate(texts))
+    row = Example("a/b/0", "how far does a flea jump", "", passages, (1, 0, 0))
+    for cut, shown in ((400, True), (50, False)):
+        (lesson,) = policy_demonstrations([row], policy("lexical"), quotes=True, cut=cut)
+        assert ("The flea jumps far." in lesson.reply) is shown
+        assert sorted(one.text for one in lesson.example.passages) == sorted(texts)
 
 
 def kept(tmp_path, *steps, n=7):
@@ -599,7 +625,7 @@ def test_a_reward_that_fails_stops_the_run_and_names_the_row(speaking, windows, 
         rewarding([[{"content": "said"}]], row=["train/x/3"], grades=[[1, 0]])
     assert grpo_module.reward_by_name("rearank") == REWARDS["rearank"]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(grpo_module, "reward_by_name", lambda _name: Odd())
+        patch.setattr(grpo_module, "reward_by_name", lambda *_: Odd())
         with pytest.raises(InputError, match="the reward odd failed on the row train/"):
             grpo(load(str(speaking), CONFIG, "cpu"), with_signal(windows), dev, GRPO, tmp_path)
 
@@ -633,6 +659,44 @@ def test_equal_rewards_are_reported(nano, windows, dev, tmp_path):
         patch.setattr(lm_setup, "_note", notes.append)
         watch(step)
     assert notes == ["step 1: all replies to each prompt have the same reward; no signal"]
+
+
+def test_rollouts_of_vllm_are_weighted_as_asked_for():
+    def asked(**more):
+        settings = vllm_settings(replace(GRPO, vllm=True, **more), CONFIG)
+        return settings["vllm_importance_sampling_correction"], settings.get(
+            "vllm_importance_sampling_mode"
+        )
+
+    assert asked() == (True, "token_truncate")
+    assert asked(correction="sequence") == (True, "sequence_mask")
+    assert asked(correction="none") == (False, None)
+    assert asked(goal="list") == (False, None)
+    assert set(vllm_settings(GRPO, CONFIG)) <= set(GRPOConfig.__dataclass_fields__)
+    with pytest.raises(InputError, match="token, sequence or none, not 'x'"):
+        replace(GRPO, correction="x")
+
+
+def test_a_model_that_is_asked_for_scores_is_not_trained(speaking, windows, dev, tmp_path):
+    loaded = load(str(speaking), CONFIG, "cpu")
+    scores = replace(loaded, prompt_config=replace(CONFIG, form="scores"))
+    with pytest.raises(InputError, match="asked for scores, and only orders are trained"):
+        grpo(scores, windows, dev, GRPO, tmp_path)
+
+
+def test_what_is_asked_of_a_reply_is_read_from_prompt_config_and_chat_template():
+    class Template:
+        def __init__(self, end):
+            self.end = end
+
+        def apply_chat_template(self, *_, **options):
+            assert options["add_generation_prompt"]
+            return f"<|user|>-<|end|><|assistant|>{self.end}"
+
+    direct = replace(CONFIG, think=False)
+    assert asked_thought(CONFIG, Template("")) == "written"
+    assert asked_thought(CONFIG, Template("<think>\n")) == "opened"
+    assert asked_thought(direct, Template("<think>\n\n</think>\n\n")) == "none"
 
 
 def test_a_step_must_divide_and_vllm_needs_a_gpu(speaking, windows, dev, tmp_path):

@@ -139,6 +139,33 @@ def test_the_published_sums(reply, rearank, reasonrank):
     assert reward_by_name("reasonrank")([reply], grades=[GRADES]) == pytest.approx([reasonrank])
 
 
+ANSWER = "<answer>[2] > [3] > [1]</answer>"
+
+
+@pytest.mark.parametrize(
+    ("thought", "reply", "right"),
+    [
+        ("none", ANSWER, True),
+        ("none", BEST_REPLY, False),
+        ("none", f"<think></think>{ANSWER}", False),
+        ("opened", f"[2] says it.\n</think>\n{ANSWER}", True),
+        ("opened", BEST_REPLY, False),
+        ("opened", ANSWER, False),
+        ("written", BEST_REPLY, True),
+        ("written", ANSWER, False),
+    ],
+)
+def test_a_reward_is_for_what_was_asked_for(thought, reply, right):
+    assert reward_by_name("tags", thought)([reply], grades=[GRADES]) == [right]
+    assert reward_by_name("rearank", thought)([reply], grades=[GRADES]) == pytest.approx(
+        [1.0 if right else 0.9]
+    )
+    assert reward_by_name("reasonrank", thought)([reply], grades=[GRADES]) == pytest.approx(
+        [1.3 if right else -1]
+    )
+    assert reward_by_name("ndcg", thought) == reward_by_name("ndcg")
+
+
 def test_a_reply_without_an_answer_keeps_the_first_order():
     assert Ndcg()(["I cannot say"], grades=[GRADES]) == pytest.approx([START / BEST])
     assert RelativeNdcg()(["I cannot say"], grades=[GRADES]) == [0]

@@ -140,15 +140,22 @@ def read_demonstrations(
     """The demonstrations of a teacher or of records whose prompts and replies fit."""
     from rearank_agent.policies.registry import policy
     from rearank_training.lm.demonstrations import policy_demonstrations, record_demonstrations
-    from rearank_training.lm.prompts import check_sizes
+    from rearank_training.lm.prompts import check_form, check_sizes
 
     config, tokenizer = setup.loaded.prompt_config, setup.loaded.tokenizer
+    check_form(config)
     with console.progress_bar("writing the demonstrations"):
         if rows:
-            seed = setup.settings.seed
-            found = list(policy_demonstrations(read_examples(rows), policy(teacher), quotes, seed))
+            lessons = policy_demonstrations(
+                read_examples(rows), policy(teacher), quotes, setup.settings.seed,
+                think=config.think, cut=config.cut,
+            )  # fmt: skip
+            found = list(lessons)
         else:
-            parts = (record_demonstrations(path, config.window, quotes) for path in records)
+            parts = (
+                record_demonstrations(path, config.window, quotes, think=config.think)
+                for path in records
+            )
             found = [one for part in parts for one in part]
     if not found:
         raise InputError("no reply to learn: every record was repaired, or has one passage")

@@ -189,9 +189,10 @@ _RENAMED = {
     "mean_token_accuracy": "accuracy", "step_time": "seconds",
 }  # fmt: skip
 """TRL's names of log fields, and ours."""
-_LOGGED = {"loss", "reward", "kl", "entropy", "equal", *_RENAMED}
-"""Fields of TRL's log that go into ours, beside `part/` and `fault/`."""
+_LOGGED = {"loss", "reward", "kl", "entropy", "equal", "grad_norm", *_RENAMED}
+"""Fields of TRL's log that go into ours, beside those that begin so."""
+_LOGGED_GROUPS = ("part/", "fault/", "sampling/", "clip_ratio/")
 
 
 def _logged(key: str) -> bool:
-    return key in _LOGGED or key.startswith(("part/", "fault/"))
+    return key in _LOGGED or key.startswith(_LOGGED_GROUPS)

@@ -14,6 +14,7 @@ from random import Random
 
 from rearank_agent.errors import InputError
 from rearank_agent.listwise import write_reply
+from rearank_agent.listwise.prompt import shown_text
 from rearank_agent.policies.protocol import Policy
 from rearank_agent.reranker import run_sync
 from rearank_agent.types import Passage, Ranking, Rationale, Reply, Step, Task, Window
@@ -31,7 +32,13 @@ class Demonstration:
 
 
 def policy_demonstrations(
-    rows: Iterable[Example], policy: Policy, quotes: bool, seed: int = 0
+    rows: Iterable[Example],
+    policy: Policy,
+    quotes: bool,
+    seed: int = 0,
+    *,
+    think: bool = True,
+    cut: int | None = None,
 ) -> Iterator[Demonstration]:
     """The orders that a policy without a language model gives for rows, written as replies.
 
@@ -42,19 +49,33 @@ def policy_demonstrations(
         policy: the teacher.
         quotes: whether the reasoning quotes the evidence, not just the query's words in it.
         seed: of the shuffle.
+        think: whether the replies have reasoning.
+        cut: the characters of a passage that a prompt shows: the teacher reads no more, so that
+            no reasoning quotes what is not there; None for all.
     """
     for row in rows:
         order = list(range(len(row.passages)))
         Random(f"{seed} {row.name}").shuffle(order)  # noqa: S311 - reproducible, not secret
         passages = tuple(row.passages[position] for position in order)
         grades = tuple(row.grades[position] for position in order)
-        task = Task(row.name, row.query, row.instruction, passages)
+        read = passages if cut is None else tuple(_as_shown(one, cut) for one in passages)
+        task = Task(row.name, row.query, row.instruction, read)
         reply = run_sync(policy.judge(task, tuple(range(len(passages)))))
         shuffled = replace(row, passages=passages, grades=grades)
-        yield Demonstration(shuffled, _reply_text(reply, passages, quotes))
+        yield Demonstration(shuffled, _reply_text(reply, read, quotes, think))
 
 
-def record_demonstrations(path: Path, window: int, quotes: bool) -> Iterator[Demonstration]:
+def _as_shown(passage: Passage, cut: int) -> Passage:
+    """A passage with as much of its text as a prompt shows."""
+    title = len(passage.content) - len(passage.text)
+    shown = shown_text(passage, cut)
+    whole = len(shown) == len(passage.content.strip())
+    return passage if whole else replace(passage, text=shown[title:])
+
+
+def record_demonstrations(
+    path: Path, window: int, quotes: bool, *, think: bool = True
+) -> Iterator[Demonstration]:
     """The replies of a policy in a run of `eval`, where nothing was repaired.
 
     A record's window of more than `window` passages is split with a stride.
@@ -63,6 +84,7 @@ def record_demonstrations(path: Path, window: int, quotes: bool) -> Iterator[Dem
         path: of records.jsonl.
         window: the most passages of a demonstration.
         quotes: whether the reasoning quotes the evidence, where the policy gave none.
+        think: whether the replies have reasoning.
 
     Raises:
         InputError: it cannot be read.
@@ -79,21 +101,22 @@ def record_demonstrations(path: Path, window: int, quotes: bool) -> Iterator[Dem
         candidates = [r.passage for r in sorted(ranking.passages, key=lambda r: r.was)]
         for step in ranking.steps:
             if not step.reply.faults:
-                yield from _step_demonstrations(ranking, candidates, step, window, quotes)
+                for example, reply in _step_parts(ranking, candidates, step, window):
+                    text = _reply_text(reply, example.passages, quotes, think)
+                    yield Demonstration(example, text)
 
 
-def _step_demonstrations(
-    ranking: Ranking, candidates: Sequence[Passage], step: Step, window: int, quotes: bool
-) -> Iterator[Demonstration]:
+def _step_parts(
+    ranking: Ranking, candidates: Sequence[Passage], step: Step, window: int
+) -> Iterator[tuple[Example, Reply]]:
     parts = ceil(len(step.window) / window)
     for part in range(parts):
         positions = tuple(range(len(step.window)))[part::parts]
         passages = tuple(candidates[step.window[position]] for position in positions)
         name = f"{ranking.run}/{step.turn}/{part}"
-        example = Example(name, ranking.query, ranking.instruction, passages)
         if len(passages) > 1:
-            reply = _restrict(step.reply, positions)
-            yield Demonstration(example, _reply_text(reply, passages, quotes))
+            example = Example(name, ranking.query, ranking.instruction, passages)
+            yield example, _restrict(step.reply, positions)
 
 
 def _restrict(reply: Reply, positions: Window) -> Reply:
@@ -106,7 +129,9 @@ def _restrict(reply: Reply, positions: Window) -> Reply:
     return replace(reply, order=order, scores=None, rationales=rationales, reasoning="")
 
 
-def _reply_text(reply: Reply, passages: Sequence[Passage], quotes: bool) -> str:
+def _reply_text(reply: Reply, passages: Sequence[Passage], quotes: bool, think: bool) -> str:
+    if not think:
+        return write_reply(reply.order)
     reasoning = reply.reasoning or _reasoning(reply.rationales, passages, quotes)
     return write_reply(reply.order, reasoning)
 

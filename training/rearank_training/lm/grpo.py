@@ -19,12 +19,13 @@ from trl.trainer.grpo_trainer import GRPOTrainer
 
 from rearank_agent.errors import InputError, SetupError
 from rearank_agent.listwise import parse_reply
+from rearank_agent.llm.checkpoint import PromptConfig
 from rearank_agent.schedules import half_sliding
 from rearank_training.lm.callbacks import Dev, DevCallback, Watch
 from rearank_training.lm.model import Loaded
-from rearank_training.lm.prompts import Example, example_prompt
+from rearank_training.lm.prompts import Example, check_form, example_prompt
 from rearank_training.lm.runs import run, without_warnings
-from rearank_training.lm.sampler import Sampler, chat_options
+from rearank_training.lm.sampler import Sampler, asked_thought, chat_options
 from rearank_training.lm.settings import GRPOSettings
 from rearank_training.lm.trl_settings import (
     accumulation_steps,
@@ -46,13 +47,18 @@ from rearank_training.rows.rewards import (
     reward_by_name,
 )
 
-__all__ = ["TRLReward", "grpo"]
+__all__ = ["TRLReward", "grpo", "vllm_settings"]
 
+_CORRECTIONS = {"token": "token_truncate", "sequence": "sequence_mask"}
+"""TRL's names for how rollouts of vLLM are weighted."""
 _FAULTS = ("unreadable", "missing", "repeated", "foreign")
-_DEFAULT_PARTS = (RelativeNdcg(), Tags(), CompleteList())
-_PARTS: dict[str, tuple[Reward, ...]] = {
-    "reasonrank": (Ndcg(), Recall(), Rbo(), Tags(), CompleteList())
-}
+
+
+def _parts(reward: Reward) -> tuple[Reward, ...]:
+    """The parts of a reward that are logged."""
+    form = Tags(getattr(reward, "thought", "written")), CompleteList()
+    order = (Ndcg(), Recall(), Rbo()) if reward.name == "reasonrank" else (RelativeNdcg(),)
+    return (*order, *form)
 
 
 class TRLReward:
@@ -66,7 +72,7 @@ class TRLReward:
 
     def __init__(self, reward: Reward) -> None:
         self.reward = reward
-        self._parts = _PARTS.get(reward.name, _DEFAULT_PARTS)
+        self._parts = _parts(reward)
 
     def __call__(
         self,
@@ -108,8 +114,8 @@ class TRLReward:
 
     def _reward(self, reply: str, row: str, grades: Sequence[float], gain: float | None) -> float:
         try:
-            if gain is not None:
-                value = Rearank().of_gain(gain, reply, grades)
+            if gain is not None and isinstance(self.reward, Rearank):
+                value = self.reward.of_gain(gain, reply, grades)
             else:
                 value = self.reward.of_reply(reply, grades)
         except Exception as error:
@@ -144,11 +150,14 @@ def grpo(
         watch: gets every line of the log.
 
     Raises:
-        InputError: the loss is not a number, a reward fails, or the settings do not go together.
+        InputError: the loss is not a number, a reward fails, the settings do not go together, or
+            the model is asked for scores.
         SetupError: vLLM is asked for without a GPU, or the folder cannot be written.
     """
     os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")  # rollout_func is called experimental
     config = loaded.prompt_config
+    check_form(config)
+    thought = asked_thought(config, loaded.tokenizer)
     lists = (
         WholeList(rows, config, half_sliding(config.window), recipe.temperature, recipe.seed)
         if recipe.goal == "list"
@@ -160,7 +169,7 @@ def grpo(
     )  # fmt: skip
     trainer = GRPOTrainer(
         model=loaded.model,
-        reward_funcs=TRLReward(reward_by_name(recipe.reward)),
+        reward_funcs=TRLReward(reward_by_name(recipe.reward, thought)),
         args=_config(recipe, loaded, out, len(rows)),
         train_dataset=Dataset.from_list([_row(one, loaded, lists) for one in rows]),
         processing_class=loaded.tokenizer,
@@ -196,17 +205,9 @@ def _config(recipe: GRPOSettings, loaded: Loaded, out: Path, rows: int) -> GRPOC
             "would deadlock: give --vllm and --goal window there, and leave out --lora"
         )
     each = accumulation_steps(recipe.prompts * recipe.rollouts // recipe.updates, recipe.at_once)
-    vllm: dict[str, Any] = {
-        "use_vllm": True,
-        "vllm_mode": "colocate",
-        "vllm_enable_sleep_mode": True,
-        "vllm_max_model_length": recipe.prompt_tokens + loaded.prompt_config.budget,
-        # the rollouts of lists come without the log probabilities that it needs
-        "vllm_importance_sampling_correction": recipe.goal == "window",
-    }
     return GRPOConfig(
         **common_settings(out, recipe.seed, loaded.device),
-        **(vllm if recipe.vllm else {}),
+        **(vllm_settings(recipe, loaded.prompt_config) if recipe.vllm else {}),
         loss_type="grpo",
         max_steps=recipe.steps * recipe.updates,
         logging_steps=recipe.updates,
@@ -222,3 +223,17 @@ def _config(recipe: GRPOSettings, loaded: Loaded, out: Path, rows: int) -> GRPOC
         temperature=recipe.temperature,
         chat_template_kwargs=chat_options(loaded.prompt_config) or None,
     )
+
+
+def vllm_settings(recipe: GRPOSettings, config: PromptConfig) -> dict[str, Any]:
+    """TRL's settings for sampling with vLLM in the same process."""
+    # the rollouts of lists come without the log probabilities that a correction needs
+    corrected = recipe.goal == "window" and recipe.correction != "none"
+    return {
+        "use_vllm": True,
+        "vllm_mode": "colocate",
+        "vllm_enable_sleep_mode": True,
+        "vllm_max_model_length": recipe.prompt_tokens + config.budget,
+        "vllm_importance_sampling_correction": corrected,
+        **({"vllm_importance_sampling_mode": _CORRECTIONS[recipe.correction]} if corrected else {}),
+    }

@@ -14,7 +14,8 @@ from rearank_agent.types import Passage
 from rearank_training.rows.rows import Passages, Row
 
 __all__ = [
-    "CountTokens", "Example", "check_sizes", "example_of", "example_prompt", "fitting_examples",
+    "CountTokens", "Example", "check_form", "check_sizes", "example_of", "example_prompt",
+    "fitting_examples",
 ]  # fmt: skip
 
 CountTokens = Callable[[Sequence[Message]], int]
@@ -59,6 +60,15 @@ def example_prompt(
         template=config.template,
         cut=config.cut,
     )
+
+
+def check_form(config: PromptConfig) -> None:
+    """Raise InputError for a model that is asked for scores: what is trained is an order."""
+    if config.form != "order":
+        raise InputError(
+            f"the model is asked for {config.form}, and only orders are trained: a reward would "
+            "be for another answer than the one that is served"
+        )
 
 
 def check_sizes(examples: Iterable[Example], config: PromptConfig, lists: bool) -> None:

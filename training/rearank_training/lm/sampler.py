@@ -10,8 +10,9 @@ from transformers import GenerationConfig
 
 from rearank_agent.listwise.prompt import Message
 from rearank_agent.llm.checkpoint import PromptConfig
+from rearank_training.rows.rewards import Thought
 
-__all__ = ["Sampler", "chat_options"]
+__all__ = ["Sampler", "asked_thought", "chat_options"]
 
 _BATCH_SIZE = 64
 
@@ -19,6 +20,19 @@ _BATCH_SIZE = 64
 def chat_options(config: PromptConfig) -> dict[str, Any]:
     """Keywords of the chat template beside the messages; a server gets the same."""
     return {} if config.think else {"enable_thinking": False}
+
+
+def asked_thought(config: PromptConfig, tokenizer: Any) -> Thought:
+    """What a reply must hold beside its answer; some chat templates open the thought."""
+    if not config.think:
+        return "none"
+    text = tokenizer.apply_chat_template(
+        [{"role": "user", "content": "-"}],
+        add_generation_prompt=True,
+        tokenize=False,
+        **chat_options(config),
+    )
+    return "opened" if text.rstrip().endswith("<think>") else "written"
 
 
 class Sampler:

@@ -88,11 +88,22 @@ class GRPOSettings(Common):
     vllm: Annotated[
         bool, typer.Option(help="Sample with vLLM in the same process; on GPUs only.")
     ] = False
+    correction: Annotated[
+        str,
+        typer.Option(
+            help="Weights of rollouts that vLLM sampled with slightly other probabilities: by "
+            "token, truncated; by sequence, where the ratios of a long reply multiply; none."
+        ),
+    ] = "token"
     every: Annotated[int, typer.Option(min=1, help="Steps between evaluations on dev.")] = 20
 
     def __post_init__(self) -> None:
         super().__post_init__()
         reward_by_name(self.reward)
+        if self.correction not in ("token", "sequence", "none"):
+            raise InputError(
+                f"the correction must be token, sequence or none, not {self.correction!r}"
+            )
         if self.temperature <= 0:
             raise InputError("the temperature must be above 0: equal replies give no signal")
         if self.goal not in ("window", "list"):

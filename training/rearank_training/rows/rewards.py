@@ -20,8 +20,8 @@ from __future__ import annotations
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, ClassVar
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Literal
 
 from rearank_agent.errors import InputError
 from rearank_agent.listwise import parse_reply
@@ -29,11 +29,19 @@ from rearank_agent.metrics import ndcg, rbo, recall
 
 __all__ = [
     "REWARDS", "CompleteList", "Ndcg", "OrderReward", "Rbo", "Rearank", "ReasonRank", "Recall",
-    "RelativeNdcg", "Reward", "Tags", "relative_ndcg", "reward_by_name",
+    "RelativeNdcg", "Reward", "Tags", "Thought", "relative_ndcg", "reward_by_name",
 ]  # fmt: skip
 
 _TAG = re.compile(r"<(/?(?:think|answer))\s*>", re.IGNORECASE)
-_TAGS = ["think", "/think", "answer", "/answer"]
+
+Thought = Literal["written", "opened", "none"]
+"""What is asked of a reply: a thought in its tags, the rest of one that the chat template has
+opened, or the answer alone."""
+_TAGS: Mapping[str, list[str]] = {
+    "written": ["think", "/think", "answer", "/answer"],
+    "opened": ["/think", "answer", "/answer"],
+    "none": ["answer", "/answer"],
+}
 
 
 def relative_ndcg(new: Sequence[float], initial: Sequence[float], k: int = 10) -> float:
@@ -158,6 +166,7 @@ class ReasonRank(OrderReward):
     """
 
     name = "reasonrank"
+    thought: Thought = "written"
 
     def of_order(self, order: Sequence[int], gains: Sequence[float]) -> float:
         """0 to 1.3."""
@@ -166,20 +175,21 @@ class ReasonRank(OrderReward):
 
     def of_reply(self, reply: str, gains: Sequence[float]) -> float:
         """-1 to 1.3."""
-        if not _tagged(reply):
+        if not _tagged(reply, self.thought):
             return -1.0
         return super().of_reply(reply, gains) if _complete(reply, len(gains)) else 0.0
 
 
 @dataclass(frozen=True)
 class Tags(Reward):
-    """1 if reasoning and answer are in their tags, each once and in this order; else 0."""
+    """1 if what was asked for is in its tags, each once and in this order; else 0."""
 
     name = "tags"
+    thought: Thought = "written"
 
     def of_reply(self, reply: str, gains: Sequence[float]) -> float:  # noqa: ARG002
         """0 or 1."""
-        return float(_tagged(reply))
+        return float(_tagged(reply, self.thought))
 
 
 @dataclass(frozen=True)
@@ -201,6 +211,7 @@ class Rearank(Reward):
     """0.8 relative nDCG + 0.1 tags + 0.1 complete list: the paper's, but for the list's check."""
 
     name = "rearank"
+    thought: Thought = "written"
 
     def of_reply(self, reply: str, gains: Sequence[float]) -> float:
         """At most 1."""
@@ -208,7 +219,7 @@ class Rearank(Reward):
 
     def of_gain(self, gain: float, reply: str, gains: Sequence[float]) -> float:
         """The same with a gain that is computed elsewhere, as of a complete list."""
-        form = Tags().of_reply(reply, gains) + CompleteList().of_reply(reply, gains)
+        form = Tags(self.thought).of_reply(reply, gains) + CompleteList().of_reply(reply, gains)
         return 0.8 * gain + 0.1 * form
 
 
@@ -221,23 +232,26 @@ REWARDS: Mapping[str, Reward] = {
 """By the name on the command line."""
 
 
-def reward_by_name(name: str) -> Reward:
-    """The reward of that name.
+def reward_by_name(name: str, thought: Thought = "written") -> Reward:
+    """The reward of that name, for replies of which this is asked.
 
     Raises:
         InputError: there is none.
     """
     if name not in REWARDS:
         raise InputError(f"there is no reward {name!r}; there are: {', '.join(REWARDS)}")
-    return REWARDS[name]
+    reward = REWARDS[name]
+    if isinstance(reward, Rearank | ReasonRank | Tags):
+        return replace(reward, thought=thought)
+    return reward
 
 
 def _ranked(order: Sequence[int], gains: Sequence[float]) -> list[float]:
     return [gains[position] for position in order]
 
 
-def _tagged(reply: str) -> bool:
-    return [tag.lower() for tag in _TAG.findall(reply)] == _TAGS
+def _tagged(reply: str, thought: Thought) -> bool:
+    return [tag.lower() for tag in _TAG.findall(reply)] == _TAGS[thought]
 
 
 def _complete(reply: str, n: int) -> bool:
