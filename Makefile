@@ -9,7 +9,7 @@ QUICK := $(addprefix tests/,intake tool_results listwise queueing present data l
   test_types.py test_json_text.py test_schedules.py test_metrics.py test_redact.py) \
   --ignore tests/listwise/test_one_truth.py # it needs torch
 
-.PHONY: help demo environments test fuzz test-lowest test-faults test-endurance test-serve test-foreign test-train e2e figures paper-embedded clean
+.PHONY: help demo test fuzz test-lowest test-faults test-endurance test-serve test-foreign test-train e2e figures paper-embedded clean
 
 help: ## show this list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-15s %s\n", $$1, $$2}'
@@ -45,8 +45,6 @@ test-foreign: .venv/dev $(FOREIGN_NODE)/made $(FOREIGN_PYTHON)/made ## test with
 
 test-train: .venv/dev ## test the trainers, and models of other makers (three minutes)
 	$(BIN)/pytest -n auto --maxprocesses 2 --dist loadfile tests/learning tests/pretrained
-
-environments: $(LOWEST)/made $(FOREIGN_NODE)/made $(FOREIGN_PYTHON)/made $(VLLM)/made # all but .venv
 
 e2e: .venv/dev $(VLLM)/made ## judged queries to a served policy: random, SFT, GRPO; SEEDS="0 1 2", or SMALL=1
 	$(BIN)/python -m benchmarks.e2e runs/e2e$(if $(SMALL),-small) --vllm $(VLLM)/bin/vllm $(if $(SMALL),--small) --seeds $(if $(SEEDS),$(SEEDS),0)

@@ -64,7 +64,7 @@ def test_it_serves_until_it_is_stopped(program, tmp_path, how):
     said = [running.stdout.readline() for _ in range(4)]
     argv, quiet, pid = json.loads((tmp_path / "played.json").read_text())
     running.send_signal(how)
-    out, err = running.communicate(timeout=30)
+    out, err = running.communicate(timeout=120)
     assert running.returncode == 0, err
     assert said[0].startswith("ready after ")
     assert said[2:] == [
@@ -123,7 +123,7 @@ def test_a_proxy_does_not_keep_it_from_its_own_server(program, monkeypatch):
     running = serve("model", "--port", free_port(), "--vllm", program)
     assert running.stdout.readline().startswith("ready after")
     running.send_signal(signal.SIGINT)
-    running.communicate(timeout=30)
+    running.communicate(timeout=120)
 
 
 @pytest.mark.parametrize("extra", [("--port", "9"), ("--port=9",), ("--served-model-name", "x")])
@@ -134,7 +134,7 @@ def test_arguments_with_an_option_here_are_refused(extra):
 
 def test_a_server_that_fails_is_reported(program, tmp_path):
     running = serve("model", "--port", free_port(), "--vllm", program, "--", "--fail")
-    out, err = running.communicate(timeout=30)
+    out, err = running.communicate(timeout=120)
     assert (running.returncode, out) == (1, "")
     assert err.splitlines()[-2:] == [
         "no such model",
@@ -146,7 +146,7 @@ def test_a_server_that_dies_later_is_reported(program, tmp_path):
     running = serve("model", "--port", free_port(), "--vllm", program)
     running.stdout.readline()
     os.kill(json.loads((tmp_path / "played.json").read_text())[2], signal.SIGKILL)
-    _, err = running.communicate(timeout=30)
+    _, err = running.communicate(timeout=120)
     assert running.returncode == 1
     assert err.splitlines()[-1] == "rearank-agent: vLLM ended with exit code -9"
 
@@ -156,14 +156,14 @@ def test_a_port_that_is_taken(program):
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         running = serve("model", "--port", taken.getsockname()[1], "--vllm", program)
-        _, err = running.communicate(timeout=30)
+        _, err = running.communicate(timeout=120)
     assert running.returncode == 2
     assert "cannot be used" in err
 
 
 def test_only_the_command(tmp_path):
     running = serve("org/model", "--print", "--name", "my model", "--", "--max-model-len", "9000")
-    out, _ = running.communicate(timeout=30)
+    out, _ = running.communicate(timeout=120)
     assert shlex.split(out) == [
         "VLLM_NO_USAGE_STATS=1", "DO_NOT_TRACK=1", "vllm", "serve", "org/model",
         "--served-model-name", "my model", "--host", "127.0.0.1", "--port", "8000",
@@ -206,7 +206,7 @@ def test_a_trained_model_is_served_with_room_for_its_windows(program, tmp_path, 
     said = [running.stdout.readline() for _ in range(4)]
     argv, *_ = json.loads((tmp_path / "played.json").read_text())
     running.send_signal(signal.SIGINT)
-    _, err = running.communicate(timeout=30)
+    _, err = running.communicate(timeout=120)
     assert argv[1] == str(tmp_path / "nano"), "a name that means the same in every folder"
     assert argv[argv.index("--max-model-len") + 1] == "3072"
     assert said[-1] == "rearank-agent rerank QUERY FILE --policy vllm:nano\n"
@@ -223,7 +223,7 @@ def test_a_trained_model_is_served_with_room_for_its_windows(program, tmp_path, 
 def test_a_model_with_a_damaged_configuration_is_not_served(program, tmp_path, written, said):
     (tmp_path / CONFIG_FILE).write_text(written)
     running = serve(tmp_path, "--port", free_port(), "--vllm", program)
-    out, err = running.communicate(timeout=30)
+    out, err = running.communicate(timeout=120)
     assert (running.returncode, out) == (1, "")
     assert err.startswith(f"rearank-agent: {tmp_path / CONFIG_FILE} ")
     assert said in err
@@ -234,5 +234,5 @@ def test_the_published_model_gets_a_hint_about_its_template(program):
     running = serve("le723z/Rearank-7B", "--port", free_port(), "--vllm", program)
     running.stdout.readline()
     running.send_signal(signal.SIGINT)
-    _, err = running.communicate(timeout=30)
+    _, err = running.communicate(timeout=120)
     assert "note: if this is the published REARANK model" in err
