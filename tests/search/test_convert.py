@@ -165,7 +165,7 @@ def test_it_ends_with_the_search(fake, tmp_path, end):
     assert wait_until(lambda: noted.exists() and noted.read_text())
     assert is_running(noted.read_text())
     searching.send_signal(end)
-    assert searching.wait(20) != 0
+    assert searching.wait(60) != 0
     assert wait_until(lambda: not is_running(noted.read_text()))
 
 
