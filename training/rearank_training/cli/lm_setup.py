@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, Any
@@ -140,34 +141,28 @@ def read_demonstrations(
     """The demonstrations of a teacher or of records whose prompts and replies fit."""
     from rearank_agent.policies.registry import policy
     from rearank_training.lm.demonstrations import policy_demonstrations, record_demonstrations
-    from rearank_training.lm.prompts import check_form, check_sizes
+    from rearank_training.lm.prompts import check_sizes
 
     config, tokenizer = setup.loaded.prompt_config, setup.loaded.tokenizer
-    check_form(config)
     with console.progress_bar("writing the demonstrations"):
         if rows:
-            lessons = policy_demonstrations(
-                read_examples(rows), policy(teacher), quotes, setup.settings.seed,
-                think=config.think, cut=config.cut,
-            )  # fmt: skip
-            found = list(lessons)
+            lessons = partial(policy_demonstrations, think=config.think, cut=config.cut)
+            found = [*lessons(read_examples(rows), policy(teacher), quotes, setup.settings.seed)]
         else:
-            parts = (
-                record_demonstrations(path, config.window, quotes, think=config.think)
-                for path in records
-            )
-            found = [one for part in parts for one in part]
+            taken = partial(record_demonstrations, quotes=quotes, think=config.think)
+            found = [one for path in records for one in taken(path, config.window)]
     if not found:
         raise InputError("no reply to learn: every record was repaired, or has one passage")
     check_sizes([one.example for one in found], config, lists=False)
     ids = {id(one) for one in fitting_ones(setup, [one.example for one in found])}
     fitting = [one for one in found if id(one.example) in ids]
-    budget = config.budget
-    kept = [one for one in fitting if len(tokenizer(one.reply)["input_ids"]) < budget]
+    kept = [one for one in fitting if len(tokenizer(one.reply)["input_ids"]) < config.budget]
     if not kept:
-        raise InputError(f"every reply is longer than {budget} tokens: raise --budget")
+        raise InputError(f"every reply is longer than {config.budget} tokens: raise --budget")
     if len(kept) < len(fitting):
-        _note(f"{len(fitting) - len(kept):,} replies are longer than {budget} tokens, and left out")
+        _note(
+            f"{len(fitting) - len(kept):,} replies exceed {config.budget} tokens, and are left out"
+        )
     return kept
 
 

@@ -10,7 +10,7 @@ from transformers import GenerationConfig
 
 from rearank_agent.listwise.prompt import Message
 from rearank_agent.llm.checkpoint import PromptConfig
-from rearank_training.rows.rewards import Thought
+from rearank_training.rows.reply_form import Thought
 
 __all__ = ["Sampler", "asked_thought", "chat_options"]
 

@@ -20,7 +20,7 @@ from rearank_agent.errors import InputError
 from rearank_training.lm.callbacks import Dev, DevCallback, Watch
 from rearank_training.lm.demonstrations import Demonstration
 from rearank_training.lm.model import Loaded
-from rearank_training.lm.prompts import example_prompt
+from rearank_training.lm.prompts import check_form, example_prompt
 from rearank_training.lm.runs import run, without_warnings
 from rearank_training.lm.sampler import Sampler, chat_options
 from rearank_training.lm.settings import SFTSettings
@@ -58,9 +58,11 @@ def sft(
         watch: gets every line of the log.
 
     Raises:
-        InputError: the loss is not a number, or the settings do not go together.
+        InputError: the loss is not a number, the settings do not go together, or the model is
+            asked for scores.
         SetupError: the folder cannot be written.
     """
+    check_form(loaded.prompt_config)
     callback = DevCallback(
         "sft", out, dev, every=recipe.every, patience=recipe.patience, watch=watch
     )

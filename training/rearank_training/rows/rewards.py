@@ -17,31 +17,20 @@ an answer keeps the first stage's order, and has the reward of that.
 
 from __future__ import annotations
 
-import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 from rearank_agent.errors import InputError
 from rearank_agent.listwise import parse_reply
 from rearank_agent.metrics import ndcg, rbo, recall
+from rearank_training.rows.reply_form import Thought, is_complete, is_tagged
 
 __all__ = [
     "REWARDS", "CompleteList", "Ndcg", "OrderReward", "Rbo", "Rearank", "ReasonRank", "Recall",
-    "RelativeNdcg", "Reward", "Tags", "Thought", "relative_ndcg", "reward_by_name",
+    "RelativeNdcg", "Reward", "Tags", "relative_ndcg", "reward_by_name",
 ]  # fmt: skip
-
-_TAG = re.compile(r"<(/?(?:think|answer))\s*>", re.IGNORECASE)
-
-Thought = Literal["written", "opened", "none"]
-"""What is asked of a reply: a thought in its tags, the rest of one that the chat template has
-opened, or the answer alone."""
-_TAGS: Mapping[str, list[str]] = {
-    "written": ["think", "/think", "answer", "/answer"],
-    "opened": ["/think", "answer", "/answer"],
-    "none": ["answer", "/answer"],
-}
 
 
 def relative_ndcg(new: Sequence[float], initial: Sequence[float], k: int = 10) -> float:
@@ -175,9 +164,9 @@ class ReasonRank(OrderReward):
 
     def of_reply(self, reply: str, gains: Sequence[float]) -> float:
         """-1 to 1.3."""
-        if not _tagged(reply, self.thought):
+        if not is_tagged(reply, self.thought):
             return -1.0
-        return super().of_reply(reply, gains) if _complete(reply, len(gains)) else 0.0
+        return super().of_reply(reply, gains) if is_complete(reply, len(gains)) else 0.0
 
 
 @dataclass(frozen=True)
@@ -189,7 +178,7 @@ class Tags(Reward):
 
     def of_reply(self, reply: str, gains: Sequence[float]) -> float:  # noqa: ARG002
         """0 or 1."""
-        return float(_tagged(reply, self.thought))
+        return float(is_tagged(reply, self.thought))
 
 
 @dataclass(frozen=True)
@@ -203,7 +192,7 @@ class CompleteList(Reward):
 
     def of_reply(self, reply: str, gains: Sequence[float]) -> float:
         """0 or 1."""
-        return float(_complete(reply, len(gains)))
+        return float(is_complete(reply, len(gains)))
 
 
 @dataclass(frozen=True)
@@ -248,12 +237,3 @@ def reward_by_name(name: str, thought: Thought = "written") -> Reward:
 
 def _ranked(order: Sequence[int], gains: Sequence[float]) -> list[float]:
     return [gains[position] for position in order]
-
-
-def _tagged(reply: str, thought: Thought) -> bool:
-    return [tag.lower() for tag in _TAG.findall(reply)] == _TAGS[thought]
-
-
-def _complete(reply: str, n: int) -> bool:
-    parsed = parse_reply(reply, n)
-    return parsed.readable and not parsed.faults
