@@ -5,6 +5,7 @@ from __future__ import annotations
 import typer
 
 from rearank_agent.cli.options import with_options
+from rearank_training.cli.launcher import wrote_launcher
 from rearank_training.cli.lm_options import (
     Dev,
     Device,
@@ -25,7 +26,6 @@ from rearank_training.cli.lm_setup import (
     require_extra,
     rows_hash,
     set_up,
-    wrote_launcher,
 )
 from rearank_training.lm.settings import GRPOSettings, PromptOptions
 

@@ -160,9 +160,7 @@ def read_demonstrations(
     if not kept:
         raise InputError(f"every reply is longer than {config.budget} tokens: raise --budget")
     if len(kept) < len(fitting):
-        _note(
-            f"{len(fitting) - len(kept):,} replies exceed {config.budget} tokens, and are left out"
-        )
+        _note(f"{len(fitting) - len(kept):,} replies exceed {config.budget} tokens: left out")
     return kept
 
 
@@ -182,19 +180,6 @@ def read_dev(names: list[str], setup: Setup, trained_on: list[str]) -> Dev:
     fit = {id(one) for one in fitting_ones(setup, examples, "dev prompts")}
     pairs = zip(queries, examples, strict=True)
     return Dev([one for one, example in pairs if id(example) in fit], setup.loaded.prompt_config)
-
-
-def wrote_launcher(processes: int, device: str, out: Path) -> bool:
-    """Write the launch files if several processes are asked for and this is none of them."""
-    if processes == 1 or "WORLD_SIZE" in os.environ:
-        return False
-    from rearank_training.lm.launch import launch_files
-    from rearank_training.lm.model import device as device_of
-
-    console.print_line(
-        f"start it with: bash {launch_files(out, processes, device_of(device), sys.argv[1:])}"
-    )
-    return True
 
 
 @contextmanager

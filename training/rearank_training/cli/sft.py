@@ -9,6 +9,7 @@ import typer
 
 from rearank_agent.cli.options import with_options
 from rearank_agent.errors import InputError
+from rearank_training.cli.launcher import wrote_launcher
 from rearank_training.cli.lm_options import (
     Dev,
     Device,
@@ -27,7 +28,6 @@ from rearank_training.cli.lm_setup import (
     require_extra,
     rows_hash,
     set_up,
-    wrote_launcher,
 )
 from rearank_training.lm.settings import PromptOptions, SFTSettings
 
