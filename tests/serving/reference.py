@@ -16,8 +16,10 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 def likelihoods(model, words, given):
     for before in given["before"]:
-        first = len(words(before)["input_ids"])
+        alone = words(before)["input_ids"]
         tokens = words(before + given["query"], return_tensors="pt")["input_ids"]
+        same = [a == b for a, b in zip(alone, tokens[0].tolist(), strict=False)]
+        first = same.index(False) if False in same else len(same)  # a blank joins the first word
         found = model(tokens).logits[0].log_softmax(-1)
         own = [found[i - 1, tokens[0, i]].item() for i in range(first, tokens.shape[1])]
         yield sum(own) / len(own)
