@@ -461,7 +461,9 @@ def test_reinforcement_logs_what_it_is_for(speaking, windows, dev, tmp_path):
     assert set(steps[0]) == {
         "phase", "step", "loss", "rate", "reward", "deviation", "kl", "entropy", "tokens",
         "cut_off", "equal", "seconds", "part/relative_ndcg", "part/tags", "part/complete_list",
-        "fault/unreadable", "fault/missing", "fault/repeated", "fault/foreign",
+        "fault/unreadable", "fault/missing", "fault/repeated", "fault/foreign", "grad_norm",
+        "clip_ratio/low_mean", "clip_ratio/low_min", "clip_ratio/high_mean",
+        "clip_ratio/high_max", "clip_ratio/region_mean",
     }  # fmt: skip
     assert all(step["rate"] == 1e-3 for step in steps), "constant, as in the paper"
     assert best["macro"] == max(line["macro"] for line in lines if "macro" in line)
