@@ -2,12 +2,18 @@ import io
 import sys
 
 import pytest
+from hypothesis import HealthCheck, settings
 from pydantic_ai import models
 
 from helpers.proxied import Proxies
 from helpers.stub import Stub
 from rearank_agent.cli import main
 
+# No test is timed: the machine may be busy.
+settings.register_profile(
+    "untimed", settings.default, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("untimed")
 models.ALLOW_MODEL_REQUESTS = False  # a test that calls a real server allows it
 
 

@@ -85,7 +85,7 @@ def test_an_order_alone_gives_scores_by_rank():
     assert ranking.usage.turns == 3
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(st.text(max_size=9), min_size=1, max_size=130), st.sampled_from(
     ["auto", *schedules.SCHEDULES]), st.floats(0, 2))  # fmt: skip
 def test_every_passage_comes_back_once(texts, schedule, blend):

@@ -116,7 +116,7 @@ PIECES = st.sampled_from(
 )  # fmt: skip
 
 
-@settings(max_examples=3_000, deadline=None)
+@settings(max_examples=3_000)
 @given(st.lists(PIECES, max_size=12).map("".join) | st.text(max_size=40), st.integers(0, 5),
        st.sampled_from(["order", "scores"]))  # fmt: skip
 def test_any_string_gives_a_permutation(text, n, form):

@@ -18,7 +18,7 @@ MIXED = st.lists(
     st.sampled_from(tuple(sorted(set(LETTERS))) + tuple(text for text, _ in POISONED.values())),
     max_size=12,
 ).map("".join)
-often = settings(max_examples=300, deadline=None)
+often = settings(max_examples=300)
 SHAPES = re.compile(
     r"(?i:<\s*/?\s*(?:think(?:ing)?|answer)\s*>)|<\s*\|[^\s|<>]{1,60}\|\s*>|\[\s*\d+\s*\]"
     r"|\[\s*/?[A-Z][A-Z_]{1,60}\s*\]|\]~!?b|\[e~"

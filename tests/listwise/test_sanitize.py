@@ -236,7 +236,7 @@ FRAGMENTS = (
     "answer", "</", "3", "12", "٣", " ", "\n", "\u200b", "\ufeff", "a" * 61, "{n}", "fleas",
 )  # fmt: skip
 MIXED = st.lists(st.sampled_from(FRAGMENTS + TOKENS), max_size=12).map("".join)
-often = settings(max_examples=200, deadline=None)
+often = settings(max_examples=200)
 
 
 @pytest.mark.parametrize("name", FAMILIES)
@@ -309,7 +309,7 @@ def test_a_truncated_token_is_not_completed(name):
     assert controls(name, passages_only(template, tails)) == ours
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(MIXED)
 def test_mixtures_of_tokens_forge_nothing(text):
     assert forged(everywhere, text) == {}

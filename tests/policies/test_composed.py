@@ -132,7 +132,7 @@ def _mixed(factor):
     return lambda i: (i * factor * 7919) % 13
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     n=st.integers(1, 30),
     keep=st.lists(st.integers(1, 40), min_size=1, max_size=3),

@@ -76,7 +76,7 @@ def alone(embedded):
     return {p.id: one_by_one.rerank_sync(QUERY, [p]).passages[0].score for p in passages()}
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.permutations(passages()), st.integers(1, len(TEXTS)), st.sampled_from([1, 2, 4]),
        st.sampled_from(["whole", "sliding:4:2", "groups:3", "batches:5", "tournament:4"]))  # fmt: skip
 def test_a_score_depends_on_query_and_passage_alone(alone, shuffled, n, threads, schedule):

@@ -87,7 +87,7 @@ def test_a_fault_is_one_line(name, detail):
     assert len(shown("".join(err))) == 1
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(VALUES.filter(lambda values: len(values) > 1), HOSTILE)
 def test_the_reasons_of_the_proxy_are_a_line_an_item(tmp_path_factory, values, query):
     from rearank_agent import Reranker

@@ -112,7 +112,7 @@ NAMES = ("whole", "sliding", "sliding:6:3", "tournament:6", "tournament", "topdo
 
 
 @given(st.sampled_from(NAMES), st.integers(1, 130), st.integers(0, 9))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_a_replay_goes_through_the_orders_of_the_request(name, n, seed):
     plan, orders = watched(schedule(name))
     history = replay(ranked(*map(str, range(n)), judge=Noisy(seed), how=plan))
