@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from math import inf
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from rearank_agent.cli.complete import policies, schedules
 from rearank_agent.cli.console import print_note, progress_bar
+from rearank_agent.cli.list_options import ListOptions
 from rearank_agent.cli.policy_options import MODELS, PolicyOptions
 from rearank_agent.errors import InputError
 
@@ -119,30 +119,13 @@ def _default_schedule(policy: Policy) -> str:
 
 
 @dataclass(frozen=True)
-class CollectionOptions:
+class CollectionOptions(ListOptions):
     """The options of queries and candidates."""
 
     depth: Annotated[int, typer.Option(min=1, help="Candidates per query.")] = 100
     limit: Annotated[
         int | None,
         typer.Option(min=1, metavar="N", help="Only the first N queries.", show_default=False),
-    ] = None
-    queries: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE",
-            help="Only the queries with these ids, one a line.",
-            show_default=False,
-        ),
-    ] = None
-    first_stage: Annotated[
-        list[Path] | None,
-        typer.Option(
-            metavar="FILE",
-            help="A TREC run to rerank, one for each collection, in their order.  "
-            "\\[the collection's own, else BM25]",
-            show_default=False,
-        ),
     ] = None
     bm25: Annotated[
         str | None,

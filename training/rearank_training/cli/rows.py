@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from rearank_agent.cli.console import console, print_json, print_note, progress_bar, styled
+from rearank_agent.cli.list_options import ListOptions
 from rearank_agent.cli.options import with_options
 from rearank_training.cli.inputs import with_lists
 
@@ -35,29 +36,6 @@ class DrawOptions:
         ),
     ] = None
     seed: Annotated[int, typer.Option(help="Of the sets and the sample of queries.")] = 0
-
-
-@dataclass(frozen=True)
-class ListOptions:
-    """Which queries are used, and the lists that sets are drawn from."""
-
-    queries: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE",
-            help="Only the queries with these ids, one a line.  \\[all judged ones]",
-            show_default=False,
-        ),
-    ] = None
-    first_stage: Annotated[
-        list[Path] | None,
-        typer.Option(
-            metavar="FILE",
-            help="A TREC run that sets are drawn from, one for each collection, in their order.  "
-            "\\[the collection's own, else BM25]",
-            show_default=False,
-        ),
-    ] = None
 
 
 app = typer.Typer(add_completion=False, rich_markup_mode="rich")
