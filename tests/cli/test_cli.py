@@ -369,7 +369,7 @@ def test_ctrl_c_leaves_no_traceback(tmp_path):
     path.write_text(
         "".join(f"a passage about fleas number {i} {'word ' * 60}\n" for i in range(9000))
     )
-    code, shown = in_terminal(["rerank", "fleas", str(path)], wait=2.0)
+    code, shown = in_terminal(["rerank", "fleas", str(path)], "ranking 9000 passages")
     assert code == 130
     assert "Traceback" not in shown
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from signal import SIGINT, signal
 from typing import TYPE_CHECKING, Annotated, BinaryIO
 
 import typer
@@ -141,11 +142,12 @@ def _over_stdio(options: RerankerOptions, root: list[Path] | None, max_tokens: i
 
 def stdio_to_host() -> tuple[BinaryIO, BinaryIO]:
     """stdin and stdout for the protocol alone; in a terminal, a note on stderr says so."""
-    from rearank_mcp.pipes import take_stdio
+    from rearank_mcp.pipes import exit_now, take_stdio
 
     in_terminal = sys.stdin.isatty()
     pipes = take_stdio()
     if in_terminal:
+        signal(SIGINT, lambda *_: exit_now())  # until the event loop has its own handler
         print_note("speaking MCP on stdin and stdout, as a host would start it;")
         print_note("Ctrl-C ends it. For a host: rearank-agent mcp install --help")
     return pipes
