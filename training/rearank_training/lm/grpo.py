@@ -165,7 +165,7 @@ def grpo(
     )
     callback = DevCallback(
         "grpo", out, dev, every=recipe.every, patience=recipe.patience, updates=recipe.updates,
-        watch=watch,
+        watch=watch, first=recipe.evaluate_first,
     )  # fmt: skip
     trainer = GRPOTrainer(
         model=loaded.model,
