@@ -198,6 +198,16 @@ def test_the_reasoning_names_the_words_of_every_passage_and_the_order_is_the_tea
     assert f'"{parse_reply(quoted.reply, 5).rationales[0].text[5:20]}' in quoted.reply
 
 
+def test_judgements_teach_the_order_of_grades(windows):
+    lessons = policy_demonstrations(windows[:9], policy("lexical"), quotes=False, by_grade=True)
+    plain = policy_demonstrations(windows[:9], policy("lexical"), quotes=False)
+    for graded, lexical in zip(lessons, plain, strict=True):
+        grades = graded.example.grades
+        taught, ranked = (parse_reply(one.reply, 5).order for one in (graded, lexical))
+        assert [grades[p] for p in taught] == sorted(grades, reverse=True)
+        assert taught == tuple(sorted(ranked, key=lambda p: -grades[p])), "equal ones as ranked"
+
+
 def test_lessons_of_an_answer_alone_have_no_thought(windows, tmp_path):
     (lesson,) = policy_demonstrations(windows[:1], policy("lexical"), quotes=True, think=False)
     assert re.fullmatch(r"<answer>\[\d\]( > \[\d\]){4}</answer>", lesson.reply)

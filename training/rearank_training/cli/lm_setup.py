@@ -140,14 +140,22 @@ def read_demonstrations(
 ) -> list[Demonstration]:
     """The demonstrations of a teacher or of records whose prompts and replies fit."""
     from rearank_agent.policies.registry import policy
-    from rearank_training.lm.demonstrations import policy_demonstrations, record_demonstrations
+    from rearank_training.lm.demonstrations import (
+        JUDGEMENTS,
+        policy_demonstrations,
+        record_demonstrations,
+    )
     from rearank_training.lm.prompts import check_sizes
 
     config, tokenizer = setup.loaded.prompt_config, setup.loaded.tokenizer
     with console.progress_bar("writing the demonstrations"):
         if rows:
-            lessons = partial(policy_demonstrations, think=config.think, cut=config.cut)
-            found = [*lessons(read_examples(rows), policy(teacher), quotes, setup.settings.seed)]
+            graded = teacher == JUDGEMENTS
+            lessons = partial(
+                policy_demonstrations, think=config.think, cut=config.cut, by_grade=graded
+            )
+            judge = policy("lexical" if graded else teacher)
+            found = [*lessons(read_examples(rows), judge, quotes, setup.settings.seed)]
         else:
             taken = partial(record_demonstrations, quotes=quotes, think=config.think)
             found = [one for path in records for one in taken(path, config.window)]

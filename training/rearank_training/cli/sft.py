@@ -46,7 +46,8 @@ def sft(
     dev: Dev,
     out: Out,
     teacher: Annotated[
-        str, typer.Option(help="Policy whose orders are imitated: embedded, lexical.")
+        str,
+        typer.Option(help="Whose orders are imitated: embedded, lexical, ..., or judgements."),
     ] = "embedded",
     records: Annotated[
         list[Path] | None,
