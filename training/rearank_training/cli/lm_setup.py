@@ -146,7 +146,12 @@ def read_demonstrations(
     config, tokenizer = setup.loaded.prompt_config, setup.loaded.tokenizer
     with console.progress_bar("writing the demonstrations"):
         if rows:
-            lessons = partial(policy_demonstrations, think=config.think, cut=config.cut)
+            lessons = partial(
+                policy_demonstrations,
+                think=config.think,
+                cut=config.cut,
+                template=config.template,
+            )
             found = [*lessons(read_examples(rows), policy(teacher), quotes, setup.settings.seed)]
         else:
             taken = partial(record_demonstrations, quotes=quotes, think=config.think)
