@@ -183,7 +183,7 @@ def test_the_wheel_has_names_of_ours_alone(tmp_path):
     names = {name.split("/")[0] for name in inside}
     assert names - {f"rearank_agent-{rearank_agent.__version__}.dist-info"} == set(PACKAGES)
     assert set(FILES) <= inside, "a file that is not in the wheel"
-    beside = ("rearank_agent/listwise/template.toml", "rearank_agent/present/page.html.j2",
+    beside = ("rearank_agent/listwise/templates/rearank-7b.toml", "rearank_agent/present/page.html.j2",
               "rearank_evals/report/page.html.j2", "rearank_training/recipes/nano.toml",
               "rearank_training/lm/nano.toml", "rearank_agent/weights/trunk.onnx")  # fmt: skip
     assert set(beside) <= inside

@@ -152,7 +152,11 @@ def read_demonstrations(
         if rows:
             graded = teacher == JUDGEMENTS
             lessons = partial(
-                policy_demonstrations, think=config.think, cut=config.cut, by_grade=graded
+                policy_demonstrations,
+                think=config.think,
+                cut=config.cut,
+                template=config.template,
+                by_grade=graded,
             )
             judge = policy("lexical" if graded else teacher)
             found = [*lessons(read_examples(rows), judge, quotes, setup.settings.seed)]

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import tomllib
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from rearank_agent.cli.complete import templates
 from rearank_agent.errors import InputError
 from rearank_agent.listwise.template import Template
 from rearank_agent.llm.checkpoint import PromptConfig
@@ -128,8 +129,13 @@ class PromptOptions:
     """How a model without a prompt config is prompted; one that a model carries stays."""
 
     template: Annotated[
-        Path | None,
-        typer.Option(help="A prompt template other than the default.", show_default=False),
+        str | None,
+        typer.Option(
+            metavar="NAME|FILE",
+            help="A prompt template other than the default: rearank-7b, or a file.",
+            autocompletion=templates,
+            show_default=False,
+        ),
     ] = None
     window: Annotated[
         int | None, typer.Option(min=2, help="Passages per window.  \\[20]", show_default=False)
@@ -167,7 +173,7 @@ class PromptOptions:
             given["template"] = Template.load(self.template)
         carried = PromptConfig.load(model)
         if carried is None:
-            return replace(PromptConfig(), **given)
+            return PromptConfig.of(**given)
         different = [name for name, value in given.items() if getattr(carried, name) != value]
         if different:
             raise InputError(
