@@ -104,6 +104,8 @@ def test_missing_packages_are_named_before_a_model_is_loaded(made, monkeypatch):
         SetupError, match=r"--qlora needs bitsandbytes.* -m pip install .*\[qlora\]"
     ):
         check_run(four_bits, CONFIG, "cuda")
+    with pytest.raises(SetupError, match="4 bits are for a GPU: leave out --qlora"):
+        check_run(four_bits, CONFIG, "cpu")
     with pytest.raises(SetupError, match=r"--qlora needs bitsandbytes"):
         load(str(made.nano), CONFIG, "cuda", "4bit")
     for more in ({"vllm": True}, {"vllm_server": "http://127.0.0.1:8000"}):
@@ -129,20 +131,20 @@ def test_the_base_of_qlora_is_loaded_in_four_bits(made, monkeypatch):
     }  # fmt: skip
 
 
-@pytest.mark.filterwarnings("ignore:bitsandbytes")
-def test_adapters_on_four_bits_are_served_in_whole_weights(made, tmp_path):
+@pytest.mark.filterwarnings("ignore:bitsandbytes", "ignore:.is_gradient_checkpointing")
+def test_adapters_on_four_bits_are_merged_into_whole_weights(made):
     pytest.importorskip("bitsandbytes", reason="the extra qlora")
-    loaded = load(str(made.nano), CONFIG, "cpu", "4bit")
-    recipe = replace(SFT, lora=4, qlora=True, dtype="bfloat16", steps=2)
-    sft(loaded, made.lessons, made.dev, recipe, tmp_path)
-    weights, config = served(tmp_path / "policy")
-    before, _ = served(made.nano)
-    assert {name: one.shape for name, one in weights.items()} == {
-        name: one.shape for name, one in before.items()
-    }
-    assert "quantization_config" not in config
+    model = get_peft_model(load(str(made.nano), CONFIG, "cpu", "4bit").model, adapters(4))
+    base, before = model.get_base_model(), served(made.nano)[0]
     name = "model.layers.0.mlp.up_proj.weight"
-    assert torch.allclose(weights[name].float(), before[name], atol=0.02)
+    assert base.get_submodule(name[:-7]).get_base_layer().weight.dtype == torch.uint8
+    rounded = served_module._merged(base, name) - before[name]
+    assert 0 < rounded.abs().mean() < 0.1 * before[name].abs().mean()
+    added = base.get_submodule(name[:-7]).lora_B["default"].weight
+    torch.nn.init.normal_(added, std=0.1)
+    delta = base.get_submodule(name[:-7]).get_delta_weight("default")
+    changed = served_module._merged(base, name) - before[name] - rounded
+    assert torch.allclose(changed, delta.float(), atol=1e-3)
 
 
 # What is written for serving

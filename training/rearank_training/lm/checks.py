@@ -29,11 +29,13 @@ def check_run(
 
     Raises:
         InputError: the model is asked for scores, or the settings do not go together.
-        SetupError: a package is missing, or vLLM is asked for without a GPU.
+        SetupError: a package is missing, or vLLM or 4 bits are asked for without a GPU.
     """
     check_form(prompt_config)
     processes = processes or process_count()
     sharded = device == "cuda" and processes > 1
+    if recipe.qlora and device == "cpu":  # bitsandbytes packs them anew there after each look
+        raise SetupError("4 bits are for a GPU: leave out --qlora, or give --dtype bfloat16")
     if recipe.qlora:
         require("--qlora", "qlora", "bitsandbytes")
     if isinstance(recipe, SFTSettings):
