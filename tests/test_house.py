@@ -61,7 +61,7 @@ SUBJECTS = {
     "huggingface_hub": ("rearank_agent/policies/pretrained/hub.py",),
     "trl": ("rearank_training/lm/grpo.py", "rearank_training/lm/sft.py"),
     "datasets": ("rearank_training/lm/",),
-    "peft": ("rearank_training/lm/trl_settings.py",),
+    "peft": ("rearank_training/lm/served.py", "rearank_training/lm/trl_settings.py"),
     "pydantic_ai": ("rearank_agent/llm/", "rearank_agent/agents/"),
     "httpx2": ("rearank_agent/llm/",),
     "mcp": tuple(f"rearank_mcp/{name}.py" for name in ("http", "server", "stdio")),

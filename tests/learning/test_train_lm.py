@@ -457,7 +457,7 @@ def test_the_loss_is_on_the_reply_alone(nano, demonstrations):
 
     loaded = load(str(nano), CONFIG, "cpu")
     config = SFTConfig(
-        **common_settings(nano, 0, "cpu"), max_length=None, completion_only_loss=True
+        **common_settings(nano, SFT, "cpu"), max_length=None, completion_only_loss=True
     )
     trainer = SFTTrainer(
         model=loaded.model, args=config, train_dataset=_table(demonstrations[:2], loaded),
@@ -681,7 +681,7 @@ def test_equal_rewards_are_reported(nano, windows, dev, tmp_path):
     )  # fmt: skip
     assert rewards == [pytest.approx(0.2)] * 6
     assert told == [1.0, 1.0]
-    watch = lm_setup.progress_watch(1)
+    watch = lm_setup.progress_watch(1, tmp_path)
     with pytest.MonkeyPatch.context() as patch:
         notes = []
         patch.setattr(lm_setup, "_note", notes.append)

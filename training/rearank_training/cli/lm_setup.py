@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,6 +15,7 @@ from rearank_agent.cli import console
 from rearank_agent.errors import InputError
 from rearank_agent.extras import require
 from rearank_training.cli.inputs import with_lists
+from rearank_training.cli.lm_checks import check_model
 from rearank_training.lm.settings import GRPOSettings, PromptOptions, SFTSettings
 
 if TYPE_CHECKING:
@@ -69,17 +69,20 @@ def set_up(
         SetupError: the model cannot be loaded, or there is no GPU.
     """
     from rearank_training.lm.model import device, load, quiet
+    from rearank_training.lm.processes import process_count
     from rearank_training.lm.runs import find_checkpoint
+    from rearank_training.lm.trl_settings import weights_type
 
     (model, prompt_options, wanted), (out, resume) = model_options, run_options
-    config, where = prompt_options.config_of(model), device(wanted)
+    where = device(wanted)
+    config = check_model(model, prompt_options, settings, where)
     facts = config.options() | {"template": config.template.fingerprint, "device": where}
-    facts |= {"phase": phase, "model": model, "processes": os.environ.get("WORLD_SIZE", "1")}
+    facts |= {"phase": phase, "model": model, "processes": str(process_count())}
     inputs = facts | data | asdict(settings)
     checkpoint = find_checkpoint(out, inputs, resume)
     quiet(settings.threads)
     with console.progress_bar(f"loading {model}"):
-        loaded = load(model, config, where)
+        loaded = load(model, config, where, weights_type(settings, where))
     return Setup(loaded, settings, out, checkpoint, inputs)
 
 
@@ -205,26 +208,26 @@ def interruptible(out: Path) -> Iterator[None]:
 
 
 def report(best: dict[str, Any], out: Path) -> None:
-    """Draw the curves, and print the best evaluation as JSON."""
+    """Print the best evaluation as JSON, and how to serve the model."""
     from rearank_training.lm.callbacks import POLICY_FOLDER
-    from rearank_training.lm.runs import is_first_process
-    from rearank_training.plots import plot_lm
+    from rearank_training.lm.processes import is_first_process
 
     if is_first_process():
-        plot_lm(out)
         console.print_json({"step": best["step"], **best["dev"], "macro": best["macro"]})
         console.print_note(f"serve it: rearank-agent serve {out / POLICY_FOLDER} --name NAME")
 
 
 def _note(text: str) -> None:
-    from rearank_training.lm.runs import is_first_process
+    from rearank_training.lm.processes import is_first_process
 
     if is_first_process():
         console.print_note(f"note: {text}")
 
 
-def progress_watch(steps: int) -> Watch:
-    """Progress lines: every evaluation on dev; in a terminal also the last step."""
+def progress_watch(steps: int, out: Path) -> Watch:
+    """Progress lines, of steps in a terminal alone; with every evaluation the curves are drawn."""
+    from rearank_training.plots import plot_lm
+
     began = monotonic()
 
     def watch(line: dict[str, Any]) -> None:
@@ -237,6 +240,7 @@ def progress_watch(steps: int) -> Watch:
             text += (
                 f"dev nDCG@10 {100 * line['macro']:.2f}, {line['mended']:.0%} of replies repaired"
             )
+            plot_lm(out)
         elif "loss" not in line:
             text += f"evaluating on dev, {line['queries']} queries ..."
         elif terminal or line["step"] % 50 == 0:

@@ -10,6 +10,7 @@ import typer
 from rearank_agent.cli.options import with_options
 from rearank_agent.errors import InputError
 from rearank_training.cli.launcher import wrote_launcher
+from rearank_training.cli.lm_checks import Inputs, check_teacher
 from rearank_training.cli.lm_options import (
     Dev,
     Device,
@@ -53,7 +54,8 @@ def sft(
         list[Path] | None,
         typer.Option(
             metavar="FILE",
-            help="Imitate the replies in a records.jsonl of eval instead; repeatable.",
+            help="Imitate the replies in records.jsonl of eval, or in lines of rerank --json; "
+            "repeatable.",
             show_default=False,
         ),
     ] = None,
@@ -80,7 +82,14 @@ def sft(
     if (rows is None) == (not records):
         raise InputError("give either rows, or --records of a run of eval")
     require_extra()
-    if wrote_launcher(processes, device, out):
+    if rows:
+        check_teacher(model, teacher)
+    inputs = Inputs(rows, dev, records or [])
+
+    def check(where: str) -> None:
+        inputs.check(model, prompt_options, settings, where, processes)
+
+    if wrote_launcher(processes, device, out, check):
         return
     data = {"rows": rows_hash(rows), "records": records, "dev": dev}
     data |= {"teacher": teacher, "quotes": str(quotes)}
@@ -90,7 +99,7 @@ def sft(
     found = read_demonstrations(setup, rows, records or [], teacher, quotes)
     held = read_dev(dev, setup, [one.example.query for one in found])
     setup.write_run_file()
-    watch = progress_watch(settings.steps)
+    watch = progress_watch(settings.steps, out)
     with interruptible(out):
         best = imitate(setup.loaded, found, held, settings, out, setup.checkpoint, watch)
     report(best, out)

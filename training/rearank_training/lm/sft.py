@@ -16,11 +16,11 @@ from datasets import Dataset
 from trl.trainer.sft_config import SFTConfig
 from trl.trainer.sft_trainer import SFTTrainer
 
-from rearank_agent.errors import InputError
 from rearank_training.lm.callbacks import Dev, DevCallback, Watch
+from rearank_training.lm.checks import check_run
 from rearank_training.lm.demonstrations import Demonstration
 from rearank_training.lm.model import Loaded
-from rearank_training.lm.prompts import check_form, example_prompt
+from rearank_training.lm.prompts import example_prompt
 from rearank_training.lm.runs import run, without_warnings
 from rearank_training.lm.sampler import Sampler, chat_options
 from rearank_training.lm.settings import SFTSettings
@@ -28,7 +28,6 @@ from rearank_training.lm.trl_settings import (
     accumulation_steps,
     adapters,
     common_settings,
-    several_gpus,
 )
 
 __all__ = ["sft"]
@@ -60,13 +59,11 @@ def sft(
             asked for scores.
         SetupError: the folder cannot be written.
     """
-    check_form(loaded.prompt_config)
+    check_run(recipe, loaded.prompt_config, loaded.device)
     callback = DevCallback(
         "sft", out, dev, every=recipe.every, patience=recipe.patience, watch=watch,
         first=recipe.evaluate_first,
     )  # fmt: skip
-    if several_gpus(loaded.device) and recipe.lora:
-        raise InputError("adapters are trained on one GPU: leave out --lora, or start one process")
     learned, held = _held_out(demonstrations, recipe)
     trainer = SFTTrainer(
         model=loaded.model,
@@ -87,7 +84,7 @@ def sft(
 
 def _config(recipe: SFTSettings, loaded: Loaded, out: Path) -> SFTConfig:
     return SFTConfig(
-        **common_settings(out, recipe.seed, loaded.device),
+        **common_settings(out, recipe, loaded.device),
         max_steps=recipe.steps,
         per_device_train_batch_size=recipe.at_once,
         gradient_accumulation_steps=accumulation_steps(recipe.batch, recipe.at_once),
