@@ -212,14 +212,22 @@ def _note(text: str) -> None:
 
 
 def progress_watch(steps: int) -> Watch:
-    """Progress lines: every evaluation on dev; in a terminal also the last step."""
+    """Progress lines: every evaluation on dev; in a terminal also the last step.
+
+    An alarm is printed once, and again when it has been quiet in between.
+    """
+    from rearank_training.lm.alarms import alarms_of
+
     began = monotonic()
+    ringing: dict[bool, set[str]] = {}
 
     def watch(line: dict[str, Any]) -> None:
-        if line.get("equal") == 1:
-            _note(
-                f"step {line['step']}: all replies to each prompt have the same reward; no signal"
-            )
+        on_dev = "macro" in line
+        if on_dev or "loss" in line:
+            alarms, before = alarms_of(line), ringing.get(on_dev, set())
+            for kind in [kind for kind in alarms if kind not in before]:
+                _note(f"{'dev, ' * on_dev}step {line['step']}: {alarms[kind]}")
+            ringing[on_dev] = set(alarms)
         terminal, text = sys.stderr.isatty(), f"{line['phase']} {line['step']}/{steps}: "
         if "macro" in line:
             text += (
