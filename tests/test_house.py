@@ -87,7 +87,7 @@ ROOMS = {
     "cli": "ground intake listwise llm policies loop search present schedules",
     "rearank_mcp": "ground intake policies loop search present tool_results cli",
     "rearank_evals": "ground policies loop data present cli schedules",
-    "rearank_training": "ground listwise policies loop data cli llm schedules",
+    "rearank_training": "ground listwise policies loop data present cli llm schedules",
 }
 LOOP = ("__init__", "request", "reranker")
 # The functions of the core: no waiting, no package that is not Python's own.
@@ -185,7 +185,7 @@ def test_the_wheel_has_names_of_ours_alone(tmp_path):
     assert set(FILES) <= inside, "a file that is not in the wheel"
     beside = ("rearank_agent/listwise/templates/rearank-7b.toml", "rearank_agent/present/page.html.j2",
               "rearank_evals/report/page.html.j2", "rearank_training/recipes/nano.toml",
-              "rearank_training/lm/nano.toml", "rearank_agent/weights/trunk.onnx")  # fmt: skip
+              "rearank_training/run_page.html.j2", "rearank_training/lm/nano.toml", "rearank_agent/weights/trunk.onnx")  # fmt: skip
     assert set(beside) <= inside
 
 

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from rearank_agent.cli import console
@@ -16,10 +14,11 @@ from rearank_agent.errors import InputError
 from rearank_agent.extras import require
 from rearank_training.cli.inputs import with_lists
 from rearank_training.cli.lm_checks import check_model
+from rearank_training.cli.lm_progress import note
 from rearank_training.lm.settings import GRPOSettings, PromptOptions, SFTSettings
 
 if TYPE_CHECKING:
-    from rearank_training.lm.callbacks import Dev, Watch
+    from rearank_training.lm.callbacks import Dev
     from rearank_training.lm.demonstrations import Demonstration
     from rearank_training.lm.model import Loaded
     from rearank_training.lm.prompts import Example
@@ -116,7 +115,7 @@ def examples_with_signal(setup: Setup, rows: Path) -> list[Example]:
     if not kept:
         raise InputError(f"{rows} has no signal: every set is in its best order already")
     if len(kept) < len(examples):
-        _note(f"{len(examples) - len(kept):,} rows are in their best order, and left out")
+        note(f"{len(examples) - len(kept):,} rows are in their best order, and left out")
     return kept
 
 
@@ -132,9 +131,9 @@ def fitting_ones(setup: Setup, examples: list[Example], what: str = "prompts") -
             examples, config, lambda prompt: len(sampler.tokens(prompt)), max_tokens
         )
     if counts["long"]:
-        _note(f"{counts['long']:,} {what} are longer than {max_tokens} tokens, and left out")
+        note(f"{counts['long']:,} {what} are longer than {max_tokens} tokens, and left out")
     if counts["cut"]:
-        _note(f"{counts['cut']:,} {what} have a passage truncated at {config.cut} characters")
+        note(f"{counts['cut']:,} {what} have a passage truncated at {config.cut} characters")
     return kept
 
 
@@ -175,7 +174,7 @@ def read_demonstrations(
     if not kept:
         raise InputError(f"every reply is longer than {config.budget} tokens: raise --budget")
     if len(kept) < len(fitting):
-        _note(f"{len(fitting) - len(kept):,} replies exceed {config.budget} tokens: left out")
+        note(f"{len(fitting) - len(kept):,} replies exceed {config.budget} tokens: left out")
     return kept
 
 
@@ -190,7 +189,7 @@ def read_dev(names: list[str], setup: Setup, trained_on: list[str]) -> Dev:
         listed = with_lists(load_collections(names), depth)
     queries, dropped = held_out(listed, settings.dev_queries, depth, settings.seed, trained_on)
     if dropped:
-        _note(f"{dropped} dev queries are trained on, and left out of dev")
+        note(f"{dropped} dev queries are trained on, and left out of dev")
     examples = [dev_example(one) for one in queries]
     fit = {id(one) for one in fitting_ones(setup, examples, "dev prompts")}
     pairs = zip(queries, examples, strict=True)
@@ -203,7 +202,7 @@ def interruptible(out: Path) -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        console.print_note(f"stopped; --resume goes on from the last checkpoint in {out}")
+        console.printnote(f"stopped; --resume goes on from the last checkpoint in {out}")
         raise
 
 
@@ -214,40 +213,4 @@ def report(best: dict[str, Any], out: Path) -> None:
 
     if is_first_process():
         console.print_json({"step": best["step"], **best["dev"], "macro": best["macro"]})
-        console.print_note(f"serve it: rearank-agent serve {out / POLICY_FOLDER} --name NAME")
-
-
-def _note(text: str) -> None:
-    from rearank_training.lm.processes import is_first_process
-
-    if is_first_process():
-        console.print_note(f"note: {text}")
-
-
-def progress_watch(steps: int, out: Path) -> Watch:
-    """Progress lines, of steps in a terminal alone; with every evaluation the curves are drawn."""
-    from rearank_training.plots import plot_lm
-
-    began = monotonic()
-
-    def watch(line: dict[str, Any]) -> None:
-        if line.get("equal") == 1:
-            _note(
-                f"step {line['step']}: all replies to each prompt have the same reward; no signal"
-            )
-        terminal, text = sys.stderr.isatty(), f"{line['phase']} {line['step']}/{steps}: "
-        if "macro" in line:
-            text += (
-                f"dev nDCG@10 {100 * line['macro']:.2f}, {line['mended']:.0%} of replies repaired"
-            )
-            plot_lm(out)
-        elif "loss" not in line:
-            text += f"evaluating on dev, {line['queries']} queries ..."
-        elif terminal or line["step"] % 50 == 0:
-            reward = f", reward {line['reward']:.3f}" if "reward" in line else ""
-            text += f"loss {line['loss']:.3f}{reward}, {monotonic() - began:.0f} s"
-        else:
-            return
-        console.progress_line(text, keep="macro" in line)
-
-    return watch
+        console.printnote(f"serve it: rearank-agent serve {out / POLICY_FOLDER} --name NAME")
