@@ -18,7 +18,7 @@ from rearank_training.rows.heldout import macro
 __all__ = ["BLENDS", "finish"]
 
 BLENDS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5)
-"""The blends that are tried; the best on dev is served."""
+"""The blends that are tried after supervision alone; the best on dev is served."""
 
 
 def finish(trainer: Trainer, rows: Path, weights: Path) -> dict[str, Any]:
@@ -31,8 +31,10 @@ def finish(trainer: Trainer, rows: Path, weights: Path) -> dict[str, Any]:
     """
     best = load(trainer.out / BEST)
     fill(trainer.towers, best["towers"], trainer.out / BEST)
-    values = trainer.dev.values(trainer.towers, trainer.trunk, BLENDS)
-    blend, best_values = max(zip(BLENDS, values, strict=True), key=lambda pair: macro(pair[1]))
+    reinforced = best["best"]["phase"] == "reward"  # with this blend, so it is served with it
+    blends = (trainer.recipe.blend,) if reinforced else BLENDS
+    values = trainer.dev.values(trainer.towers, trainer.trunk, blends)
+    blend, best_values = max(zip(blends, values, strict=True), key=lambda pair: macro(pair[1]))
     about = {
         "blend": blend,
         "spans": trainer.recipe.share,

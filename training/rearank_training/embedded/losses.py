@@ -11,9 +11,11 @@ import torch
 from torch import Tensor
 
 from rearank_agent.errors import InputError
+from rearank_agent.policies.blend import blended_order
 from rearank_training.embedded.plackett_luce import (
     LOSSES,
     advantages,
+    blended_logits,
     kl_estimate,
     log_probability,
     sample_orders,
@@ -67,15 +69,20 @@ class Losses:
         return torch.stack(losses).mean(), {}
 
     def reinforced(self, towers: Towers, start: Towers, step: int) -> tuple[Tensor, dict[str, Any]]:
-        """The policy-gradient loss of windows with sampled orders; their mean reward and KL."""
+        """The policy-gradient loss of windows with sampled orders.
+
+        Also the mean reward of the samples, the reward of the order that is served (`greedy`), and
+        the KL to the start.
+        """
         recipe = self._recipe
         windows = self._reward.any_collection(step, recipe.windows, recipe.passages)
         noise = torch.Generator().manual_seed(recipe.seed * 1_000_003 + step)
-        losses, rewards, kls = [], [], []
-        current = self._logits(towers, windows)
+        losses, rewards, served, kls = [], [], [], []
+        current = self._scores(towers, windows)
         with torch.no_grad():
-            initial = self._logits(start, windows)
-        for window, logits, before in zip(windows, current, initial, strict=True):
+            initial = self._scores(start, windows)
+        for window, scores, first in zip(windows, current, initial, strict=True):
+            logits, before = (blended_logits(one, recipe.blend) for one in (scores, first))
             orders = sample_orders(logits, recipe.samples, noise)
             values = self._reward_fn.of_orders(orders.tolist(), window.gains)
             now = log_probability(logits, orders, recipe.places)
@@ -84,11 +91,14 @@ class Losses:
             gain = (advantage * now).mean() / recipe.places
             losses.append(recipe.kl * kl - gain)
             rewards.append(fmean(values))
+            greedy, _ = blended_order(tuple(range(len(scores))), scores.tolist(), recipe.blend)
+            served.append(self._reward_fn.of_order(greedy, window.gains))
             kls.append(kl.item())
-        metrics = {"reward": round(fmean(rewards), 6), "kl": round(fmean(kls), 6)}
-        return torch.stack(losses).mean(), metrics
+        metrics = {"reward": fmean(rewards), "greedy": fmean(served), "kl": fmean(kls)}
+        return torch.stack(losses).mean(), {name: round(v, 6) for name, v in metrics.items()}
 
-    def _logits(self, towers: Towers, windows: Sequence[Window]) -> list[Tensor]:
+    def _scores(self, towers: Towers, windows: Sequence[Window]) -> list[Tensor]:
+        """[passages] of each window: their similarities to its query."""
         texts = [text for window in windows for text in (window.query, *window.texts)]
         pooled, found = self._pooled(towers, texts), []
         ends = accumulate(1 + len(window.texts) for window in windows)
@@ -96,8 +106,7 @@ class Losses:
             first = end - len(window.texts)
             query = pooled.subset(slice(first - 1, first))
             passages = pooled.subset(slice(first, end))
-            ranks = torch.tensor([float(rank) for rank in window.ranks])
-            found.append(towers.logits(towers.scores(query, passages)[0], ranks))
+            found.append(towers.scores(query, passages)[0])
         return found
 
     def _pooled(self, towers: Towers, texts: Sequence[str]) -> PooledTexts:

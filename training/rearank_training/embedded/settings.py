@@ -52,7 +52,8 @@ class EmbeddedSettings:
         ),
     ] = 0.5
     blend: Annotated[
-        float, typer.Option(min=0, help="Weight of the first stage's rank, on dev.")
+        float,
+        typer.Option(min=0, help="Weight of the first stage's rank, in reinforcement and on dev."),
     ] = 0.3
     dev_queries: Annotated[
         int, typer.Option(min=1, help="Queries of each dev collection, drawn at random.")

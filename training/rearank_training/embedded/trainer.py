@@ -2,9 +2,10 @@
 
 First a supervised start: queries of one collection, each with a relevant passage and others of
 its list; every query is scored against the passages of all. Then group-relative policy gradient
-(GRPO) on windows of first-stage lists: orders are sampled from a Plackett-Luce policy, their
-rewards are compared within the window. What is evaluated and served is the mean of the weights over
-a phase, interpolated half way back to the phase's start; the best of these on dev is kept.
+(GRPO) on windows of first-stage lists: orders are sampled from a Plackett-Luce policy whose most
+probable order is the served one, and their rewards are compared within the window. What is
+evaluated and served is the mean of the weights over a phase, interpolated half way back to the
+phase's start; the best of these on dev is kept.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ _WARMUP = 20
 _SAVE_EVERY = 25
 """Steps between two checkpoints."""
 _SCALAR_RATE = 50.0
-"""The learning rate of the two scalars of the logits, relative to the layers'."""
+"""The learning rate of the temperature under a supervised loss, relative to the layers'."""
 
 Watch = Callable[[dict[str, Any]], None]
 
@@ -145,8 +146,8 @@ class Trainer:
         self.phase, self.step, self._since_best = phase, 0, 0
         self._start = deepcopy(self.towers).requires_grad_(False)
         self._mean = deepcopy(self._start)
-        scalars = [self.towers.log_temperature, self.towers.prior]
-        groups = [{"params": list(self.towers.layers.parameters())}, {"params": scalars}]
+        parts = (self.towers.layers.parameters(), [self.towers.log_temperature])
+        groups = [{"params": list(part)} for part in parts]
         self._optimizer = torch.optim.AdamW(groups, lr=1.0, weight_decay=0.01)
 
     def _phase_steps(self, phase: str) -> int:
