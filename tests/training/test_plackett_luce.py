@@ -14,6 +14,8 @@ from rearank_training.embedded.plackett_luce import (
     list_mle,
     listwise,
     log_probability,
+    margin_mse,
+    order_mle,
     sample_orders,
 )
 
@@ -55,6 +57,22 @@ def test_equal_scores_leave_the_first_stage_and_a_gradient():
     assert logits.argsort(descending=True).tolist() == [0, 1, 2]
     logits[0].backward()
     assert torch.isfinite(scores.grad).all()
+
+
+def test_margin_mse_is_that_of_every_pair():
+    teacher = torch.tensor([4.0, 0.5, -1.0])
+    pairs = [(0, 1), (0, 2), (1, 2)]
+    by_pairs = [(LOGITS[i] - LOGITS[j] - (teacher[i] - teacher[j])) ** 2 for i, j in pairs]
+    assert margin_mse(LOGITS, teacher).item() == pytest.approx(torch.stack(by_pairs).mean().item())
+    assert margin_mse(LOGITS + 7, LOGITS).item() == pytest.approx(0, abs=1e-10)
+
+
+def test_order_mle_is_the_likelihood_of_an_orders_first_places():
+    order = torch.tensor([2, 0, 1])
+    whole = math.log(by_hand(LOGITS, [2, 0, 1])) / 3
+    assert order_mle(LOGITS, order, 10).item() == pytest.approx(-whole)
+    first = torch.log_softmax(LOGITS, 0)[2].item()
+    assert order_mle(LOGITS, order, 1).item() == pytest.approx(-first)
 
 
 def test_samples_follow_the_policy():

@@ -12,12 +12,16 @@ from torch import Tensor
 
 from rearank_agent.errors import InputError
 from rearank_agent.policies.blend import blended_order
+from rearank_training.embedded.lessons import Candidates, LessonSampler
 from rearank_training.embedded.plackett_luce import (
     LOSSES,
+    TEMPERATURE,
     advantages,
     blended_logits,
     kl_estimate,
     log_probability,
+    margin_mse,
+    order_mle,
     sample_orders,
 )
 from rearank_training.embedded.settings import EmbeddedSettings
@@ -34,7 +38,8 @@ class Losses:
 
     Args:
         recipe: the settings.
-        warm, reward: the windows of supervised and of reinforcement steps.
+        warm, reward: the windows of supervised and of reinforcement steps; the first from grades,
+            or of a teacher; the second None where there is no reinforcement.
         trunk: the lower layers.
 
     Raises:
@@ -42,7 +47,11 @@ class Losses:
     """
 
     def __init__(
-        self, recipe: EmbeddedSettings, warm: WindowSampler, reward: WindowSampler, trunk: Trunk
+        self,
+        recipe: EmbeddedSettings,
+        warm: WindowSampler | LessonSampler,
+        reward: WindowSampler | None,
+        trunk: Trunk,
     ) -> None:
         self._recipe, self._warm, self._reward, self._trunk = recipe, warm, reward, trunk
         if recipe.loss not in LOSSES:
@@ -53,9 +62,30 @@ class Losses:
         self._loss, self._reward_fn = LOSSES[recipe.loss], reward_fn
 
     def supervised(self, towers: Towers, step: int) -> tuple[Tensor, dict[str, Any]]:
-        """The loss of queries of one collection, each against the passages of all (in-batch)."""
+        """The loss of a step's grades, or of what a teacher says."""
+        if isinstance(self._warm, LessonSampler):
+            return self._distilled(self._warm, towers, step), {}
+        return self._graded(self._warm, towers, step), {}
+
+    def _distilled(self, draws: LessonSampler, towers: Towers, step: int) -> Tensor:
+        """Margin-MSE where a window has scores, ListMLE where it has an order."""
+        recipe, losses = self._recipe, []
+        lessons = draws.windows(step, recipe.windows, recipe.passages)
+        found = self._scores(towers, [lesson.candidates for lesson in lessons])
+        for lesson, scores in zip(lessons, found, strict=True):
+            logits = towers.log_temperature.exp() * scores
+            teacher = torch.tensor(lesson.scores, device=logits.device)
+            losses.append(
+                order_mle(logits, teacher.argsort(descending=True), recipe.places)
+                if lesson.ordered
+                else margin_mse(logits, teacher / TEMPERATURE)  # as wide as the base's logits
+            )
+        return torch.stack(losses).mean()
+
+    def _graded(self, draws: WindowSampler, towers: Towers, step: int) -> Tensor:
+        """Of queries of one collection, each against the passages of all (in-batch)."""
         recipe = self._recipe
-        windows = self._warm.same_collection(step, recipe.warm_queries, recipe.warm_passages)
+        windows = draws.same_collection(step, recipe.warm_queries, recipe.warm_passages)
         texts = list(dict.fromkeys(text for window in windows for text in window.texts))
         pooled = self._pooled(towers, [*(window.query for window in windows), *texts])
         queries = pooled.subset(slice(len(windows)))
@@ -66,7 +96,7 @@ class Losses:
         losses = [
             self._loss(row, gain) for row, gain in zip(logits, gains, strict=True) if gain.any()
         ]
-        return torch.stack(losses).mean(), {}
+        return torch.stack(losses).mean()
 
     def reinforced(self, towers: Towers, start: Towers, step: int) -> tuple[Tensor, dict[str, Any]]:
         """The policy-gradient loss of windows with sampled orders.
@@ -75,6 +105,8 @@ class Losses:
         the KL to the start.
         """
         recipe = self._recipe
+        if self._reward is None:
+            raise InputError("reinforcement needs rows")
         windows = self._reward.any_collection(step, recipe.windows, recipe.passages)
         noise = torch.Generator().manual_seed(recipe.seed * 1_000_003 + step)
         losses, rewards, served, kls = [], [], [], []
@@ -97,7 +129,7 @@ class Losses:
         metrics = {"reward": fmean(rewards), "greedy": fmean(served), "kl": fmean(kls)}
         return torch.stack(losses).mean(), {name: round(v, 6) for name, v in metrics.items()}
 
-    def _scores(self, towers: Towers, windows: Sequence[Window]) -> list[Tensor]:
+    def _scores(self, towers: Towers, windows: Sequence[Window | Candidates]) -> list[Tensor]:
         """[passages] of each window: their similarities to its query."""
         texts = [text for window in windows for text in (window.query, *window.texts)]
         pooled, found = self._pooled(towers, texts), []

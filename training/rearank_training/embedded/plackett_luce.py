@@ -18,7 +18,7 @@ from torch import Tensor
 
 __all__ = [
     "LOSSES", "TEMPERATURE", "advantages", "blended_logits", "kl_estimate", "list_mle", "listwise",
-    "log_probability", "sample_orders",
+    "log_probability", "margin_mse", "order_mle", "sample_orders",
 ]  # fmt: skip
 
 TEMPERATURE = 0.4
@@ -97,6 +97,21 @@ def list_mle(logits: Tensor, gains: Tensor) -> Tensor:
         -log_probability(logits, torch.tensor([order], device=logits.device), relevant)[0]
         / relevant
     )
+
+
+def margin_mse(scores: Tensor, teacher: Tensor) -> Tensor:
+    """The mean squared error of all pairs' margins, for two passages or more.
+
+    Margin-MSE (Hofstätter et al., arXiv 2010.02666) of every pair of a window. With d = scores -
+    teacher it is the mean of (d_i - d_j)^2 over pairs, which is twice the variance of d.
+    """
+    return 2 * (scores - teacher).var()
+
+
+def order_mle(logits: Tensor, order: Tensor, places: int) -> Tensor:
+    """Minus the log likelihood of an order's first places, per place (ListMLE)."""
+    places = min(places, len(order))
+    return -log_probability(logits, order[None], places)[0] / places
 
 
 LOSSES: dict[str, Loss] = {"listwise": listwise, "listmle": list_mle}

@@ -32,7 +32,7 @@ class EmbeddedSettings:
         "listwise"
     )
     steps: Annotated[int, typer.Option(min=0, help="Steps of reinforcement.")] = 400
-    windows: Annotated[int, typer.Option(min=1, help="Windows per step there.")] = 4
+    windows: Annotated[int, typer.Option(min=1, help="Windows per step, of a teacher too.")] = 4
     passages: Annotated[int, typer.Option(min=2, help="Passages per window there, at most.")] = 20
     samples: Annotated[int, typer.Option(min=2, help="Orders sampled per window.")] = 32
     places: Annotated[int, typer.Option(min=1, help="First places of an order in the loss.")] = 10

@@ -24,6 +24,7 @@ from torch import Tensor
 from rearank_agent.errors import InputError
 from rearank_training.embedded.checkpoints import fill, load, save
 from rearank_training.embedded.dev import Dev
+from rearank_training.embedded.lessons import LessonSampler
 from rearank_training.embedded.losses import Losses
 from rearank_training.embedded.settings import EmbeddedSettings
 from rearank_training.embedded.towers import Towers
@@ -51,12 +52,16 @@ class Trainer:
 
     Args:
         recipe: the settings.
-        warm, reward: the windows of the two phases; the second from rows that are not in their
-            best order.
+        warm: the windows of the supervised start, from grades or of a teacher.
+        reward: those of reinforcement, from rows that are not in their best order; None where it
+            has no steps.
         dev: what the best weights are chosen on.
         trunk: the lower layers.
         towers: the upper ones, with their initial weights.
         out: the folder.
+
+    Attributes:
+        teacher: the windows of the supervised start, if they are of one.
 
     Raises:
         InputError: a name of the recipe is unknown.
@@ -69,8 +74,8 @@ class Trainer:
     def __init__(
         self,
         recipe: EmbeddedSettings,
-        warm: WindowSampler,
-        reward: WindowSampler,
+        warm: WindowSampler | LessonSampler,
+        reward: WindowSampler | None,
         dev: Dev,
         trunk: Trunk,
         towers: Towers,
@@ -78,6 +83,7 @@ class Trainer:
     ) -> None:
         torch.set_num_threads(recipe.threads)
         self.recipe, self.dev, self.trunk, self.towers, self.out = recipe, dev, trunk, towers, out
+        self.teacher = warm if isinstance(warm, LessonSampler) else None
         self._losses = Losses(recipe, warm, reward, trunk)
         self._start_phase("warm")
         self.best: dict[str, Any] = {"macro": -1.0}
@@ -116,7 +122,7 @@ class Trainer:
         """
         path = self.out / LAST
         state = load(path)
-        ours, theirs = asdict(self.recipe), state["recipe"]
+        ours, theirs = self._depends_on, state["recipe"]
         if names := [name for name in ours if ours[name] != theirs.get(name)]:
             changes = ", ".join(f"{name} was {theirs.get(name)}, is {ours[name]}" for name in names)
             raise InputError(f"{path} is of another recipe: {changes}")
@@ -128,6 +134,11 @@ class Trainer:
         self.step, self.best, self._since_best = state["step"], state["best"], state["since"]
         self._lines = state["lines"]
         truncate(self.out / LOG, self._lines)
+
+    @property
+    def _depends_on(self) -> dict[str, Any]:
+        """What a resumed run must have in common with the one before."""
+        return asdict(self.recipe) | {"teacher": self.teacher.teacher if self.teacher else None}
 
     @torch.no_grad()
     def served(self) -> Towers:
@@ -219,7 +230,7 @@ class Trainer:
             "phase": self.phase, "step": self.step, "since": self._since_best, "best": self.best,
             "towers": self.towers.state_dict(), "start": self._start.state_dict(),
             "mean": self._mean.state_dict(),
-            "optimizer": self._optimizer.state_dict(), "recipe": asdict(self.recipe),
+            "optimizer": self._optimizer.state_dict(), "recipe": self._depends_on,
             "lines": self._lines,
         }  # fmt: skip
         save(self.out / LAST, state)
