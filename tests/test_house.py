@@ -51,7 +51,7 @@ SUBJECTS = {
               "rearank_agent/data/first_stage.py"),
     "ir_measures": ("rearank_evals/measures/official.py",),
     "ir_datasets": ("rearank_agent/data/ir_datasets.py",),
-    "pyarrow": ("rearank_agent/data/bright.py",),
+    "pyarrow": ("rearank_agent/data/parquet.py",),
     "markitdown": ("rearank_agent/search/convert_worker.py",),
     "scipy": ("rearank_evals/measures/",),
     "matplotlib": ("rearank_evals/report/plots.py", "rearank_training/plots.py"),

@@ -21,6 +21,7 @@ from rearank_agent.schedules import sliding
 from rearank_agent.types import Fault, Ranked, Ranking, Rationale, Reply, Step, Task
 from rearank_training.cli import lm_setup
 from rearank_training.lm import grpo as grpo_module
+from rearank_training.lm import sft as sft_module
 from rearank_training.lm.callbacks import Dev
 from rearank_training.lm.demonstrations import policy_demonstrations, record_demonstrations
 from rearank_training.lm.grpo import TRLReward, grpo, vllm_settings
@@ -423,6 +424,19 @@ def test_imitation_learns_and_writes_a_policy_with_its_prompt_config(
     ]  # fmt: skip
 
 
+def test_evaluations_can_be_made_cheap(nano, demonstrations, dev, tmp_path, monkeypatch):
+    recipe = replace(SFT, evaluate_first=False, held_out=3)
+    tables = []
+    monkeypatch.setattr(
+        sft_module,
+        "_table",
+        lambda *args, made=sft_module._table: tables.append(made(*args)) or tables[-1],
+    )
+    sft(load(str(nano), CONFIG, "cpu"), demonstrations, dev, recipe, tmp_path)
+    assert [line["step"] for line in log(tmp_path) if "macro" in line] == [2, 4]
+    assert tables[1].num_rows == 3
+
+
 def test_the_loss_is_on_the_reply_alone(nano, demonstrations):
     """The labels are the reply's tokens and the end token."""
     from trl.trainer.sft_config import SFTConfig
@@ -583,13 +597,15 @@ def test_trl_is_given_the_paper_s_settings(nano, tmp_path):
         "loss_type", "beta", "epsilon", "num_generations", "temperature", "learning_rate",
         "scale_rewards", "per_device_train_batch_size", "gradient_accumulation_steps",
         "steps_per_generation", "generation_batch_size", "max_steps", "top_p", "top_k",
+        "delta", "use_bias_correction_kl", "weight_decay",
     )}  # fmt: skip
     assert told == {
         "loss_type": "grpo", "beta": 0.01, "epsilon": 0.2, "num_generations": 32,
         "temperature": 1.0, "learning_rate": 1e-6, "scale_rewards": "group",
         "per_device_train_batch_size": 4, "gradient_accumulation_steps": 64,
         "steps_per_generation": 1024, "generation_batch_size": 4096, "max_steps": 2560,
-        "top_p": 1.0, "top_k": 0,
+        "top_p": 1.0, "top_k": 0, "delta": 3.0, "use_bias_correction_kl": False,
+        "weight_decay": 0.01,
     }  # fmt: skip
     assert config.lr_scheduler_type == "constant"
 

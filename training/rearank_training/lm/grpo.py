@@ -165,7 +165,7 @@ def grpo(
     )
     callback = DevCallback(
         "grpo", out, dev, every=recipe.every, patience=recipe.patience, updates=recipe.updates,
-        watch=watch,
+        watch=watch, first=recipe.evaluate_first,
     )  # fmt: skip
     trainer = GRPOTrainer(
         model=loaded.model,
@@ -219,6 +219,9 @@ def _config(recipe: GRPOSettings, loaded: Loaded, out: Path, rows: int) -> GRPOC
         learning_rate=recipe.rate,
         lr_scheduler_type="constant",
         beta=recipe.kl,
+        delta=3.0,  # as published: where the advantage is below 0, the ratio counts as 3 at most
+        use_bias_correction_kl=False,  # the published loss adds the KL without the ratio
+        weight_decay=0.01,  # as published
         epsilon=recipe.clip,
         temperature=recipe.temperature,
         chat_template_kwargs=chat_options(loaded.prompt_config) or None,

@@ -26,6 +26,7 @@ from transformers import PrinterCallback
 from rearank_agent.errors import InputError, RearankError, SetupError
 from rearank_agent.files import write_text
 from rearank_training.lm.callbacks import DevCallback
+from rearank_training.lm.labelled_positions import labelled_positions_only
 from rearank_training.lm.model import Loaded, write_model
 from rearank_training.lm.rollout import Generate
 from rearank_training.log import LOG
@@ -139,7 +140,8 @@ def run(
             return callback.best
         _skip_epochs(trainer, int(state["epoch"]))
     try:
-        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+        with labelled_positions_only():
+            trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     except RearankError:
         raise
     except Exception as error:

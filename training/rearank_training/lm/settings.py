@@ -38,6 +38,9 @@ class Common:
     patience: Annotated[
         int, typer.Option(min=0, help="Evaluations without gain before it ends; 0: never.")
     ] = 0
+    evaluate_first: Annotated[bool, typer.Option(help="Evaluate on dev before the first step.")] = (
+        True
+    )
     prompt_tokens: Annotated[
         int, typer.Option(min=1, help="Tokens of a prompt, at most; longer ones are left out.")
     ] = 3072
@@ -55,6 +58,9 @@ class SFTSettings(Common):
 
     steps: Annotated[int, typer.Option(min=1, help="Steps, at most.")] = 1000
     batch: Annotated[int, typer.Option(min=1, help="Replies per step.")] = 32
+    held_out: Annotated[
+        int, typer.Option(min=1, help="Replies that the held-out loss is of, at most.")
+    ] = 256
     every: Annotated[int, typer.Option(min=1, help="Steps between evaluations on dev.")] = 100
     patience: Annotated[
         int, typer.Option(min=0, help="Evaluations without gain before it ends; 0: never.")

@@ -33,8 +33,6 @@ from rearank_training.lm.trl_settings import (
 
 __all__ = ["sft"]
 
-_MAX_HELD_OUT = 256
-
 
 @without_warnings()
 def sft(
@@ -64,11 +62,12 @@ def sft(
     """
     check_form(loaded.prompt_config)
     callback = DevCallback(
-        "sft", out, dev, every=recipe.every, patience=recipe.patience, watch=watch
-    )
+        "sft", out, dev, every=recipe.every, patience=recipe.patience, watch=watch,
+        first=recipe.evaluate_first,
+    )  # fmt: skip
     if several_gpus(loaded.device) and recipe.lora:
         raise InputError("adapters are trained on one GPU: leave out --lora, or start one process")
-    learned, held = _held_out(demonstrations, recipe.seed)
+    learned, held = _held_out(demonstrations, recipe)
     trainer = SFTTrainer(
         model=loaded.model,
         args=_config(recipe, loaded, out),
@@ -105,15 +104,15 @@ def _config(recipe: SFTSettings, loaded: Loaded, out: Path) -> SFTConfig:
 
 
 def _held_out(
-    demonstrations: Sequence[Demonstration], seed: int
+    demonstrations: Sequence[Demonstration], recipe: SFTSettings
 ) -> tuple[Sequence[Demonstration], Sequence[Demonstration]]:
     """Those to train on, and those of a twentieth of the queries; with one query, all in both."""
     queries = sorted({one.example.query for one in demonstrations})
     count = min(len(queries) // 2, max(1, len(queries) // 20))
-    chosen = set(Random(seed).sample(queries, count))  # noqa: S311 - reproducible, not secret
+    chosen = set(Random(recipe.seed).sample(queries, count))  # noqa: S311 - reproducible, not secret
     held = [one for one in demonstrations if one.example.query in chosen]
     learned = [one for one in demonstrations if one.example.query not in chosen]
-    return learned, held[:_MAX_HELD_OUT] or demonstrations
+    return learned, held[: recipe.held_out] or demonstrations
 
 
 def _table(demonstrations: Sequence[Demonstration], loaded: Loaded) -> Dataset:
