@@ -202,7 +202,7 @@ def interruptible(out: Path) -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        console.printnote(f"stopped; --resume goes on from the last checkpoint in {out}")
+        console.print_note(f"stopped; --resume goes on from the last checkpoint in {out}")
         raise
 
 
@@ -213,4 +213,4 @@ def report(best: dict[str, Any], out: Path) -> None:
 
     if is_first_process():
         console.print_json({"step": best["step"], **best["dev"], "macro": best["macro"]})
-        console.printnote(f"serve it: rearank-agent serve {out / POLICY_FOLDER} --name NAME")
+        console.print_note(f"serve it: rearank-agent serve {out / POLICY_FOLDER} --name NAME")
