@@ -19,7 +19,7 @@ from rearank_agent.llm.checkpoint import PromptConfig
 from rearank_agent.policies.registry import policy
 from rearank_agent.schedules import sliding
 from rearank_agent.types import Fault, Ranked, Ranking, Rationale, Reply, Step, Task
-from rearank_training.cli import lm_setup
+from rearank_training.cli import lm_progress
 from rearank_training.cli.lm_progress import progress_watch
 from rearank_training.lm import grpo as grpo_module
 from rearank_training.lm import sft as sft_module
@@ -712,7 +712,7 @@ def test_equal_rewards_are_reported(nano, windows, dev, tmp_path):
     watch = progress_watch(1, tmp_path)
     with pytest.MonkeyPatch.context() as patch:
         notes = []
-        patch.setattr(lm_setup, "_note", notes.append)
+        patch.setattr(lm_progress, "note", notes.append)
         for line in (step, step | {"step": 2}, step | {"step": 3, "equal": 0.5}, step):
             watch(line)
     equal = "step 1: all replies to each prompt have the same reward; no signal"

@@ -182,7 +182,7 @@ def _held(
     """The queries that the best is chosen on, and all of dev, normalized."""
     from rearank_agent.data.load import load_collections
     from rearank_training.embedded.dev import Dev as HeldOut
-    from rearank_training.rows.augment import normalized_query
+    from rearank_training.rows.overlap import normalized_query
 
     with progress_bar("reading the dev collections"):
         found = load_collections(names)
