@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import typer
 
 from rearank_agent.cli.options import with_options
@@ -60,11 +62,7 @@ def grpo(
     Several GPUs: --processes 8 writes runs/one/launch.sh, which starts them.
     """
     require_extra()
-    inputs = Inputs(rows, dev)
-
-    def check(where: str) -> None:
-        inputs.check(model, prompt_options, settings, where, processes)
-
+    check = partial(Inputs(rows, dev).check, model, prompt_options, settings, processes)
     if wrote_launcher(processes, device, out, check):
         return
     data = {"rows": rows_hash(rows), "dev": dev}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -84,11 +85,9 @@ def sft(
     require_extra()
     if rows:
         check_teacher(model, teacher)
-    inputs = Inputs(rows, dev, records or [])
-
-    def check(where: str) -> None:
-        inputs.check(model, prompt_options, settings, where, processes)
-
+    check = partial(
+        Inputs(rows, dev, records or []).check, model, prompt_options, settings, processes
+    )
     if wrote_launcher(processes, device, out, check):
         return
     data = {"rows": rows_hash(rows), "records": records, "dev": dev}
