@@ -28,7 +28,7 @@ from rearank_training.embedded.settings import EmbeddedSettings
 from rearank_training.embedded.towers import Towers
 from rearank_training.embedded.trainer import LAST, Trainer
 from rearank_training.embedded.trunk import Trunk
-from rearank_training.embedded.windows import WindowSampler
+from rearank_training.embedded.windows import WindowSampler, in_first_stage_order
 from rearank_training.log import LOG
 from rearank_training.rows.augment import Augmentation, augment
 from rearank_training.rows.heldout import macro
@@ -380,6 +380,15 @@ def test_the_command_without_torch(command, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr("rearank_agent.extras.find_spec", lambda name: None)
     assert command(beir(tmp_path / "dev")) == 1
     assert install_line("train") in capsys.readouterr().err
+
+
+def test_sets_in_random_order_are_trained_on_in_the_first_stages(harbour, rows):
+    settings = Augmentation(sets=8, size=10, depth=30, filtered=False)
+    shuffled = augment([harbour], replace(settings, shuffled=True)).rows
+    ordered = augment([harbour], settings).rows
+    assert shuffled != ordered
+    assert in_first_stage_order(shuffled) == list(ordered)
+    assert in_first_stage_order(rows.rows) == list(rows.rows)
 
 
 def test_rows_without_signal_are_refused(base, tmp_path, rows, command, capsys):

@@ -178,7 +178,7 @@ def _useful(
 
 
 def _reason(one: Candidates, held: frozenset[str]) -> str:
-    from rearank_training.rows.augment import normalized_query
+    from rearank_training.rows.overlap import normalized_query
 
     if normalized_query(one.query) in held:
         return "held"
