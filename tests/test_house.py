@@ -61,7 +61,7 @@ SUBJECTS = {
     "huggingface_hub": ("rearank_agent/policies/pretrained/hub.py",),
     "trl": ("rearank_training/lm/grpo.py", "rearank_training/lm/sft.py"),
     "datasets": ("rearank_training/lm/",),
-    "peft": ("rearank_training/lm/trl_settings.py",),
+    "peft": ("rearank_training/lm/served.py", "rearank_training/lm/trl_settings.py"),
     "pydantic_ai": ("rearank_agent/llm/", "rearank_agent/agents/"),
     "httpx2": ("rearank_agent/llm/",),
     "mcp": tuple(f"rearank_mcp/{name}.py" for name in ("http", "server", "stdio")),
@@ -87,7 +87,7 @@ ROOMS = {
     "cli": "ground intake listwise llm policies loop search present schedules",
     "rearank_mcp": "ground intake policies loop search present tool_results cli",
     "rearank_evals": "ground policies loop data present cli schedules",
-    "rearank_training": "ground listwise policies loop data cli llm schedules",
+    "rearank_training": "ground listwise policies loop data present cli llm schedules",
 }
 LOOP = ("__init__", "request", "reranker")
 # The functions of the core: no waiting, no package that is not Python's own.
@@ -183,9 +183,9 @@ def test_the_wheel_has_names_of_ours_alone(tmp_path):
     names = {name.split("/")[0] for name in inside}
     assert names - {f"rearank_agent-{rearank_agent.__version__}.dist-info"} == set(PACKAGES)
     assert set(FILES) <= inside, "a file that is not in the wheel"
-    beside = ("rearank_agent/listwise/template.toml", "rearank_agent/present/page.html.j2",
+    beside = ("rearank_agent/listwise/templates/rearank-7b.toml", "rearank_agent/present/page.html.j2",
               "rearank_evals/report/page.html.j2", "rearank_training/recipes/nano.toml",
-              "rearank_training/lm/nano.toml", "rearank_agent/weights/trunk.onnx")  # fmt: skip
+              "rearank_training/run_page.html.j2", "rearank_training/lm/nano.toml", "rearank_agent/weights/trunk.onnx")  # fmt: skip
     assert set(beside) <= inside
 
 

@@ -20,6 +20,7 @@ from rearank_agent.policies.registry import policy
 from rearank_agent.schedules import sliding
 from rearank_agent.types import Fault, Ranked, Ranking, Rationale, Reply, Step, Task
 from rearank_training.cli import lm_setup
+from rearank_training.cli.lm_progress import progress_watch
 from rearank_training.lm import grpo as grpo_module
 from rearank_training.lm import sft as sft_module
 from rearank_training.lm.callbacks import Dev
@@ -41,7 +42,7 @@ from rearank_training.lm.settings import GRPOSettings, PromptOptions, SFTSetting
 from rearank_training.lm.sft import sft
 from rearank_training.lm.vllm_sampler import VLLMSampler
 from rearank_training.lm.whole_list import WholeList
-from rearank_training.log import LOG
+from rearank_training.log import LOG, ROLLOUTS
 from rearank_training.rows.augment import Augmentation, augment
 from rearank_training.rows.heldout import held_out
 from rearank_training.rows.rewards import REWARDS, Rearank, relative_ndcg
@@ -51,7 +52,6 @@ CONFIG = nano_config()
 QUICK = {"steps": 4, "every": 2, "at_once": 4, "dev_queries": 4, "dev_depth": 8, "threads": 1}
 SFT = SFTSettings(batch=8, rate=1e-3, patience=0, **QUICK)
 GRPO = GRPOSettings(prompts=2, rollouts=4, updates=2, rate=1e-3, **QUICK)
-PARTS = ["log.jsonl", "policy", "run.json"]
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -119,8 +119,8 @@ def dev(folder):
     return the_dev(folder)
 
 
-def log(out):
-    return [json.loads(line) for line in (out / LOG).read_text().splitlines()]
+def log(out, name=LOG):
+    return [json.loads(line) for line in (out / name).read_text().splitlines()]
 
 
 def weights(folder):
@@ -196,6 +196,16 @@ def test_the_reasoning_names_the_words_of_every_passage_and_the_order_is_the_tea
     ]
     (quoted,) = policy_demonstrations(windows[:1], policy("embedded"), quotes=True)
     assert f'"{parse_reply(quoted.reply, 5).rationales[0].text[5:20]}' in quoted.reply
+
+
+def test_judgements_teach_the_order_of_grades(windows):
+    lessons = policy_demonstrations(windows[:9], policy("lexical"), quotes=False, by_grade=True)
+    plain = policy_demonstrations(windows[:9], policy("lexical"), quotes=False)
+    for graded, lexical in zip(lessons, plain, strict=True):
+        grades = graded.example.grades
+        taught, ranked = (parse_reply(one.reply, 5).order for one in (graded, lexical))
+        assert [grades[p] for p in taught] == sorted(grades, reverse=True)
+        assert taught == tuple(sorted(ranked, key=lambda p: -grades[p])), "equal ones as ranked"
 
 
 def test_lessons_of_an_answer_alone_have_no_thought(windows, tmp_path):
@@ -420,8 +430,15 @@ def test_imitation_learns_and_writes_a_policy_with_its_prompt_config(
         if a.ndim == 2
     )
     assert sorted(path.name for path in tmp_path.iterdir()) == [
-        "checkpoint-2", "checkpoint-4", "log.jsonl", "policy",
+        "checkpoint-2", "checkpoint-4", "log.jsonl", "policy", "rollouts.jsonl",
     ]  # fmt: skip
+    replies = log(tmp_path, ROLLOUTS)
+    assert {(one["step"], one["of"]) for one in replies} == {(0, "dev"), (2, "dev"), (4, "dev")}
+    assert all(re.fullmatch(r"dev/dev-[1-4]/turn-\d", one["prompt"]) for one in replies)
+    assert set(evaluations[0]) == {
+        "phase", "step", "dev", "macro", "mended", "tagged", "repeats", "copied", "held_out",
+        "cut_off",
+    }  # fmt: skip
 
 
 def test_evaluations_can_be_made_cheap(nano, demonstrations, dev, tmp_path, monkeypatch):
@@ -447,7 +464,7 @@ def test_the_loss_is_on_the_reply_alone(nano, demonstrations):
 
     loaded = load(str(nano), CONFIG, "cpu")
     config = SFTConfig(
-        **common_settings(nano, 0, "cpu"), max_length=None, completion_only_loss=True
+        **common_settings(nano, SFT, "cpu"), max_length=None, completion_only_loss=True
     )
     trainer = SFTTrainer(
         model=loaded.model, args=config, train_dataset=_table(demonstrations[:2], loaded),
@@ -472,12 +489,12 @@ def test_reinforcement_logs_what_it_is_for(speaking, windows, dev, tmp_path):
     lines = log(tmp_path)
     assert [line["step"] for line in lines] == [0, 1, 2, 2, 3, 4, 4]
     steps = [line for line in lines if "loss" in line]
-    assert set(steps[0]) == {
+    assert set(steps[0]) - {"alarms"} == {
         "phase", "step", "loss", "rate", "reward", "deviation", "kl", "entropy", "tokens",
         "cut_off", "equal", "seconds", "part/relative_ndcg", "part/tags", "part/complete_list",
         "fault/unreadable", "fault/missing", "fault/repeated", "fault/foreign", "grad_norm",
         "clip_ratio/low_mean", "clip_ratio/low_min", "clip_ratio/high_mean",
-        "clip_ratio/high_max", "clip_ratio/region_mean",
+        "clip_ratio/high_max", "clip_ratio/region_mean", "repeats", "copied",
     }  # fmt: skip
     assert all(step["rate"] == 1e-3 for step in steps), "constant, as in the paper"
     assert best["macro"] == max(line["macro"] for line in lines if "macro" in line)
@@ -486,6 +503,24 @@ def test_reinforcement_logs_what_it_is_for(speaking, windows, dev, tmp_path):
         0.8 * one["part/relative_ndcg"] + 0.1 * (one["part/tags"] + one["part/complete_list"]),
         abs=1e-5,
     )
+
+
+def test_replies_are_kept_to_read_at_every_evaluation(speaking, windows, dev, tmp_path):
+    grpo(load(str(speaking), CONFIG, "cpu"), with_signal(windows), dev, GRPO, tmp_path)
+    replies = log(tmp_path, ROLLOUTS)
+    assert {(one["step"], one["of"]) for one in replies} == {
+        (0, "dev"), (2, "dev"), (2, "rollouts"), (4, "dev"), (4, "rollouts"),
+    }  # fmt: skip
+    rows = {one.name: one for one in windows}
+    rollouts = [one for one in replies if one["of"] == "rollouts"]
+    for one in rollouts:
+        row = rows[one["prompt"]]
+        assert (one["query"], one["grades"]) == (row.query, list(row.grades))
+        assert one["reward"] == pytest.approx(
+            Rearank().of_reply(one["reply"], row.grades), abs=1e-4
+        )
+    of = {(one["step"], one["kind"]): one["reward"] for one in rollouts}
+    assert all(of[step, "best"] >= of.get((step, "worst"), of[step, "best"]) for step in (2, 4))
 
 
 def test_a_whole_list_is_rewarded_for_its_final_order(speaking, lists, dev, tmp_path):
@@ -556,6 +591,7 @@ def test_a_resumed_run_ends_as_if_it_had_not_stopped(nano, demonstrations, dev, 
     assert checkpoint == halves / "checkpoint-2"
     sft(load(str(nano), CONFIG, "cpu"), demonstrations, dev, SFT, halves, checkpoint)
     assert log(halves) == log(whole)
+    assert (halves / ROLLOUTS).read_bytes() == (whole / ROLLOUTS).read_bytes()
     ours, theirs = weights(halves / "policy"), weights(whole / "policy")
     assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
 
@@ -581,6 +617,8 @@ def test_resumed_reinforcement_draws_what_it_would_have(
         [line | {"seconds": 0} for line in log(tmp_path / name)] for name in ("whole", "halves")
     )
     assert again == lines
+    ours, theirs = ((tmp_path / name / ROLLOUTS).read_bytes() for name in ("halves", "whole"))
+    assert ours == theirs
     done = grpo(load(str(speaking), CONFIG, "cpu"), rows, dev, recipe, tmp_path / "halves",
                 tmp_path / "halves" / "checkpoint-12")  # fmt: skip
     evaluations = [line for line in log(tmp_path / "whole") if "macro" in line]
@@ -638,13 +676,13 @@ def test_a_reward_that_fails_stops_the_run_and_names_the_row(speaking, windows, 
         def of_reply(self, reply, gains):
             raise ZeroDivisionError("nothing there")
 
-    rewarding = TRLReward(Odd())
+    rewarding = TRLReward(Odd(), {})
     with pytest.raises(InputError, match=r"odd failed on the row train/x/3: .*nothing there"):
         rewarding([[{"content": "said"}]], row=["train/x/3"], grades=[[1, 0]])
     assert grpo_module.reward_by_name("rearank") == REWARDS["rearank"]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(grpo_module, "reward_by_name", lambda *_: Odd())
-        with pytest.raises(InputError, match="the reward odd failed on the row train/"):
+        with pytest.raises(InputError, match="the reward odd failed on the row dev/dev-1/turn-1"):
             grpo(load(str(speaking), CONFIG, "cpu"), with_signal(windows), dev, GRPO, tmp_path)
 
 
@@ -664,19 +702,24 @@ def test_equal_rewards_are_reported(nano, windows, dev, tmp_path):
     step = log(tmp_path)[1]
     assert (step["equal"], step["fault/unreadable"]) == (1.0, 1.0)
     told = []
-    rewarding, kept = TRLReward(Rearank()), [{"content": write_reply(range(5), "as it was")}]
+    rewarding, kept = TRLReward(Rearank(), {}), [{"content": write_reply(range(5), "as it was")}]
     rewards = rewarding(
         [kept] * 6, row=["a"] * 3 + ["b"] * 3, grades=[[0, 1, 0, 0, 2]] * 6,
         log_metric=lambda name, value: told.append(value) if name == "equal" else None,
     )  # fmt: skip
     assert rewards == [pytest.approx(0.2)] * 6
     assert told == [1.0, 1.0]
-    watch = lm_setup.progress_watch(1)
+    watch = progress_watch(1, tmp_path)
     with pytest.MonkeyPatch.context() as patch:
         notes = []
         patch.setattr(lm_setup, "_note", notes.append)
-        watch(step)
-    assert notes == ["step 1: all replies to each prompt have the same reward; no signal"]
+        for line in (step, step | {"step": 2}, step | {"step": 3, "equal": 0.5}, step):
+            watch(line)
+    equal = "step 1: all replies to each prompt have the same reward; no signal"
+    assert [note for note in notes if "reward" in note] == [equal, equal], (
+        "again once it has cleared"
+    )
+    assert step["alarms"] == ["length", "equal", "tags"]
 
 
 def test_rollouts_of_vllm_are_weighted_as_asked_for():

@@ -27,6 +27,10 @@ COMMANDS = {
         "rearank_training.cli.grpo",
         "Reinforce a language model with rewards for its orders, as REARANK does.",
     ),
+    "show": Command(
+        "rearank_training.cli.show",
+        "Show how a run goes: its last steps and evaluations, and replies to read.",
+    ),
 }
 
 app = typer.Typer(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -15,10 +15,14 @@ from rearank_agent.errors import InputError
 from rearank_agent.files import write_text
 from rearank_agent.llm.checkpoint import PromptConfig
 from rearank_agent.schedules import half_sliding
+from rearank_agent.types import Window
+from rearank_training.lm.alarms import alarms_of
 from rearank_training.lm.prompts import Example
+from rearank_training.lm.replies import RatedReply, Samples, rate, shares
 from rearank_training.lm.rollout import Generate, Rollout, roll_out
-from rearank_training.log import LOG, append
+from rearank_training.log import LOG, ROLLOUTS, append, read
 from rearank_training.rows.heldout import HeldOutQuery, macro
+from rearank_training.rows.rewards import Rearank, Reward
 
 __all__ = ["POLICY_FOLDER", "Dev", "DevCallback", "Watch", "dev_example"]
 
@@ -29,24 +33,47 @@ Watch = Callable[[dict[str, Any]], None]
 
 @dataclass(frozen=True)
 class Dev:
-    """Held-out lists, and how a model ranks them: with its prompt config, schedule and parser."""
+    """Held-out lists, and how a model ranks them: with its prompt config, schedule and parser.
+
+    Attributes:
+        reward: of the replies about their windows.
+    """
 
     queries: Sequence[HeldOutQuery]
     config: PromptConfig
+    reward: Reward = field(default_factory=Rearank)
 
-    def evaluate(self, generate: Generate) -> dict[str, Any]:
-        """nDCG@10 of every collection, their mean, and the share of repaired replies."""
+    def evaluate(self, generate: Generate, samples: Samples | None = None) -> dict[str, Any]:
+        """nDCG@10 of every collection, their mean, the share of repaired replies, and `shares`.
+
+        Args:
+            samples: gets every reply with its reward.
+        """
         schedule = half_sliding(self.config.window)
-        rollouts = [Rollout(schedule, dev_example(one)) for one in self.queries]
-        roll_out(rollouts, self.config, generate)
+        examples = [
+            replace(dev_example(one), name=f"{one.collection}/dev-{number}")
+            for number, one in enumerate(self.queries, 1)
+        ]
+        rollouts = [Rollout(schedule, one) for one in examples]
+        found: list[RatedReply] = []
+
+        def rated(one: Rollout, window: Window, text: str) -> None:
+            shown = [one.example.grades[position] for position in window]
+            name = f"{one.example.name}/turn-{len(one.replies) + 1}"
+            found.append(rate(self.reward, name, one.example.query, text, shown))
+
+        roll_out(rollouts, self.config, generate, seen=rated)
         values: dict[str, list[float]] = {}
         repaired = []
-        for one, rollout in zip(self.queries, rollouts, strict=True):
-            values.setdefault(one.collection, []).append(one.ndcg(rollout.order or ()))
+        for query, rollout in zip(self.queries, rollouts, strict=True):
+            values.setdefault(query.collection, []).append(query.ndcg(rollout.order or ()))
             repaired += [bool(reply.faults) for turn in rollout.replies for reply in turn]
+        if samples:
+            samples.extend(found)
         means = {name: round(fmean(each), 6) for name, each in values.items()}
         share = round(fmean(repaired), 6)
-        return {"dev": means, "macro": round(macro(values), 6), "mended": share}
+        mean = round(macro(values), 6)
+        return {"dev": means, "macro": mean, "mended": share, **shares(found)}
 
 
 def dev_example(one: HeldOutQuery) -> Example:
@@ -68,6 +95,7 @@ class DevCallback(TrainerCallback):
         updates: of the weights in a step; TRL counts updates.
         watch: gets every line of the log, and phase, step and queries before an evaluation.
         first: whether the model is evaluated before the first step.
+        rollouts: samples of the replies in training; at an evaluation they are written down.
     """
 
     _generate: Generate
@@ -87,10 +115,12 @@ class DevCallback(TrainerCallback):
         updates: int = 1,
         watch: Watch = lambda _line: None,
         first: bool = True,
+        rollouts: Samples | None = None,
     ) -> None:
         self.phase, self.out, self.dev, self.watch = phase, out, dev, watch
         self.every, self.patience, self.updates = every, patience, updates
         self._first = first
+        self._replies = {"dev": Samples(), "rollouts": rollouts or Samples()}
         self._lines: list[dict[str, Any]] = []
 
     def attach(
@@ -128,11 +158,16 @@ class DevCallback(TrainerCallback):
         return [line for line in self._lines if "macro" in line]
 
     def resume(self, step: int) -> None:
-        """Drop the log lines after a step: those steps are run again."""
-        lines = (self.out / LOG).read_text(encoding="utf-8").splitlines()
-        self._lines = [line for line in map(json.loads, lines) if line["step"] <= step]
-        if self._writes:
-            write_text(self.out / LOG, (f"{json.dumps(line)}\n" for line in self._lines))
+        """Drop the lines after a step: those steps are run again."""
+        kept = {
+            name: [line for line in read(self.out / name) if line["step"] <= step]
+            for name in (LOG, ROLLOUTS)
+        }
+        self._lines = kept[LOG]
+        for samples in self._replies.values():
+            samples.take(step)
+        for name, lines in kept.items() if self._writes else ():
+            write_text(self.out / name, (f"{json.dumps(line)}\n" for line in lines))
 
     @property
     def out_of_patience(self) -> bool:
@@ -173,13 +208,23 @@ class DevCallback(TrainerCallback):
         if self._writes:
             self.watch({"phase": self.phase, "step": step, "queries": len(self.dev.queries)})
         before = self.best
-        measured = {**self.dev.evaluate(self._generate), **self._measure()}
+        measured = self.dev.evaluate(self._generate, self._replies["dev"]) | self._measure()
         line = self._broadcast({"phase": self.phase, "step": step, **measured})
         if not before or self._score(line) > self._score(before):
             self._save(self.out / POLICY_FOLDER)
+        self._write_replies(step)
         self._log(line)
 
+    def _write_replies(self, step: int) -> None:
+        """Write down the best, the worst and a random reply since the last evaluation."""
+        for source, samples in self._replies.items():
+            for one in samples.take(step):
+                if self._writes:
+                    append(self.out / ROLLOUTS, {"step": step, "of": source, **one})
+
     def _log(self, line: dict[str, Any]) -> None:
+        if alarms := list(alarms_of(line)):
+            line = {**line, "alarms": alarms}
         self._lines.append(line)
         if self._writes:
             append(self.out / LOG, line)
@@ -192,7 +237,9 @@ _RENAMED = {
     "mean_token_accuracy": "accuracy", "step_time": "seconds",
 }  # fmt: skip
 """TRL's names of log fields, and ours."""
-_LOGGED = {"loss", "reward", "kl", "entropy", "equal", "grad_norm", *_RENAMED}
+_LOGGED = {
+    "loss", "reward", "kl", "entropy", "equal", "grad_norm", "copied", "repeats", *_RENAMED,
+}  # fmt: skip
 """Fields of TRL's log that go into ours, beside those that begin so."""
 _LOGGED_GROUPS = ("part/", "fault/", "sampling/", "clip_ratio/")
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import tomllib
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from rearank_agent.cli.complete import templates
 from rearank_agent.errors import InputError
 from rearank_agent.listwise.template import Template
 from rearank_agent.llm.checkpoint import PromptConfig
@@ -30,6 +31,16 @@ class Common:
     lora: Annotated[
         int, typer.Option(min=0, metavar="RANK", help="Train adapters of this rank.  \\[0: all]")
     ] = 0
+    qlora: Annotated[
+        bool, typer.Option("--qlora", help="With --lora: the frozen weights in 4 bits.")
+    ] = False
+    dtype: Annotated[
+        str,
+        typer.Option(
+            help="Type of computation, and of frozen weights: float32, bfloat16; auto: bfloat16 "
+            "on GPUs.  Trained weights are float32."
+        ),
+    ] = "auto"
     dev_queries: Annotated[
         int, typer.Option(min=1, help="Queries of each dev collection, drawn at random.")
     ] = 25
@@ -50,6 +61,10 @@ class Common:
     def __post_init__(self) -> None:
         if self.rate <= 0:
             raise InputError("a learning rate must be above 0")
+        if self.dtype not in ("auto", "float32", "bfloat16"):
+            raise InputError(f"--dtype must be auto, float32 or bfloat16, not {self.dtype!r}")
+        if self.qlora and not self.lora:
+            raise InputError("--qlora trains adapters: give --lora RANK with it")
 
 
 @dataclass(frozen=True)
@@ -94,6 +109,18 @@ class GRPOSettings(Common):
     vllm: Annotated[
         bool, typer.Option(help="Sample with vLLM in the same process; on GPUs only.")
     ] = False
+    vllm_memory: Annotated[
+        float,
+        typer.Option(min=0.05, max=0.95, help="Share of a GPU's memory for vLLM in its process."),
+    ] = 0.3
+    vllm_server: Annotated[
+        str,
+        typer.Option(
+            metavar="URL",
+            show_default=False,
+            help="Sample with the vLLM at this address instead, on other GPUs: trl vllm-serve.",
+        ),
+    ] = ""
     correction: Annotated[
         str,
         typer.Option(
@@ -110,6 +137,8 @@ class GRPOSettings(Common):
             raise InputError(
                 f"the correction must be token, sequence or none, not {self.correction!r}"
             )
+        if self.qlora and self.samples_with_vllm:
+            raise InputError("vLLM cannot take over weights of 4 bits: leave out --qlora or vLLM")
         if self.temperature <= 0:
             raise InputError("the temperature must be above 0: equal replies give no signal")
         if self.goal not in ("window", "list"):
@@ -122,14 +151,24 @@ class GRPOSettings(Common):
                 f"{self.updates} updates"
             )
 
+    @property
+    def samples_with_vllm(self) -> bool:
+        """Whether vLLM samples the replies, in the same processes or in a server."""
+        return self.vllm or bool(self.vllm_server)
+
 
 @dataclass(frozen=True)
 class PromptOptions:
     """How a model without a prompt config is prompted; one that a model carries stays."""
 
     template: Annotated[
-        Path | None,
-        typer.Option(help="A prompt template other than the default.", show_default=False),
+        str | None,
+        typer.Option(
+            metavar="NAME|FILE",
+            help="A prompt template other than the default: rearank-7b, or a file.",
+            autocompletion=templates,
+            show_default=False,
+        ),
     ] = None
     window: Annotated[
         int | None, typer.Option(min=2, help="Passages per window.  \\[20]", show_default=False)
@@ -167,7 +206,7 @@ class PromptOptions:
             given["template"] = Template.load(self.template)
         carried = PromptConfig.load(model)
         if carried is None:
-            return replace(PromptConfig(), **given)
+            return PromptConfig.of(**given)
         different = [name for name, value in given.items() if getattr(carried, name) != value]
         if different:
             raise InputError(

@@ -8,6 +8,7 @@ to its end, and what reinforcement gains is not what imitation had left to learn
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -16,20 +17,20 @@ from datasets import Dataset
 from trl.trainer.sft_config import SFTConfig
 from trl.trainer.sft_trainer import SFTTrainer
 
-from rearank_agent.errors import InputError
 from rearank_training.lm.callbacks import Dev, DevCallback, Watch
+from rearank_training.lm.checks import check_run
 from rearank_training.lm.demonstrations import Demonstration
 from rearank_training.lm.model import Loaded
-from rearank_training.lm.prompts import check_form, example_prompt
+from rearank_training.lm.prompts import example_prompt
 from rearank_training.lm.runs import run, without_warnings
-from rearank_training.lm.sampler import Sampler, chat_options
+from rearank_training.lm.sampler import Sampler, asked_thought, chat_options
 from rearank_training.lm.settings import SFTSettings
 from rearank_training.lm.trl_settings import (
     accumulation_steps,
     adapters,
     common_settings,
-    several_gpus,
 )
+from rearank_training.rows.rewards import Rearank
 
 __all__ = ["sft"]
 
@@ -60,13 +61,13 @@ def sft(
             asked for scores.
         SetupError: the folder cannot be written.
     """
-    check_form(loaded.prompt_config)
+    check_run(recipe, loaded.prompt_config, loaded.device)
+    thought = asked_thought(loaded.prompt_config, loaded.tokenizer)
+    dev = replace(dev, reward=Rearank(thought))
     callback = DevCallback(
         "sft", out, dev, every=recipe.every, patience=recipe.patience, watch=watch,
         first=recipe.evaluate_first,
     )  # fmt: skip
-    if several_gpus(loaded.device) and recipe.lora:
-        raise InputError("adapters are trained on one GPU: leave out --lora, or start one process")
     learned, held = _held_out(demonstrations, recipe)
     trainer = SFTTrainer(
         model=loaded.model,
@@ -78,16 +79,17 @@ def sft(
         callbacks=[callback],
     )
 
-    def held_out() -> dict[str, float]:
-        return {"held_out": round(trainer.evaluate()["eval_loss"], 6)}
-
     sampler = Sampler(trainer.model, loaded.tokenizer, loaded.prompt_config)
-    return run(trainer, callback, loaded, sampler.reply, checkpoint, held_out)
+
+    def measure() -> dict[str, float]:
+        return {"held_out": round(trainer.evaluate()["eval_loss"], 6), **sampler.share_cut_off()}
+
+    return run(trainer, callback, loaded, sampler.reply, checkpoint, measure)
 
 
 def _config(recipe: SFTSettings, loaded: Loaded, out: Path) -> SFTConfig:
     return SFTConfig(
-        **common_settings(out, recipe.seed, loaded.device),
+        **common_settings(out, recipe, loaded.device),
         max_steps=recipe.steps,
         per_device_train_batch_size=recipe.at_once,
         gradient_accumulation_steps=accumulation_steps(recipe.batch, recipe.at_once),
