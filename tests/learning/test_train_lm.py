@@ -19,10 +19,10 @@ from rearank_agent.llm.checkpoint import PromptConfig
 from rearank_agent.policies.registry import policy
 from rearank_agent.schedules import sliding
 from rearank_agent.types import Fault, Ranked, Ranking, Rationale, Reply, Step, Task
-from rearank_training.cli import lm_setup
+from rearank_training.cli.lm_progress import progress_watch
 from rearank_training.lm import grpo as grpo_module
-from rearank_training.lm.callbacks import Dev
 from rearank_training.lm.demonstrations import policy_demonstrations, record_demonstrations
+from rearank_training.lm.dev import Dev
 from rearank_training.lm.grpo import TRLReward, grpo, vllm_settings
 from rearank_training.lm.model import device, load, quiet, write_model
 from rearank_training.lm.nano import make, nano_config
@@ -667,7 +667,7 @@ def test_a_loss_that_is_no_number_ends_the_run(nano, demonstrations, dev, tmp_pa
         sft(loaded, demonstrations, dev, SFT, tmp_path)
 
 
-def test_equal_rewards_are_reported(nano, windows, dev, tmp_path):
+def test_equal_rewards_are_reported(nano, windows, dev, tmp_path, capsys):
     """No reply of a model with random weights can be parsed: all have the same reward."""
     grpo(
         load(str(nano), CONFIG, "cpu"), with_signal(windows), dev, replace(GRPO, steps=1), tmp_path
@@ -682,16 +682,12 @@ def test_equal_rewards_are_reported(nano, windows, dev, tmp_path):
     )  # fmt: skip
     assert rewards == [pytest.approx(0.2)] * 6
     assert told == [1.0, 1.0]
-    watch = lm_setup.progress_watch(1)
-    with pytest.MonkeyPatch.context() as patch:
-        notes = []
-        patch.setattr(lm_setup, "_note", notes.append)
-        for line in (step, step | {"step": 2}, step | {"step": 3, "equal": 0.5}, step):
-            watch(line)
-    equal = "step 1: all replies to each prompt have the same reward; no signal"
-    assert [note for note in notes if "reward" in note] == [equal, equal], (
-        "again once it has cleared"
-    )
+    watch = progress_watch(1)
+    for line in (step, step | {"step": 2}, step | {"step": 3, "equal": 0.5}, step):
+        watch(line)
+    notes = [line for line in capsys.readouterr().err.splitlines() if "no signal" in line]
+    equal = "note: step 1: all replies to each prompt have the same reward; no signal"
+    assert notes == [equal, equal], "again once it has cleared"
     assert step["alarms"] == ["length", "equal", "tags"]
 
 

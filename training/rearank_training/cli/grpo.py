@@ -16,11 +16,11 @@ from rearank_training.cli.lm_options import (
     Resume,
     Rows,
 )
+from rearank_training.cli.lm_progress import progress_watch
 from rearank_training.cli.lm_setup import (
     examples_with_signal,
     fitting_ones,
     interruptible,
-    progress_watch,
     read_dev,
     report,
     require_extra,

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from rearank_agent.cli import console
@@ -19,8 +17,8 @@ from rearank_training.cli.inputs import with_lists
 from rearank_training.lm.settings import GRPOSettings, PromptOptions, SFTSettings
 
 if TYPE_CHECKING:
-    from rearank_training.lm.callbacks import Dev, Watch
     from rearank_training.lm.demonstrations import Demonstration
+    from rearank_training.lm.dev import Dev
     from rearank_training.lm.model import Loaded
     from rearank_training.lm.prompts import Example
 
@@ -65,17 +63,24 @@ def set_up(
         data: what the run depends on beside model and settings.
 
     Raises:
-        InputError: the folder holds another run, or the model carries another prompt config.
-        SetupError: the model cannot be loaded, or there is no GPU.
+        InputError: the folder holds another run, the model carries another prompt config, or a
+            setting is not TRL's.
+        SetupError: the model cannot be loaded, there is no GPU, or a tracker is not installed.
     """
     from rearank_training.lm.model import device, load, quiet
     from rearank_training.lm.runs import find_checkpoint
+    from rearank_training.lm.trackers import check_tracker
+    from rearank_training.lm.trl_table import check_trl
+
+    check_tracker(settings.report_to)
+    check_trl(phase, settings.trl or ())
 
     (model, prompt_options, wanted), (out, resume) = model_options, run_options
     config, where = prompt_options.config_of(model), device(wanted)
     facts = config.options() | {"template": config.template.fingerprint, "device": where}
     facts |= {"phase": phase, "model": model, "processes": os.environ.get("WORLD_SIZE", "1")}
     inputs = facts | data | asdict(settings)
+    del inputs["report_to"]  # a run does not depend on it
     checkpoint = find_checkpoint(out, inputs, resume)
     quiet(settings.threads)
     with console.progress_bar(f"loading {model}"):
@@ -167,7 +172,7 @@ def read_demonstrations(
 def read_dev(names: list[str], setup: Setup, trained_on: list[str]) -> Dev:
     """The dev queries, without those that are trained on."""
     from rearank_agent.data.load import load_collections
-    from rearank_training.lm.callbacks import Dev, dev_example
+    from rearank_training.lm.dev import Dev, dev_example
     from rearank_training.rows.heldout import held_out
 
     settings, depth = setup.settings, setup.settings.dev_depth
@@ -209,37 +214,3 @@ def _note(text: str) -> None:
 
     if is_first_process():
         console.print_note(f"note: {text}")
-
-
-def progress_watch(steps: int) -> Watch:
-    """Progress lines: every evaluation on dev; in a terminal also the last step.
-
-    An alarm is printed once, and again when it has been quiet in between.
-    """
-    from rearank_training.lm.alarms import alarms_of
-
-    began = monotonic()
-    ringing: dict[bool, set[str]] = {}
-
-    def watch(line: dict[str, Any]) -> None:
-        on_dev = "macro" in line
-        if on_dev or "loss" in line:
-            alarms, before = alarms_of(line), ringing.get(on_dev, set())
-            for kind in [kind for kind in alarms if kind not in before]:
-                _note(f"{'dev, ' * on_dev}step {line['step']}: {alarms[kind]}")
-            ringing[on_dev] = set(alarms)
-        terminal, text = sys.stderr.isatty(), f"{line['phase']} {line['step']}/{steps}: "
-        if "macro" in line:
-            text += (
-                f"dev nDCG@10 {100 * line['macro']:.2f}, {line['mended']:.0%} of replies repaired"
-            )
-        elif "loss" not in line:
-            text += f"evaluating on dev, {line['queries']} queries ..."
-        elif terminal or line["step"] % 50 == 0:
-            reward = f", reward {line['reward']:.3f}" if "reward" in line else ""
-            text += f"loss {line['loss']:.3f}{reward}, {monotonic() - began:.0f} s"
-        else:
-            return
-        console.progress_line(text, keep="macro" in line)
-
-    return watch

@@ -19,9 +19,9 @@ from rearank_training.cli.lm_options import (
     Recipe,
     Resume,
 )
+from rearank_training.cli.lm_progress import progress_watch
 from rearank_training.cli.lm_setup import (
     interruptible,
-    progress_watch,
     read_demonstrations,
     read_dev,
     report,

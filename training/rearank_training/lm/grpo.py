@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -20,19 +21,22 @@ from trl.trainer.grpo_trainer import GRPOTrainer
 from rearank_agent.errors import InputError, SetupError
 from rearank_agent.llm.checkpoint import PromptConfig
 from rearank_agent.schedules import half_sliding
-from rearank_training.lm.callbacks import Dev, DevCallback, Watch
+from rearank_training.lm.callbacks import DevCallback, Watch
+from rearank_training.lm.dev import Dev
 from rearank_training.lm.model import Loaded
 from rearank_training.lm.prompts import Example, check_form, example_prompt
 from rearank_training.lm.replies import Samples, metrics, rate
 from rearank_training.lm.runs import run, without_warnings
 from rearank_training.lm.sampler import Sampler, asked_thought, chat_options
 from rearank_training.lm.settings import GRPOSettings
+from rearank_training.lm.trackers import report_dev
 from rearank_training.lm.trl_settings import (
     accumulation_steps,
     adapters,
     common_settings,
     several_gpus,
 )
+from rearank_training.lm.trl_table import trl_config
 from rearank_training.lm.vllm_sampler import VLLMSampler
 from rearank_training.lm.whole_list import WholeList
 from rearank_training.rows.rewards import Reward, reward_by_name
@@ -148,6 +152,7 @@ def grpo(
         callbacks=[callback],
         rollout_func=lists,
     )
+    callback.report = partial(report_dev, trainer)
     if lists:
         lists.sampler = _sampler(trainer, recipe, loaded)
     sampler = _sampler(trainer, recipe, loaded)
@@ -179,24 +184,25 @@ def _config(recipe: GRPOSettings, loaded: Loaded, out: Path, rows: int) -> GRPOC
             "would deadlock: give --vllm and --goal window there, and leave out --lora"
         )
     each = accumulation_steps(recipe.prompts * recipe.rollouts // recipe.updates, recipe.at_once)
-    return GRPOConfig(
-        **common_settings(out, recipe.seed, loaded.device),
+    ours = {
+        **common_settings(out, recipe.seed, loaded.device, recipe.report_to),
         **(vllm_settings(recipe, loaded.prompt_config) if recipe.vllm else {}),
-        loss_type="grpo",
-        max_steps=recipe.steps * recipe.updates,
-        logging_steps=recipe.updates,
-        per_device_train_batch_size=recipe.at_once,
-        gradient_accumulation_steps=each,
-        steps_per_generation=each * recipe.updates,
-        num_generations=recipe.rollouts,
-        max_completion_length=loaded.prompt_config.budget,
-        learning_rate=recipe.rate,
-        lr_scheduler_type="constant",
-        beta=recipe.kl,
-        epsilon=recipe.clip,
-        temperature=recipe.temperature,
-        chat_template_kwargs=chat_options(loaded.prompt_config) or None,
-    )
+        "loss_type": "grpo",
+        "max_steps": recipe.steps * recipe.updates,
+        "logging_steps": recipe.updates,
+        "per_device_train_batch_size": recipe.at_once,
+        "gradient_accumulation_steps": each,
+        "steps_per_generation": each * recipe.updates,
+        "num_generations": recipe.rollouts,
+        "max_completion_length": loaded.prompt_config.budget,
+        "learning_rate": recipe.rate,
+        "lr_scheduler_type": "constant",
+        "beta": recipe.kl,
+        "epsilon": recipe.clip,
+        "temperature": recipe.temperature,
+        "chat_template_kwargs": chat_options(loaded.prompt_config) or None,
+    }
+    return trl_config(GRPOConfig, ours, recipe.trl or ())
 
 
 def vllm_settings(recipe: GRPOSettings, config: PromptConfig) -> dict[str, Any]:

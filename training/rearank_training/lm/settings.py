@@ -12,16 +12,30 @@ import typer
 from rearank_agent.errors import InputError
 from rearank_agent.listwise.template import Template
 from rearank_agent.llm.checkpoint import PromptConfig
+from rearank_training.lm.trl_table import read_pairs, write_pairs
 from rearank_training.rows.rewards import reward_by_name
 
-__all__ = ["GRPOSettings", "PromptOptions", "SFTSettings", "recipe_by_name"]
+__all__ = ["TRACKERS", "GRPOSettings", "PromptOptions", "SFTSettings", "recipe_by_name"]
+
+TRACKERS = ("none", "tensorboard", "trackio", "wandb")
+"""Where else a run can be logged: names of the packages that do it."""
 
 _FOLDER = Path(__file__).parents[1] / "recipes"
 
 
+def _with_recipe(context: typer.Context, given: list[str] | None) -> list[str]:
+    """The recipe's settings of TRL, and in their place those given."""
+    recipe = (context.default_map or {}).get("trl", [])
+    return write_pairs(read_pairs([*recipe, *(given or ())]))
+
+
 @dataclass(frozen=True)
 class Common:
-    """The settings of both phases."""
+    """The settings of both phases.
+
+    Raises:
+        InputError: a setting is out of its range.
+    """
 
     rate: Annotated[float, typer.Option(help="Learning rate.")] = 1e-5
     at_once: Annotated[
@@ -41,12 +55,26 @@ class Common:
     prompt_tokens: Annotated[
         int, typer.Option(min=1, help="Tokens of a prompt, at most; longer ones are left out.")
     ] = 3072
+    trl: Annotated[
+        list[str] | None,
+        typer.Option(
+            callback=_with_recipe,
+            metavar="NAME=VALUE",
+            help="A setting of TRL's config, such as loss_type=dapo; repeatable.",
+            show_default=False,
+        ),
+    ] = None
+    report_to: Annotated[
+        str, typer.Option(help="Also log to: none, tensorboard, trackio or wandb.")
+    ] = "none"
     seed: Annotated[int, typer.Option(help="Of all random draws.")] = 0
     threads: Annotated[int, typer.Option(min=1, help="CPU threads.")] = 2
 
     def __post_init__(self) -> None:
         if self.rate <= 0:
             raise InputError("a learning rate must be above 0")
+        if self.report_to not in TRACKERS:
+            raise InputError(f"--report-to has {', '.join(TRACKERS)}, not {self.report_to!r}")
 
 
 @dataclass(frozen=True)
@@ -194,4 +222,6 @@ def recipe_by_name(name: str, phase: str) -> dict[str, Any]:
     known |= {field.name for field in fields(PromptOptions)}
     if unknown := [setting for setting in settings if setting not in known]:
         raise InputError(f"the recipe {path} has unknown settings: {', '.join(unknown)}")
-    return settings
+    if not isinstance(trl := settings.get("trl", {}), dict):
+        raise InputError(f"in the recipe {path} the settings of TRL are a table, [{phase}.trl]")
+    return settings | ({"trl": write_pairs(trl)} if trl else {})

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -18,19 +19,22 @@ from trl.trainer.sft_config import SFTConfig
 from trl.trainer.sft_trainer import SFTTrainer
 
 from rearank_agent.errors import InputError
-from rearank_training.lm.callbacks import Dev, DevCallback, Watch
+from rearank_training.lm.callbacks import DevCallback, Watch
 from rearank_training.lm.demonstrations import Demonstration
+from rearank_training.lm.dev import Dev
 from rearank_training.lm.model import Loaded
 from rearank_training.lm.prompts import check_form, example_prompt
 from rearank_training.lm.runs import run, without_warnings
 from rearank_training.lm.sampler import Sampler, asked_thought, chat_options
 from rearank_training.lm.settings import SFTSettings
+from rearank_training.lm.trackers import report_dev
 from rearank_training.lm.trl_settings import (
     accumulation_steps,
     adapters,
     common_settings,
     several_gpus,
 )
+from rearank_training.lm.trl_table import trl_config
 from rearank_training.rows.rewards import Rearank
 
 __all__ = ["sft"]
@@ -83,6 +87,7 @@ def sft(
         callbacks=[callback],
     )
 
+    callback.report = partial(report_dev, trainer)
     sampler = Sampler(trainer.model, loaded.tokenizer, loaded.prompt_config)
 
     def measure() -> dict[str, float]:
@@ -92,21 +97,22 @@ def sft(
 
 
 def _config(recipe: SFTSettings, loaded: Loaded, out: Path) -> SFTConfig:
-    return SFTConfig(
-        **common_settings(out, recipe.seed, loaded.device),
-        max_steps=recipe.steps,
-        per_device_train_batch_size=recipe.at_once,
-        gradient_accumulation_steps=accumulation_steps(recipe.batch, recipe.at_once),
-        learning_rate=recipe.rate,
-        lr_scheduler_type="linear",
-        warmup_steps=min(50, recipe.steps // 10),
-        weight_decay=0.01,
-        logging_steps=1,
-        per_device_eval_batch_size=recipe.at_once,
-        max_length=None,
-        completion_only_loss=True,
-        dataset_num_proc=None,
-    )
+    ours = {
+        **common_settings(out, recipe.seed, loaded.device, recipe.report_to),
+        "max_steps": recipe.steps,
+        "per_device_train_batch_size": recipe.at_once,
+        "gradient_accumulation_steps": accumulation_steps(recipe.batch, recipe.at_once),
+        "learning_rate": recipe.rate,
+        "lr_scheduler_type": "linear",
+        "warmup_steps": min(50, recipe.steps // 10),
+        "weight_decay": 0.01,
+        "logging_steps": 1,
+        "per_device_eval_batch_size": recipe.at_once,
+        "max_length": None,
+        "completion_only_loss": True,
+        "dataset_num_proc": None,
+    }
+    return trl_config(SFTConfig, ours, recipe.trl or ())
 
 
 def _held_out(

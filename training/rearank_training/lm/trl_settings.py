@@ -20,14 +20,14 @@ _CHECKPOINTING = next(
 )
 
 
-def common_settings(out: Path, seed: int, device: str) -> dict[str, Any]:
+def common_settings(out: Path, seed: int, device: str, report_to: str = "none") -> dict[str, Any]:
     """The settings of TRL that both phases share."""
     return {
         "output_dir": str(out),
         "use_cpu": device == "cpu",
         "bf16": device == "cuda",
         _CHECKPOINTING: device == "cuda",
-        "report_to": "none",
+        "report_to": report_to,
         "disable_tqdm": True,
         "logging_nan_inf_filter": False,  # a loss that is NaN must be reported
         "save_strategy": "no",  # an evaluation saves

@@ -1,0 +1,47 @@
+"""The progress of language-model training on stderr: evaluations, steps and alarms."""
+
+from __future__ import annotations
+
+import sys
+from time import monotonic
+from typing import TYPE_CHECKING, Any
+
+from rearank_agent.cli import console
+from rearank_training.lm.alarms import alarms_of
+
+if TYPE_CHECKING:
+    from rearank_training.lm.callbacks import Watch
+
+__all__ = ["progress_watch"]
+
+
+def progress_watch(steps: int) -> Watch:
+    """Progress lines: every evaluation on dev; in a terminal also the last step.
+
+    An alarm is printed once, and again when it has been quiet in between.
+    """
+    began = monotonic()
+    ringing: dict[bool, set[str]] = {}
+
+    def watch(line: dict[str, Any]) -> None:
+        on_dev = "macro" in line
+        if on_dev or "loss" in line:
+            alarms, before = alarms_of(line), ringing.get(on_dev, set())
+            for kind in [kind for kind in alarms if kind not in before]:
+                console.print_note(f"note: {'dev, ' * on_dev}step {line['step']}: {alarms[kind]}")
+            ringing[on_dev] = set(alarms)
+        terminal, text = sys.stderr.isatty(), f"{line['phase']} {line['step']}/{steps}: "
+        if "macro" in line:
+            text += (
+                f"dev nDCG@10 {100 * line['macro']:.2f}, {line['mended']:.0%} of replies repaired"
+            )
+        elif "loss" not in line:
+            text += f"evaluating on dev, {line['queries']} queries ..."
+        elif terminal or line["step"] % 50 == 0:
+            reward = f", reward {line['reward']:.3f}" if "reward" in line else ""
+            text += f"loss {line['loss']:.3f}{reward}, {monotonic() - began:.0f} s"
+        else:
+            return
+        console.progress_line(text, keep="macro" in line)
+
+    return watch
