@@ -51,7 +51,7 @@ SUBJECTS = {
               "rearank_agent/data/first_stage.py"),
     "ir_measures": ("rearank_evals/measures/official.py",),
     "ir_datasets": ("rearank_agent/data/ir_datasets.py",),
-    "pyarrow": ("rearank_agent/data/bright.py",),
+    "pyarrow": ("rearank_agent/data/parquet.py",),
     "markitdown": ("rearank_agent/search/convert_worker.py",),
     "scipy": ("rearank_evals/measures/",),
     "matplotlib": ("rearank_evals/report/plots.py", "rearank_training/plots.py"),
@@ -61,7 +61,7 @@ SUBJECTS = {
     "huggingface_hub": ("rearank_agent/policies/pretrained/hub.py",),
     "trl": tuple(f"rearank_training/lm/{name}.py" for name in ("grpo", "sft", "trl_table")),
     "datasets": ("rearank_training/lm/",),
-    "peft": ("rearank_training/lm/trl_settings.py",),
+    "peft": ("rearank_training/lm/served.py", "rearank_training/lm/trl_settings.py"),
     "pydantic_ai": ("rearank_agent/llm/", "rearank_agent/agents/"),
     "httpx2": ("rearank_agent/llm/",),
     "mcp": tuple(f"rearank_mcp/{name}.py" for name in ("http", "server", "stdio")),
@@ -183,7 +183,7 @@ def test_the_wheel_has_names_of_ours_alone(tmp_path):
     names = {name.split("/")[0] for name in inside}
     assert names - {f"rearank_agent-{rearank_agent.__version__}.dist-info"} == set(PACKAGES)
     assert set(FILES) <= inside, "a file that is not in the wheel"
-    beside = ("rearank_agent/listwise/template.toml", "rearank_agent/present/page.html.j2",
+    beside = ("rearank_agent/listwise/templates/rearank-7b.toml", "rearank_agent/present/page.html.j2",
               "rearank_evals/report/page.html.j2", "rearank_training/recipes/nano.toml",
               "rearank_training/run_page.html.j2", "rearank_training/lm/nano.toml", "rearank_agent/weights/trunk.onnx")  # fmt: skip
     assert set(beside) <= inside

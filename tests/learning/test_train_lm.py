@@ -21,6 +21,7 @@ from rearank_agent.schedules import sliding
 from rearank_agent.types import Fault, Ranked, Ranking, Rationale, Reply, Step, Task
 from rearank_training.cli.lm_progress import progress_watch
 from rearank_training.lm import grpo as grpo_module
+from rearank_training.lm import sft as sft_module
 from rearank_training.lm.demonstrations import policy_demonstrations, record_demonstrations
 from rearank_training.lm.dev import Dev
 from rearank_training.lm.grpo import TRLReward, grpo, vllm_settings
@@ -33,10 +34,11 @@ from rearank_training.lm.prompts import (
     example_prompt,
     fitting_examples,
 )
+from rearank_training.lm.recipes import recipe_by_name
 from rearank_training.lm.rollout import Rollout, roll_out
 from rearank_training.lm.runs import find_checkpoint, write_run_file
 from rearank_training.lm.sampler import Sampler, asked_thought
-from rearank_training.lm.settings import GRPOSettings, PromptOptions, SFTSettings, recipe_by_name
+from rearank_training.lm.settings import GRPOSettings, PromptOptions, SFTSettings
 from rearank_training.lm.sft import sft
 from rearank_training.lm.vllm_sampler import VLLMSampler
 from rearank_training.lm.whole_list import WholeList
@@ -194,6 +196,16 @@ def test_the_reasoning_names_the_words_of_every_passage_and_the_order_is_the_tea
     ]
     (quoted,) = policy_demonstrations(windows[:1], policy("embedded"), quotes=True)
     assert f'"{parse_reply(quoted.reply, 5).rationales[0].text[5:20]}' in quoted.reply
+
+
+def test_judgements_teach_the_order_of_grades(windows):
+    lessons = policy_demonstrations(windows[:9], policy("lexical"), quotes=False, by_grade=True)
+    plain = policy_demonstrations(windows[:9], policy("lexical"), quotes=False)
+    for graded, lexical in zip(lessons, plain, strict=True):
+        grades = graded.example.grades
+        taught, ranked = (parse_reply(one.reply, 5).order for one in (graded, lexical))
+        assert [grades[p] for p in taught] == sorted(grades, reverse=True)
+        assert taught == tuple(sorted(ranked, key=lambda p: -grades[p])), "equal ones as ranked"
 
 
 def test_lessons_of_an_answer_alone_have_no_thought(windows, tmp_path):
@@ -429,6 +441,19 @@ def test_imitation_learns_and_writes_a_policy_with_its_prompt_config(
     }  # fmt: skip
 
 
+def test_evaluations_can_be_made_cheap(nano, demonstrations, dev, tmp_path, monkeypatch):
+    recipe = replace(SFT, evaluate_first=False, held_out=3)
+    tables = []
+    monkeypatch.setattr(
+        sft_module,
+        "_table",
+        lambda *args, made=sft_module._table: tables.append(made(*args)) or tables[-1],
+    )
+    sft(load(str(nano), CONFIG, "cpu"), demonstrations, dev, recipe, tmp_path)
+    assert [line["step"] for line in log(tmp_path) if "macro" in line] == [2, 4]
+    assert tables[1].num_rows == 3
+
+
 def test_the_loss_is_on_the_reply_alone(nano, demonstrations):
     """The labels are the reply's tokens and the end token."""
     from trl.trainer.sft_config import SFTConfig
@@ -439,7 +464,7 @@ def test_the_loss_is_on_the_reply_alone(nano, demonstrations):
 
     loaded = load(str(nano), CONFIG, "cpu")
     config = SFTConfig(
-        **common_settings(nano, 0, "cpu"), max_length=None, completion_only_loss=True
+        **common_settings(nano, SFT, "cpu"), max_length=None, completion_only_loss=True
     )
     trainer = SFTTrainer(
         model=loaded.model, args=config, train_dataset=_table(demonstrations[:2], loaded),
@@ -610,13 +635,15 @@ def test_trl_is_given_the_paper_s_settings(nano, tmp_path):
         "loss_type", "beta", "epsilon", "num_generations", "temperature", "learning_rate",
         "scale_rewards", "per_device_train_batch_size", "gradient_accumulation_steps",
         "steps_per_generation", "generation_batch_size", "max_steps", "top_p", "top_k",
+        "delta", "use_bias_correction_kl", "weight_decay",
     )}  # fmt: skip
     assert told == {
         "loss_type": "grpo", "beta": 0.01, "epsilon": 0.2, "num_generations": 32,
         "temperature": 1.0, "learning_rate": 1e-6, "scale_rewards": "group",
         "per_device_train_batch_size": 4, "gradient_accumulation_steps": 64,
         "steps_per_generation": 1024, "generation_batch_size": 4096, "max_steps": 2560,
-        "top_p": 1.0, "top_k": 0,
+        "top_p": 1.0, "top_k": 0, "delta": 3.0, "use_bias_correction_kl": False,
+        "weight_decay": 0.01,
     }  # fmt: skip
     assert config.lr_scheduler_type == "constant"
 
@@ -682,7 +709,7 @@ def test_equal_rewards_are_reported(nano, windows, dev, tmp_path, capsys):
     )  # fmt: skip
     assert rewards == [pytest.approx(0.2)] * 6
     assert told == [1.0, 1.0]
-    watch = progress_watch(1)
+    watch = progress_watch(1, tmp_path)
     for line in (step, step | {"step": 2}, step | {"step": 3, "equal": 0.5}, step):
         watch(line)
     notes = [line for line in capsys.readouterr().err.splitlines() if "no signal" in line]

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 import tomllib
@@ -9,6 +10,7 @@ from dataclasses import fields
 from pathlib import Path
 
 import pytest
+from safetensors.torch import load_file
 from transformers import Qwen2Config, Qwen2ForCausalLM
 from typer.testing import CliRunner
 
@@ -19,7 +21,8 @@ from rearank_agent.errors import InputError, SetupError
 from rearank_agent.llm.checkpoint import PromptConfig
 from rearank_training.lm.model import write_model
 from rearank_training.lm.nano import nano_config
-from rearank_training.lm.settings import GRPOSettings, SFTSettings, recipe_by_name
+from rearank_training.lm.recipes import recipe_by_name
+from rearank_training.lm.settings import GRPOSettings, SFTSettings
 
 RECIPES = Path(__file__).parents[2] / "training" / "rearank_training" / "recipes"
 QUICK = ["--dev-queries", "2", "--dev-depth", "8", "--every", "1", "--threads", "1"]
@@ -179,10 +182,9 @@ def test_two_processes_learn_together(made, tmp_path):
              "--steps", "2", *QUICK, "--device", "cpu", "--processes", "2"]  # fmt: skip
     told = subprocess.run([PROGRAM, *words], capture_output=True, text=True, check=True)
     assert told.stdout == f"start it with: bash {out / 'launch.sh'}\n"
-    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
     done = subprocess.run(
-        ["bash", str(out / "launch.sh")], capture_output=True, text=True, timeout=150,
-        env={**os.environ, "PATH": path, "OMP_NUM_THREADS": "1"},
+        ["bash", str(out / "launch.sh")], capture_output=True, text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-3000:]
     lines = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
@@ -201,7 +203,37 @@ def test_the_launch_files_of_gpus_shard_the_model(tmp_path):
     assert (config.distributed_type.value, config.num_processes) == ("FSDP", 8)
     assert config.mixed_precision == "bf16"
     assert config.fsdp_config["fsdp_version"] == 2
-    assert script.read_text().endswith("-m rearank_agent train grpo 'a model' rows\n")
+    assert config.fsdp_config["fsdp_state_dict_type"] == "SHARDED_STATE_DICT"
+    assert script.read_text().splitlines()[-1] == shlex.join(
+        [sys.executable, "-m", "accelerate.commands.launch", "--config_file",
+         str(tmp_path / "accelerate.yaml"), "-m", "rearank_agent", "train", "grpo", "a model",
+         "rows"]
+    )  # fmt: skip
+
+
+def test_a_sharded_run_resumes_as_if_it_had_not_stopped(made, tmp_path):
+    """FSDP2 in two processes on CPUs: sharded checkpoints, one policy, gradients in float32."""
+    out, whole = tmp_path / "run", tmp_path / "whole"
+    words = ["train", "sft", str(made / "nano"), str(made / "rows"), "--dev", str(made / "dev"),
+             "--out", str(out), "--teacher", "lexical", "--no-quotes", "--batch", "4", "--at-once",
+             "2", "--steps", "2", "--rate", "1e-2", "--dtype", "bfloat16", "--device", "cpu",
+             *QUICK]  # fmt: skip
+    script = Path(__file__).parents[1] / "helpers" / "sharded_train.py"
+    done = subprocess.run(
+        [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2",
+         str(script), str(out), *words],
+        capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert done.stdout.splitlines()[-1] == "torch.float32"
+    for name in ("log.jsonl", "policy/model.safetensors", "policy/config.json"):
+        assert (out / name).read_bytes() == (whole / name).read_bytes()
+    files = {path.name for path in (out / "checkpoint-2").rglob("*") if path.is_file()}
+    assert {"__0_0.distcp", "__1_0.distcp", "trainer_state.json"} <= files
+    assert not any(name.endswith((".safetensors", ".bin")) for name in files), "shards alone"
+    weights = load_file(out / "policy" / "model.safetensors")
+    assert {str(one.dtype) for one in weights.values()} == {"torch.bfloat16"}
+    assert weights.keys() == load_file(made / "nano" / "model.safetensors").keys()
 
 
 def test_the_published_recipe_runs_dry(made, tmp_path):

@@ -11,8 +11,10 @@ from rearank_training.lm import trl_table
 from rearank_training.lm.grpo import _config as grpo_config
 from rearank_training.lm.model import Loaded
 from rearank_training.lm.nano import nano_config
-from rearank_training.lm.settings import GRPOSettings, SFTSettings, recipe_by_name
+from rearank_training.lm.recipes import recipe_by_name
+from rearank_training.lm.settings import GRPOSettings, SFTSettings
 from rearank_training.lm.sft import _config as sft_config
+from rearank_training.lm.trl_settings import _CHECKPOINTING
 from rearank_training.lm.trl_table import check_trl, read_pairs, write_pairs
 
 LOADED = Loaded(None, None, nano_config(), "cpu")
@@ -62,7 +64,8 @@ def test_what_we_set_is_refused_or_known_to_be_free(tmp_path):
     """A setting that is added to ours must be in one of the lists."""
     free = {
         "loss_type", "lr_scheduler_type", "warmup_steps", "weight_decay", "save_total_limit",
-        "per_device_eval_batch_size", "dataset_num_proc", "activation_checkpointing",
+        "per_device_eval_batch_size", "dataset_num_proc", "ddp_timeout", "delta",
+        "use_bias_correction_kl",
     }  # fmt: skip
     taken = {name for names in trl_table._OURS.values() for name in names}
     given = []
@@ -71,9 +74,10 @@ def test_what_we_set_is_refused_or_known_to_be_free(tmp_path):
             patch.setattr(
                 f"{module}.trl_config", lambda _kind, ours, _pairs: given.append(set(ours))
             )
-        grpo_config(GRPOSettings(), LOADED, tmp_path, 999)
+        for more in ({}, {"vllm": True}, {"vllm_server": "http://gpu:8000"}):
+            grpo_config(GRPOSettings(**more), LOADED, tmp_path, 999)
         sft_config(SFTSettings(), LOADED, tmp_path)
-    assert set().union(*given) - taken == free
+    assert set().union(*given) - taken == free | {_CHECKPOINTING}
     known = {field.name for kind in (GRPOConfig, SFTConfig) for field in fields(kind)}
     assert taken - known <= {"overwrite_output_dir"}, "older versions of transformers had it"
 

@@ -56,7 +56,9 @@ def _write(run: Path, lines: list[dict[str, Any]], curves: Sequence[tuple[str, s
     warm = max((line["step"] for line in lines if line["phase"] == "warm"), default=0)
     for line in lines:
         line["at"] = line["step"] + (warm if line["phase"] == "reward" else 0)
-    figures = {"dev.png": _dev(lines, warm), "learning.png": _learning(lines, curves)}
+    figures = {"dev.png": _dev(lines, warm)}
+    if curves:  # there is none before the first step
+        figures["learning.png"] = _learning(lines, curves)
     try:
         for name, figure in figures.items():
             figure.savefig(run / name, dpi=120, metadata={"Software": None})

@@ -6,6 +6,7 @@ import typer
 
 from rearank_agent.cli.options import with_options
 from rearank_training.cli.launcher import wrote_launcher
+from rearank_training.cli.lm_checks import Inputs
 from rearank_training.cli.lm_options import (
     Dev,
     Device,
@@ -59,7 +60,12 @@ def grpo(
     Several GPUs: --processes 8 writes runs/one/launch.sh, which starts them.
     """
     require_extra()
-    if wrote_launcher(processes, device, out):
+    inputs = Inputs(rows, dev)
+
+    def check(where: str) -> None:
+        inputs.check(model, prompt_options, settings, where, processes)
+
+    if wrote_launcher(processes, device, out, check):
         return
     data = {"rows": rows_hash(rows), "dev": dev}
     setup = set_up("grpo", (model, prompt_options, device), settings, (out, resume), data)
@@ -68,7 +74,7 @@ def grpo(
     examples = fitting_ones(setup, examples_with_signal(setup, rows))
     held = read_dev(dev, setup, [one.query for one in examples])
     setup.write_run_file()
-    watch = progress_watch(settings.steps)
+    watch = progress_watch(settings.steps, out)
     with interruptible(out):
         best = reinforce(setup.loaded, examples, held, settings, out, setup.checkpoint, watch)
     report(best, out)

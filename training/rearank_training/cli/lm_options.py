@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from rearank_training.lm.settings import recipe_by_name
+from rearank_training.lm.recipes import recipe_by_name
 
 __all__ = ["Dev", "Device", "Model", "Out", "Processes", "Recipe", "Resume", "Rows"]
 

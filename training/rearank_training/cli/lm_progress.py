@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
@@ -15,11 +16,13 @@ if TYPE_CHECKING:
 __all__ = ["progress_watch"]
 
 
-def progress_watch(steps: int) -> Watch:
-    """Progress lines: every evaluation on dev; in a terminal also the last step.
+def progress_watch(steps: int, out: Path) -> Watch:
+    """Progress lines, of steps in a terminal alone; with every evaluation the curves are drawn.
 
     An alarm is printed once, and again when it has been quiet in between.
     """
+    from rearank_training.plots import plot_lm
+
     began = monotonic()
     ringing: dict[bool, set[str]] = {}
 
@@ -35,6 +38,7 @@ def progress_watch(steps: int) -> Watch:
             text += (
                 f"dev nDCG@10 {100 * line['macro']:.2f}, {line['mended']:.0%} of replies repaired"
             )
+            plot_lm(out)
         elif "loss" not in line:
             text += f"evaluating on dev, {line['queries']} queries ..."
         elif terminal or line["step"] % 50 == 0:

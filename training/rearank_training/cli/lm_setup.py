@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -14,6 +13,7 @@ from rearank_agent.cli import console
 from rearank_agent.errors import InputError
 from rearank_agent.extras import require
 from rearank_training.cli.inputs import with_lists
+from rearank_training.cli.lm_checks import check_model
 from rearank_training.lm.settings import GRPOSettings, PromptOptions, SFTSettings
 
 if TYPE_CHECKING:
@@ -63,28 +63,25 @@ def set_up(
         data: what the run depends on beside model and settings.
 
     Raises:
-        InputError: the folder holds another run, the model carries another prompt config, or a
-            setting is not TRL's.
-        SetupError: the model cannot be loaded, there is no GPU, or a tracker is not installed.
+        InputError: the folder holds another run, or the model carries another prompt config.
+        SetupError: the model cannot be loaded, or there is no GPU.
     """
     from rearank_training.lm.model import device, load, quiet
+    from rearank_training.lm.processes import process_count
     from rearank_training.lm.runs import find_checkpoint
-    from rearank_training.lm.trackers import check_tracker
-    from rearank_training.lm.trl_table import check_trl
-
-    check_tracker(settings.report_to)
-    check_trl(phase, settings.trl or ())
+    from rearank_training.lm.trl_settings import weights_type
 
     (model, prompt_options, wanted), (out, resume) = model_options, run_options
-    config, where = prompt_options.config_of(model), device(wanted)
+    where = device(wanted)
+    config = check_model(model, prompt_options, settings, where)
     facts = config.options() | {"template": config.template.fingerprint, "device": where}
-    facts |= {"phase": phase, "model": model, "processes": os.environ.get("WORLD_SIZE", "1")}
+    facts |= {"phase": phase, "model": model, "processes": str(process_count())}
     inputs = facts | data | asdict(settings)
     del inputs["report_to"]  # a run does not depend on it
     checkpoint = find_checkpoint(out, inputs, resume)
     quiet(settings.threads)
     with console.progress_bar(f"loading {model}"):
-        loaded = load(model, config, where)
+        loaded = load(model, config, where, weights_type(settings, where))
     return Setup(loaded, settings, out, checkpoint, inputs)
 
 
@@ -145,14 +142,26 @@ def read_demonstrations(
 ) -> list[Demonstration]:
     """The demonstrations of a teacher or of records whose prompts and replies fit."""
     from rearank_agent.policies.registry import policy
-    from rearank_training.lm.demonstrations import policy_demonstrations, record_demonstrations
+    from rearank_training.lm.demonstrations import (
+        JUDGEMENTS,
+        policy_demonstrations,
+        record_demonstrations,
+    )
     from rearank_training.lm.prompts import check_sizes
 
     config, tokenizer = setup.loaded.prompt_config, setup.loaded.tokenizer
     with console.progress_bar("writing the demonstrations"):
         if rows:
-            lessons = partial(policy_demonstrations, think=config.think, cut=config.cut)
-            found = [*lessons(read_examples(rows), policy(teacher), quotes, setup.settings.seed)]
+            graded = teacher == JUDGEMENTS
+            lessons = partial(
+                policy_demonstrations,
+                think=config.think,
+                cut=config.cut,
+                template=config.template,
+                by_grade=graded,
+            )
+            judge = policy("lexical" if graded else teacher)
+            found = [*lessons(read_examples(rows), judge, quotes, setup.settings.seed)]
         else:
             taken = partial(record_demonstrations, quotes=quotes, think=config.think)
             found = [one for path in records for one in taken(path, config.window)]
@@ -198,19 +207,17 @@ def interruptible(out: Path) -> Iterator[None]:
 
 
 def report(best: dict[str, Any], out: Path) -> None:
-    """Draw the curves, and print the best evaluation as JSON."""
+    """Print the best evaluation as JSON, and how to serve the model."""
     from rearank_training.lm.callbacks import POLICY_FOLDER
-    from rearank_training.lm.runs import is_first_process
-    from rearank_training.plots import plot_lm
+    from rearank_training.lm.processes import is_first_process
 
     if is_first_process():
-        plot_lm(out)
         console.print_json({"step": best["step"], **best["dev"], "macro": best["macro"]})
         console.print_note(f"serve it: rearank-agent serve {out / POLICY_FOLDER} --name NAME")
 
 
 def _note(text: str) -> None:
-    from rearank_training.lm.runs import is_first_process
+    from rearank_training.lm.processes import is_first_process
 
     if is_first_process():
         console.print_note(f"note: {text}")

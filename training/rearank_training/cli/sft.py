@@ -10,6 +10,7 @@ import typer
 from rearank_agent.cli.options import with_options
 from rearank_agent.errors import InputError
 from rearank_training.cli.launcher import wrote_launcher
+from rearank_training.cli.lm_checks import Inputs, check_teacher
 from rearank_training.cli.lm_options import (
     Dev,
     Device,
@@ -46,13 +47,15 @@ def sft(
     dev: Dev,
     out: Out,
     teacher: Annotated[
-        str, typer.Option(help="Policy whose orders are imitated: embedded, lexical.")
+        str,
+        typer.Option(help="Whose orders are imitated: embedded, lexical, ..., or judgements."),
     ] = "embedded",
     records: Annotated[
         list[Path] | None,
         typer.Option(
             metavar="FILE",
-            help="Imitate the replies in a records.jsonl of eval instead; repeatable.",
+            help="Imitate the replies in records.jsonl of eval, or in lines of rerank --json; "
+            "repeatable.",
             show_default=False,
         ),
     ] = None,
@@ -79,7 +82,14 @@ def sft(
     if (rows is None) == (not records):
         raise InputError("give either rows, or --records of a run of eval")
     require_extra()
-    if wrote_launcher(processes, device, out):
+    if rows:
+        check_teacher(model, teacher)
+    inputs = Inputs(rows, dev, records or [])
+
+    def check(where: str) -> None:
+        inputs.check(model, prompt_options, settings, where, processes)
+
+    if wrote_launcher(processes, device, out, check):
         return
     data = {"rows": rows_hash(rows), "records": records, "dev": dev}
     data |= {"teacher": teacher, "quotes": str(quotes)}
@@ -89,7 +99,7 @@ def sft(
     found = read_demonstrations(setup, rows, records or [], teacher, quotes)
     held = read_dev(dev, setup, [one.example.query for one in found])
     setup.write_run_file()
-    watch = progress_watch(settings.steps)
+    watch = progress_watch(settings.steps, out)
     with interruptible(out):
         best = imitate(setup.loaded, found, held, settings, out, setup.checkpoint, watch)
     report(best, out)

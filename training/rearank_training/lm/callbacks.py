@@ -38,6 +38,7 @@ class DevCallback(TrainerCallback):
         updates: of the weights in a step; TRL counts updates.
         watch: gets every line of the log, and phase, step and queries before an evaluation.
         rollouts: samples of the replies in training; at an evaluation they are written down.
+        first: whether the model is evaluated before the first step.
 
     Attributes:
         report: gets every evaluation; where else the run is logged.
@@ -61,10 +62,12 @@ class DevCallback(TrainerCallback):
         updates: int = 1,
         watch: Watch = lambda _line: None,
         rollouts: Samples | None = None,
+        first: bool = True,
     ) -> None:
         self.phase, self.out, self.dev, self.watch = phase, out, dev, watch
         self.every, self.patience, self.updates = every, patience, updates
         self._replies = {"dev": Samples(), "rollouts": rollouts or Samples()}
+        self._first = first
         self._lines: list[dict[str, Any]] = []
 
     def attach(
@@ -121,8 +124,8 @@ class DevCallback(TrainerCallback):
         return bool(self.patience) and since >= self.patience
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:  # noqa: ARG002
-        """Evaluate the model before training."""
-        if not self._lines:
+        """Evaluate the model before training, if that is asked for."""
+        if self._first and not self._lines:
             self._evaluate(0)
 
     def on_log(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:  # noqa: ARG002

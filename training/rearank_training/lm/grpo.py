@@ -18,13 +18,14 @@ from datasets import Dataset
 from trl.trainer.grpo_config import GRPOConfig
 from trl.trainer.grpo_trainer import GRPOTrainer
 
-from rearank_agent.errors import InputError, SetupError
+from rearank_agent.errors import InputError
 from rearank_agent.llm.checkpoint import PromptConfig
 from rearank_agent.schedules import half_sliding
 from rearank_training.lm.callbacks import DevCallback, Watch
+from rearank_training.lm.checks import check_run
 from rearank_training.lm.dev import Dev
 from rearank_training.lm.model import Loaded
-from rearank_training.lm.prompts import Example, check_form, example_prompt
+from rearank_training.lm.prompts import Example, example_prompt
 from rearank_training.lm.replies import Samples, metrics, rate
 from rearank_training.lm.runs import run, without_warnings
 from rearank_training.lm.sampler import Sampler, asked_thought, chat_options
@@ -34,7 +35,6 @@ from rearank_training.lm.trl_settings import (
     accumulation_steps,
     adapters,
     common_settings,
-    several_gpus,
 )
 from rearank_training.lm.trl_table import trl_config
 from rearank_training.lm.vllm_sampler import VLLMSampler
@@ -125,11 +125,12 @@ def grpo(
     Raises:
         InputError: the loss is not a number, a reward fails, the settings do not go together, or
             the model is asked for scores.
-        SetupError: vLLM is asked for without a GPU, or the folder cannot be written.
+        SetupError: a package is missing, vLLM is asked for without a GPU, or the folder cannot be
+            written.
     """
     os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")  # rollout_func is called experimental
     config = loaded.prompt_config
-    check_form(config)
+    check_run(recipe, config, loaded.device)
     thought = asked_thought(config, loaded.tokenizer)
     lists = (
         WholeList(rows, config, half_sliding(config.window), recipe.temperature, recipe.seed)
@@ -141,6 +142,7 @@ def grpo(
     callback = DevCallback(
         "grpo", out, replace(dev, reward=reward), every=recipe.every, patience=recipe.patience,
         updates=recipe.updates, watch=watch, rollouts=rewarding.samples,
+        first=recipe.evaluate_first,
     )  # fmt: skip
     trainer = GRPOTrainer(
         model=loaded.model,
@@ -160,7 +162,7 @@ def grpo(
 
 
 def _sampler(trainer: Any, recipe: GRPOSettings, loaded: Loaded) -> Sampler:
-    if recipe.vllm:
+    if recipe.samples_with_vllm:
         return VLLMSampler(trainer, loaded.tokenizer, loaded.prompt_config)
     return Sampler(trainer.model, loaded.tokenizer, loaded.prompt_config)
 
@@ -176,17 +178,10 @@ def _config(recipe: GRPOSettings, loaded: Loaded, out: Path, rows: int) -> GRPOC
             f"{rows} rows are fewer than the {recipe.prompts} prompts of a step: draw more, or "
             "give --prompts"
         )
-    if recipe.vllm and loaded.device == "cpu":
-        raise SetupError("vLLM can only sample for training on a GPU: leave out --vllm")
-    if several_gpus(loaded.device) and (recipe.goal == "list" or not recipe.vllm or recipe.lora):
-        raise InputError(
-            "on several GPUs the weights are sharded, and processes that sample independently "
-            "would deadlock: give --vllm and --goal window there, and leave out --lora"
-        )
     each = accumulation_steps(recipe.prompts * recipe.rollouts // recipe.updates, recipe.at_once)
     ours = {
-        **common_settings(out, recipe.seed, loaded.device, recipe.report_to),
-        **(vllm_settings(recipe, loaded.prompt_config) if recipe.vllm else {}),
+        **common_settings(out, recipe, loaded.device),
+        **(vllm_settings(recipe, loaded.prompt_config) if recipe.samples_with_vllm else {}),
         "loss_type": "grpo",
         "max_steps": recipe.steps * recipe.updates,
         "logging_steps": recipe.updates,
@@ -198,6 +193,9 @@ def _config(recipe: GRPOSettings, loaded: Loaded, out: Path, rows: int) -> GRPOC
         "learning_rate": recipe.rate,
         "lr_scheduler_type": "constant",
         "beta": recipe.kl,
+        "delta": 3.0,  # as published: below an advantage of 0, the ratio counts as 3 at most
+        "use_bias_correction_kl": False,  # the published loss adds the KL without the ratio
+        "weight_decay": 0.01,  # as published
         "epsilon": recipe.clip,
         "temperature": recipe.temperature,
         "chat_template_kwargs": chat_options(loaded.prompt_config) or None,
@@ -206,14 +204,19 @@ def _config(recipe: GRPOSettings, loaded: Loaded, out: Path, rows: int) -> GRPOC
 
 
 def vllm_settings(recipe: GRPOSettings, config: PromptConfig) -> dict[str, Any]:
-    """TRL's settings for sampling with vLLM in the same process."""
+    """TRL's settings for sampling with vLLM in the same process, or in a server."""
     # the rollouts of lists come without the log probabilities that a correction needs
     corrected = recipe.goal == "window" and recipe.correction != "none"
-    return {
-        "use_vllm": True,
+    inside = {
         "vllm_mode": "colocate",
         "vllm_enable_sleep_mode": True,
+        "vllm_gpu_memory_utilization": recipe.vllm_memory,
         "vllm_max_model_length": recipe.prompt_tokens + config.budget,
+    }
+    server = {"vllm_mode": "server", "vllm_server_base_url": recipe.vllm_server}
+    return {
+        "use_vllm": True,
+        **(server if recipe.vllm_server else inside),
         "vllm_importance_sampling_correction": corrected,
         **({"vllm_importance_sampling_mode": _CORRECTIONS[recipe.correction]} if corrected else {}),
     }

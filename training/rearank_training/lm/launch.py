@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -21,7 +22,7 @@ fsdp_config:
   fsdp_version: 2
   fsdp_auto_wrap_policy: TRANSFORMER_BASED_WRAP
   fsdp_reshard_after_forward: true
-  fsdp_state_dict_type: FULL_STATE_DICT
+  fsdp_state_dict_type: SHARDED_STATE_DICT
   fsdp_cpu_ram_efficient_loading: false
 """
 
@@ -29,8 +30,9 @@ fsdp_config:
 def launch_files(out: Path, processes: int, device: str, arguments: Sequence[str]) -> Path:
     """Write `launch.sh`, and for GPUs `accelerate.yaml`; gives the script.
 
-    On GPUs weights, gradients and optimizer are sharded over the processes (FSDP2). On CPUs
-    torchrun starts them: accelerate would need MPI.
+    On GPUs weights, gradients and optimizer are sharded over the processes (FSDP2), and so are
+    they in checkpoints. On CPUs torchrun starts them: accelerate would need MPI. Both are those
+    of this interpreter.
 
     Args:
         device: cpu or cuda.
@@ -40,11 +42,11 @@ def launch_files(out: Path, processes: int, device: str, arguments: Sequence[str
         SetupError: the folder cannot be written.
     """
     config, script = out / "accelerate.yaml", out / "launch.sh"
-    command = ["torchrun", "--standalone", "--nproc-per-node", str(processes)]
+    command = ["torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
     if device == "cuda":
         write_text(config, _CONFIG.format(processes=processes))
-        command = ["accelerate", "launch", "--config_file", str(config)]
-    line = shlex.join([*command, "-m", "rearank_agent", *arguments])
+        command = ["accelerate.commands.launch", "--config_file", str(config)]
+    line = shlex.join([sys.executable, "-m", *command, "-m", "rearank_agent", *arguments])
     here = f"cd {shlex.quote(str(Path.cwd()))}"
     write_text(script, f"#!/usr/bin/env bash\nset -euo pipefail\n{here}\n{line}\n")
     return script

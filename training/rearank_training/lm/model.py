@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
 
 from rearank_agent.errors import InputError, SetupError
+from rearank_agent.extras import require
 from rearank_agent.files import write_error
 from rearank_agent.llm.checkpoint import PromptConfig
 
-__all__ = ["Loaded", "device", "load", "quiet", "write_model"]
+__all__ = [
+    "Loaded", "device", "gpu_count", "load", "load_tokenizer", "parameter_count", "quiet",
+    "write_model",
+]  # fmt: skip
 
 
 def device(wanted: str) -> str:
@@ -35,6 +41,11 @@ def device(wanted: str) -> str:
     return "cuda" if available and wanted != "cpu" else "cpu"
 
 
+def gpu_count() -> int:
+    """The GPUs that are visible to this process."""
+    return torch.cuda.device_count()
+
+
 @dataclass(frozen=True)
 class Loaded:
     """A model, its tokenizer and prompt config, and the device it is trained on: cpu or cuda."""
@@ -45,23 +56,58 @@ class Loaded:
     device: str
 
 
-def load(name: str, prompt_config: PromptConfig, device: str) -> Loaded:
+def load(name: str, prompt_config: PromptConfig, device: str, weights: str = "float32") -> Loaded:
     """A model and its tokenizer.
 
     Args:
         name: a folder, or the name of a repository.
         prompt_config: how the model is prompted.
-        device: it will be trained on, cpu or cuda; trained weights are float32 on both.
+        device: it will be trained on, cpu or cuda.
+        weights: float32 where they are trained; bfloat16 or 4bit where they are frozen.
 
     Raises:
         InputError: its tokenizer has no chat template.
+        SetupError: it cannot be loaded, or bitsandbytes is missing for 4 bits.
+    """
+    tokenizer = load_tokenizer(name)
+    options: dict[str, Any] = {"dtype": torch.float32}
+    if weights != "float32":
+        options["dtype"] = torch.bfloat16
+    if weights == "4bit":
+        require("--qlora", "qlora", "bitsandbytes")
+        options["quantization_config"] = BitsAndBytesConfig(  # type: ignore[no-untyped-call]
+            load_in_4bit=True,
+            bnb_4bit_quant_type="nf4",
+            bnb_4bit_use_double_quant=True,
+            bnb_4bit_compute_dtype=torch.bfloat16,
+        )
+    with _named(name):
+        model = AutoModelForCausalLM.from_pretrained(name, **options)
+    return Loaded(model, tokenizer, prompt_config, device)
+
+
+def parameter_count(name: str) -> int:
+    """How many parameters a model has, by its config: no weights are loaded.
+
+    Raises:
+        SetupError: the config cannot be read, or is not a language model's.
+    """
+    with _named(name), torch.device("meta"):
+        model = AutoModelForCausalLM.from_config(  # type: ignore[no-untyped-call]
+            AutoConfig.from_pretrained(name)
+        )
+    return int(model.num_parameters())
+
+
+def load_tokenizer(name: str) -> Any:
+    """The tokenizer of a model.
+
+    Raises:
+        InputError: it has no chat template.
         SetupError: it cannot be loaded.
     """
-    try:
+    with _named(name):
         tokenizer = AutoTokenizer.from_pretrained(name)
-        model = AutoModelForCausalLM.from_pretrained(name, dtype=torch.float32)
-    except (OSError, ValueError, KeyError) as error:
-        raise SetupError(f"{name} cannot be loaded: {str(error).splitlines()[0]}") from None
     if not tokenizer.chat_template:
         raise InputError(
             f"the tokenizer of {name} has no chat template, so no prompt can be made: take "
@@ -69,7 +115,15 @@ def load(name: str, prompt_config: PromptConfig, device: str) -> Loaded:
         )
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
-    return Loaded(model, tokenizer, prompt_config, device)
+    return tokenizer
+
+
+@contextmanager
+def _named(name: str) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, ValueError, KeyError) as error:
+        raise SetupError(f"{name} cannot be loaded: {str(error).splitlines()[0]}") from None
 
 
 def write_model(folder: Path, save: Any, prompt_config: PromptConfig) -> None:

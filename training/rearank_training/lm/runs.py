@@ -11,11 +11,10 @@ from __future__ import annotations
 
 import errno
 import json
-import os
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from copy import deepcopy
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -27,11 +26,14 @@ from transformers import PrinterCallback
 from rearank_agent.errors import InputError, RearankError, SetupError
 from rearank_agent.files import write_text
 from rearank_training.lm.callbacks import DevCallback
-from rearank_training.lm.model import Loaded, write_model
+from rearank_training.lm.labelled_positions import labelled_positions_only
+from rearank_training.lm.model import Loaded
+from rearank_training.lm.processes import is_first_process
 from rearank_training.lm.rollout import Generate
+from rearank_training.lm.served import save_policy
 from rearank_training.log import LOG, ROLLOUTS, RUN
 
-__all__ = ["find_checkpoint", "is_first_process", "run", "without_warnings", "write_run_file"]
+__all__ = ["find_checkpoint", "run", "without_warnings", "write_run_file"]
 
 _DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS, errno.EACCES}
 
@@ -77,11 +79,6 @@ def write_run_file(out: Path, inputs: Mapping[str, Any]) -> None:
         for name in (LOG, ROLLOUTS):
             (out / name).unlink(missing_ok=True)  # of a run without a checkpoint
         write_text(out / RUN, json.dumps(_as_json(inputs), indent=2) + "\n")
-
-
-def is_first_process() -> bool:
-    """Whether this is the first of the processes, or the only one."""
-    return os.environ.get("RANK", "0") == "0"
 
 
 def _as_json(inputs: Mapping[str, Any]) -> dict[str, Any]:
@@ -131,7 +128,8 @@ def run(
     """
     trainer.remove_callback(PrinterCallback)  # we write the log
     trainer.create_model_card = lambda *_, **__: None  # no generated model card
-    save = partial(_save_policy, trainer, loaded)
+    _reduce_in_float32(trainer)
+    save = partial(save_policy, trainer, loaded)
     callback.attach(generate, save, measure, _broadcast, is_first_process())
     if checkpoint:
         state = json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8"))
@@ -140,7 +138,8 @@ def run(
             return callback.best
         _skip_epochs(trainer, int(state["epoch"]))
     try:
-        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+        with labelled_positions_only():
+            trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     except RearankError:
         raise
     except Exception as error:
@@ -151,6 +150,16 @@ def run(
             "space, --resume goes on from the last complete checkpoint"
         ) from None
     return callback.best
+
+
+def _reduce_in_float32(trainer: Any) -> None:
+    """Sum sharded gradients in float32: accelerate's own policy sums them in bfloat16.
+
+    The model is sharded when training begins, by this policy; no setting of accelerate sets it.
+    """
+    plugin = getattr(trainer.accelerator.state, "fsdp_plugin", None)
+    if policy := plugin and plugin.mixed_precision_policy:
+        plugin.mixed_precision_policy = replace(policy, reduce_dtype=torch.float32)
 
 
 def _broadcast(line: dict[str, Any]) -> dict[str, Any]:
@@ -179,27 +188,3 @@ def _is_disk_error(error: Exception) -> bool:
     message = str(error).lower()
     signs = ("no space", "file too large", "i/o error", "file write failed", "unexpected pos")
     return getattr(error, "errno", None) in _DISK_ERRORS or any(sign in message for sign in signs)
-
-
-def _save_policy(trainer: Any, loaded: Loaded, folder: Path) -> None:
-    """Write the model for serving: adapters merged in, in bf16 where a GPU trained it."""
-    model = trainer.accelerator.unwrap_model(trainer.model)
-    if hasattr(model, "merge_and_unload"):
-        model = deepcopy(model).merge_and_unload()
-        state = model.state_dict()
-    else:
-        state = trainer.accelerator.get_state_dict(trainer.model)
-    if not is_first_process():
-        return
-    dtype = torch.bfloat16 if trainer.args.bf16 else torch.float32
-    state = {name: tensor.to(dtype) for name, tensor in state.items()}
-
-    def save(to: Path) -> None:
-        model.save_pretrained(to, state_dict=state)
-        loaded.tokenizer.save_pretrained(to)
-        config = json.loads((to / "config.json").read_text(encoding="utf-8"))
-        config["dtype"] = str(dtype).removeprefix("torch.")
-        config.pop("use_cache", None)  # training turned it off
-        write_text(to / "config.json", json.dumps(config, indent=2) + "\n")
-
-    write_model(folder, save, loaded.prompt_config)

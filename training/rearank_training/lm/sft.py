@@ -18,12 +18,12 @@ from datasets import Dataset
 from trl.trainer.sft_config import SFTConfig
 from trl.trainer.sft_trainer import SFTTrainer
 
-from rearank_agent.errors import InputError
 from rearank_training.lm.callbacks import DevCallback, Watch
+from rearank_training.lm.checks import check_run
 from rearank_training.lm.demonstrations import Demonstration
 from rearank_training.lm.dev import Dev
 from rearank_training.lm.model import Loaded
-from rearank_training.lm.prompts import check_form, example_prompt
+from rearank_training.lm.prompts import example_prompt
 from rearank_training.lm.runs import run, without_warnings
 from rearank_training.lm.sampler import Sampler, asked_thought, chat_options
 from rearank_training.lm.settings import SFTSettings
@@ -32,14 +32,11 @@ from rearank_training.lm.trl_settings import (
     accumulation_steps,
     adapters,
     common_settings,
-    several_gpus,
 )
 from rearank_training.lm.trl_table import trl_config
 from rearank_training.rows.rewards import Rearank
 
 __all__ = ["sft"]
-
-_MAX_HELD_OUT = 256
 
 
 @without_warnings()
@@ -68,15 +65,14 @@ def sft(
             asked for scores.
         SetupError: the folder cannot be written.
     """
-    check_form(loaded.prompt_config)
+    check_run(recipe, loaded.prompt_config, loaded.device)
     thought = asked_thought(loaded.prompt_config, loaded.tokenizer)
     dev = replace(dev, reward=Rearank(thought))
     callback = DevCallback(
-        "sft", out, dev, every=recipe.every, patience=recipe.patience, watch=watch
-    )
-    if several_gpus(loaded.device) and recipe.lora:
-        raise InputError("adapters are trained on one GPU: leave out --lora, or start one process")
-    learned, held = _held_out(demonstrations, recipe.seed)
+        "sft", out, dev, every=recipe.every, patience=recipe.patience, watch=watch,
+        first=recipe.evaluate_first,
+    )  # fmt: skip
+    learned, held = _held_out(demonstrations, recipe)
     trainer = SFTTrainer(
         model=loaded.model,
         args=_config(recipe, loaded, out),
@@ -98,7 +94,7 @@ def sft(
 
 def _config(recipe: SFTSettings, loaded: Loaded, out: Path) -> SFTConfig:
     ours = {
-        **common_settings(out, recipe.seed, loaded.device, recipe.report_to),
+        **common_settings(out, recipe, loaded.device),
         "max_steps": recipe.steps,
         "per_device_train_batch_size": recipe.at_once,
         "gradient_accumulation_steps": accumulation_steps(recipe.batch, recipe.at_once),
@@ -116,15 +112,15 @@ def _config(recipe: SFTSettings, loaded: Loaded, out: Path) -> SFTConfig:
 
 
 def _held_out(
-    demonstrations: Sequence[Demonstration], seed: int
+    demonstrations: Sequence[Demonstration], recipe: SFTSettings
 ) -> tuple[Sequence[Demonstration], Sequence[Demonstration]]:
     """Those to train on, and those of a twentieth of the queries; with one query, all in both."""
     queries = sorted({one.example.query for one in demonstrations})
     count = min(len(queries) // 2, max(1, len(queries) // 20))
-    chosen = set(Random(seed).sample(queries, count))  # noqa: S311 - reproducible, not secret
+    chosen = set(Random(recipe.seed).sample(queries, count))  # noqa: S311 - reproducible, not secret
     held = [one for one in demonstrations if one.example.query in chosen]
     learned = [one for one in demonstrations if one.example.query not in chosen]
-    return learned, held[:_MAX_HELD_OUT] or demonstrations
+    return learned, held[: recipe.held_out] or demonstrations
 
 
 def _table(demonstrations: Sequence[Demonstration], loaded: Loaded) -> Dataset:

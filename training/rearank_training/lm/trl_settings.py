@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
 from transformers import TrainingArguments
 
 from rearank_agent.errors import InputError
+from rearank_training.lm.processes import process_count
+from rearank_training.lm.settings import GRPOSettings, SFTSettings
 
-__all__ = ["accumulation_steps", "adapters", "common_settings", "several_gpus"]
+__all__ = ["accumulation_steps", "adapters", "common_settings", "weights_type"]
 
 # transformers renamed it in 5.23; vLLM 0.32 needs a version before 5.20
 _CHECKPOINTING = next(
@@ -19,35 +20,52 @@ _CHECKPOINTING = next(
     if name in TrainingArguments.__dataclass_fields__
 )
 
+_TIMEOUT = 3 * 60 * 60
+"""Seconds that processes wait for one another: the first writes the model, or draws the curves."""
 
-def common_settings(out: Path, seed: int, device: str, report_to: str = "none") -> dict[str, Any]:
+
+def in_bfloat16(recipe: SFTSettings | GRPOSettings, device: str) -> bool:
+    """Whether a run on a device, cpu or cuda, computes in bfloat16."""
+    return recipe.dtype == "bfloat16" or (recipe.dtype == "auto" and device == "cuda")
+
+
+def weights_type(recipe: SFTSettings | GRPOSettings, device: str) -> str:
+    """What a model is loaded as: float32 where it is trained; where it is frozen, less."""
+    if recipe.qlora:
+        return "4bit"
+    return "bfloat16" if recipe.lora and in_bfloat16(recipe, device) else "float32"
+
+
+def common_settings(out: Path, recipe: SFTSettings | GRPOSettings, device: str) -> dict[str, Any]:
     """The settings of TRL that both phases share."""
     return {
         "output_dir": str(out),
         "use_cpu": device == "cpu",
-        "bf16": device == "cuda",
+        "bf16": in_bfloat16(recipe, device),
         _CHECKPOINTING: device == "cuda",
-        "report_to": report_to,
+        "report_to": recipe.report_to,
         "disable_tqdm": True,
         "logging_nan_inf_filter": False,  # a loss that is NaN must be reported
         "save_strategy": "no",  # an evaluation saves
         "save_total_limit": 2,
-        "seed": seed,
-        "data_seed": seed,
+        "ddp_timeout": _TIMEOUT,
+        "seed": recipe.seed,
+        "data_seed": recipe.seed,
     }
 
 
-def accumulation_steps(replies: int, at_once: int) -> int:
+def accumulation_steps(replies: int, at_once: int, processes: int | None = None) -> int:
     """The forward and backward passes of each process per update.
 
     Args:
         replies: per update, of all processes together.
         at_once: replies of a pass.
+        processes: that train together; None for those of this run.
 
     Raises:
         InputError: the replies cannot be divided evenly.
     """
-    processes = int(os.environ.get("WORLD_SIZE", "1"))
+    processes = processes or process_count()
     passes, rest = divmod(replies, at_once * processes)
     if rest or not passes:
         raise InputError(
@@ -55,11 +73,6 @@ def accumulation_steps(replies: int, at_once: int) -> int:
             f"{at_once} at a time: change --at-once"
         )
     return passes
-
-
-def several_gpus(device: str) -> bool:
-    """Whether this is one of several processes on GPUs."""
-    return device == "cuda" and int(os.environ.get("WORLD_SIZE", "1")) > 1
 
 
 def adapters(rank: int) -> Any:

@@ -15,7 +15,8 @@ __all__ = ["check_trl", "read_pairs", "trl_config", "write_pairs"]
 _OURS = {
     "--out": ("output_dir", "overwrite_output_dir"),
     "--seed": ("seed", "data_seed"),
-    "--device": ("use_cpu", "bf16", "fp16"),
+    "--device": ("use_cpu",),
+    "--dtype": ("bf16", "fp16"),
     "--report-to": ("report_to",),
     "--resume": ("resume_from_checkpoint", "ignore_data_skip"),
     "--every": (
@@ -36,7 +37,11 @@ _OURS = {
     "--clip": ("epsilon",),
     "--temperature": ("temperature",),
     "--reward": ("reward_weights",),
-    "--vllm": ("use_vllm", "vllm_mode", "vllm_enable_sleep_mode"),
+    "--vllm": ("use_vllm", "vllm_enable_sleep_mode"),
+    "--vllm-memory": ("vllm_gpu_memory_utilization",),
+    "--vllm-server": (
+        "vllm_mode", "vllm_server_base_url", "vllm_server_host", "vllm_server_port",
+    ),
     "--correction": ("vllm_importance_sampling_correction", "vllm_importance_sampling_mode"),
     "train push": (
         "push_to_hub", "hub_token", "hub_model_id", "hub_strategy", "hub_private_repo",
