@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shlex
 import subprocess
 import sys
@@ -78,6 +79,30 @@ def test_from_rows_to_a_policy_and_on(made, tmp_path):
                  rows="lists", model=tmp_path / "sft/policy")  # fmt: skip
     assert done.exit_code == 0, done.exception
     assert "part/list_gain" in (tmp_path / "list" / "log.jsonl").read_text()
+
+
+@pytest.mark.parametrize(
+    ("name", "more"),
+    [
+        ("sft", ["--teacher", "lexical", "--batch", "4", "--at-once", "4", "--steps", "30"]),
+        ("grpo", ["--prompts", "2", "--rollouts", "2", "--at-once", "2", "--steps", "30"]),
+    ],
+)
+def test_a_dry_run_does_one_step_of_everything(made, tmp_path, name, more):
+    done = phase(name, made, tmp_path / "run", *more, *QUICK, "--every", "10", "--dry-run")
+    assert done.exit_code == 0, done.exception
+    assert list(tmp_path.iterdir()) == []
+    title, *parts = (line.split() for line in done.stdout.splitlines()[:5])
+    assert title == ["seconds", "times"]
+    assert [" ".join(line[:-2]) for line in parts] == [
+        "model and rows", "a step", "an evaluation on dev", "a checkpoint",
+    ]  # fmt: skip
+    assert [line[-1] for line in parts] == ["1", "30", "4", "3"]
+    whole, memory, disk = done.stdout.splitlines()[5:8]
+    assert re.fullmatch(r"the whole run: [\d.]+ \w+ at most, if later steps .*", whole)
+    assert re.fullmatch(r"memory: \d+\.\d\d GB at the peak", memory)
+    assert re.fullmatch(r"disk: \d\.\d\d GB", disk)
+    assert f"{name} 1/1: dev nDCG@10 " in done.stderr
 
 
 @pytest.mark.parametrize(

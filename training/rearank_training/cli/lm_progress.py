@@ -39,6 +39,8 @@ def progress_watch(steps: int, out: Path) -> Watch:
                 f"dev nDCG@10 {100 * line['macro']:.2f}, {line['mended']:.0%} of replies repaired"
             )
             plot_lm(out)
+        elif "evaluated" in line:
+            return
         elif "loss" not in line:
             text += f"evaluating on dev, {line['queries']} queries ..."
         elif terminal or line["step"] % 50 == 0:

@@ -198,11 +198,12 @@ def read_dev(names: list[str], setup: Setup, trained_on: list[str]) -> Dev:
 
 @contextmanager
 def interruptible(out: Path) -> Iterator[None]:
-    """Print how to resume after an interrupt."""
+    """Print how to resume after an interrupt, if there is a checkpoint."""
     try:
         yield
     except KeyboardInterrupt:
-        console.print_note(f"stopped; --resume goes on from the last checkpoint in {out}")
+        if any(out.glob("checkpoint-*")):
+            console.print_note(f"stopped; --resume goes on from the last checkpoint in {out}")
         raise
 
 

@@ -36,7 +36,8 @@ class DevCallback(TrainerCallback):
         every: steps between two evaluations.
         patience: evaluations without improvement before the run ends; 0 for never.
         updates: of the weights in a step; TRL counts updates.
-        watch: gets every line of the log, and phase, step and queries before an evaluation.
+        watch: gets every line of the log; phase, step and queries before an evaluation; and
+            phase, step and `evaluated` after its replies.
         rollouts: samples of the replies in training; at an evaluation they are written down.
         first: whether the model is evaluated before the first step.
 
@@ -155,7 +156,10 @@ class DevCallback(TrainerCallback):
         if self._writes:
             self.watch({"phase": self.phase, "step": step, "queries": len(self.dev.queries)})
         before = self.best
-        measured = self.dev.evaluate(self._generate, self._replies["dev"]) | self._measure()
+        measured = self.dev.evaluate(self._generate, self._replies["dev"])
+        if self._writes:
+            self.watch({"phase": self.phase, "step": step, "evaluated": True})
+        measured |= self._measure()
         line = self._broadcast({"phase": self.phase, "step": step, **measured})
         if not before or self._score(line) > self._score(before):
             self._save(self.out / POLICY_FOLDER)
