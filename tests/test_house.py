@@ -59,7 +59,7 @@ SUBJECTS = {
     "torch": ("rearank_training/embedded/", "rearank_training/lm/", "rearank_agent/policies/pretrained/torch.py"),
     "transformers": ("rearank_training/embedded/", "rearank_training/lm/", "rearank_agent/policies/pretrained/torch.py"),
     "huggingface_hub": ("rearank_agent/policies/pretrained/hub.py",),
-    "trl": ("rearank_training/lm/grpo.py", "rearank_training/lm/sft.py"),
+    "trl": tuple(f"rearank_training/lm/{name}.py" for name in ("grpo", "sft", "trl_table")),
     "datasets": ("rearank_training/lm/",),
     "peft": ("rearank_training/lm/served.py", "rearank_training/lm/trl_settings.py"),
     "pydantic_ai": ("rearank_agent/llm/", "rearank_agent/agents/"),

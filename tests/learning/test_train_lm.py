@@ -20,12 +20,11 @@ from rearank_agent.llm.checkpoint import PromptConfig
 from rearank_agent.policies.registry import policy
 from rearank_agent.schedules import sliding
 from rearank_agent.types import Fault, Ranked, Ranking, Rationale, Reply, Step, Task
-from rearank_training.cli import lm_progress
 from rearank_training.cli.lm_progress import progress_watch
 from rearank_training.lm import grpo as grpo_module
 from rearank_training.lm import sft as sft_module
-from rearank_training.lm.callbacks import Dev
 from rearank_training.lm.demonstrations import policy_demonstrations, record_demonstrations
+from rearank_training.lm.dev import Dev
 from rearank_training.lm.grpo import TRLReward, grpo, vllm_settings
 from rearank_training.lm.model import device, load, quiet, write_model
 from rearank_training.lm.nano import make, nano_config
@@ -36,10 +35,11 @@ from rearank_training.lm.prompts import (
     example_prompt,
     fitting_examples,
 )
+from rearank_training.lm.recipes import recipe_by_name
 from rearank_training.lm.rollout import Rollout, roll_out
 from rearank_training.lm.runs import find_checkpoint, write_run_file
 from rearank_training.lm.sampler import Sampler, asked_thought
-from rearank_training.lm.settings import GRPOSettings, PromptOptions, SFTSettings, recipe_by_name
+from rearank_training.lm.settings import GRPOSettings, PromptOptions, SFTSettings
 from rearank_training.lm.sft import sft
 from rearank_training.lm.vllm_sampler import VLLMSampler
 from rearank_training.lm.whole_list import WholeList
@@ -715,7 +715,7 @@ def test_a_loss_that_is_no_number_ends_the_run(nano, demonstrations, dev, tmp_pa
         sft(loaded, demonstrations, dev, SFT, tmp_path)
 
 
-def test_equal_rewards_are_reported(nano, windows, dev, tmp_path):
+def test_equal_rewards_are_reported(nano, windows, dev, tmp_path, capsys):
     """No reply of a model with random weights can be parsed: all have the same reward."""
     grpo(
         load(str(nano), CONFIG, "cpu"), with_signal(windows), dev, replace(GRPO, steps=1), tmp_path
@@ -731,15 +731,11 @@ def test_equal_rewards_are_reported(nano, windows, dev, tmp_path):
     assert rewards == [pytest.approx(0.2)] * 6
     assert told == [1.0, 1.0]
     watch = progress_watch(1, tmp_path)
-    with pytest.MonkeyPatch.context() as patch:
-        notes = []
-        patch.setattr(lm_progress, "note", notes.append)
-        for line in (step, step | {"step": 2}, step | {"step": 3, "equal": 0.5}, step):
-            watch(line)
-    equal = "step 1: all replies to each prompt have the same reward; no signal"
-    assert [note for note in notes if "reward" in note] == [equal, equal], (
-        "again once it has cleared"
-    )
+    for line in (step, step | {"step": 2}, step | {"step": 3, "equal": 0.5}, step):
+        watch(line)
+    notes = [line for line in capsys.readouterr().err.splitlines() if "no signal" in line]
+    equal = "note: step 1: all replies to each prompt have the same reward; no signal"
+    assert notes == [equal, equal], "again once it has cleared"
     assert step["alarms"] == ["length", "equal", "tags"]
 
 
@@ -787,8 +783,8 @@ def test_a_step_must_divide_and_vllm_needs_a_gpu(speaking, windows, dev, tmp_pat
         grpo(loaded, windows, dev, replace(GRPO, at_once=3), tmp_path)
     with pytest.raises(SetupError, match="vLLM can only sample for training on a GPU"):
         grpo(loaded, windows, dev, replace(GRPO, vllm=True), tmp_path)
-    with pytest.raises(InputError, match="2 rows are fewer than the 3 prompts of a step"):
-        grpo(loaded, windows[:2], dev, replace(GRPO, prompts=3), tmp_path)
+    with pytest.raises(InputError, match="2 rows are fewer than the 4 prompts of a step"):
+        grpo(loaded, windows[:2], dev, replace(GRPO, prompts=4), tmp_path)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("WORLD_SIZE", "2")
         sharded = replace(loaded, device="cuda")

@@ -1,4 +1,4 @@
-"""Progress of language-model training: lines of evaluations and steps, and alarms."""
+"""The progress of language-model training on stderr: evaluations, steps and alarms."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from rearank_agent.cli import console
+from rearank_training.lm.alarms import alarms_of
 
 if TYPE_CHECKING:
     from rearank_training.lm.callbacks import Watch
@@ -28,7 +29,6 @@ def progress_watch(steps: int, out: Path) -> Watch:
 
     An alarm is printed once, and again when it has been quiet in between.
     """
-    from rearank_training.lm.alarms import alarms_of
     from rearank_training.plots import plot_lm
 
     began = monotonic()
@@ -47,6 +47,8 @@ def progress_watch(steps: int, out: Path) -> Watch:
                 f"dev nDCG@10 {100 * line['macro']:.2f}, {line['mended']:.0%} of replies repaired"
             )
             plot_lm(out)
+        elif "evaluated" in line:
+            return
         elif "loss" not in line:
             text += f"evaluating on dev, {line['queries']} queries ..."
         elif terminal or line["step"] % 50 == 0:

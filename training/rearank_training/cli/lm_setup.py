@@ -18,8 +18,8 @@ from rearank_training.cli.lm_progress import note
 from rearank_training.lm.settings import GRPOSettings, PromptOptions, SFTSettings
 
 if TYPE_CHECKING:
-    from rearank_training.lm.callbacks import Dev
     from rearank_training.lm.demonstrations import Demonstration
+    from rearank_training.lm.dev import Dev
     from rearank_training.lm.model import Loaded
     from rearank_training.lm.prompts import Example
 
@@ -78,6 +78,7 @@ def set_up(
     facts = config.options() | {"template": config.template.fingerprint, "device": where}
     facts |= {"phase": phase, "model": model, "processes": str(process_count())}
     inputs = facts | data | asdict(settings)
+    del inputs["report_to"]  # a run does not depend on it
     checkpoint = find_checkpoint(out, inputs, resume)
     quiet(settings.threads)
     with console.progress_bar(f"loading {model}"):
@@ -181,7 +182,7 @@ def read_demonstrations(
 def read_dev(names: list[str], setup: Setup, trained_on: list[str]) -> Dev:
     """The dev queries, without those that are trained on."""
     from rearank_agent.data.load import load_collections
-    from rearank_training.lm.callbacks import Dev, dev_example
+    from rearank_training.lm.dev import Dev, dev_example
     from rearank_training.rows.heldout import held_out
 
     settings, depth = setup.settings, setup.settings.dev_depth
@@ -198,11 +199,12 @@ def read_dev(names: list[str], setup: Setup, trained_on: list[str]) -> Dev:
 
 @contextmanager
 def interruptible(out: Path) -> Iterator[None]:
-    """Print how to resume after an interrupt."""
+    """Print how to resume after an interrupt, if there is a checkpoint."""
     try:
         yield
     except KeyboardInterrupt:
-        console.print_note(f"stopped; --resume goes on from the last checkpoint in {out}")
+        if any(out.glob("checkpoint-*")):
+            console.print_note(f"stopped; --resume goes on from the last checkpoint in {out}")
         raise
 
 

@@ -3,82 +3,25 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from statistics import fmean
 from typing import Any
 
 from transformers import TrainerCallback
 
 from rearank_agent.errors import InputError
 from rearank_agent.files import write_text
-from rearank_agent.llm.checkpoint import PromptConfig
-from rearank_agent.schedules import half_sliding
-from rearank_agent.types import Window
 from rearank_training.lm.alarms import alarms_of
-from rearank_training.lm.prompts import Example
-from rearank_training.lm.replies import RatedReply, Samples, rate, shares
-from rearank_training.lm.rollout import Generate, Rollout, roll_out
+from rearank_training.lm.dev import Dev
+from rearank_training.lm.replies import Samples
+from rearank_training.lm.rollout import Generate
 from rearank_training.log import LOG, ROLLOUTS, append, read
-from rearank_training.rows.heldout import HeldOutQuery, macro
-from rearank_training.rows.rewards import Rearank, Reward
 
-__all__ = ["POLICY_FOLDER", "Dev", "DevCallback", "Watch", "dev_example"]
+__all__ = ["POLICY_FOLDER", "DevCallback", "Watch"]
 
 POLICY_FOLDER = "policy"
 
 Watch = Callable[[dict[str, Any]], None]
-
-
-@dataclass(frozen=True)
-class Dev:
-    """Held-out lists, and how a model ranks them: with its prompt config, schedule and parser.
-
-    Attributes:
-        reward: of the replies about their windows.
-    """
-
-    queries: Sequence[HeldOutQuery]
-    config: PromptConfig
-    reward: Reward = field(default_factory=Rearank)
-
-    def evaluate(self, generate: Generate, samples: Samples | None = None) -> dict[str, Any]:
-        """nDCG@10 of every collection, their mean, the share of repaired replies, and `shares`.
-
-        Args:
-            samples: gets every reply with its reward.
-        """
-        schedule = half_sliding(self.config.window)
-        examples = [
-            replace(dev_example(one), name=f"{one.collection}/dev-{number}")
-            for number, one in enumerate(self.queries, 1)
-        ]
-        rollouts = [Rollout(schedule, one) for one in examples]
-        found: list[RatedReply] = []
-
-        def rated(one: Rollout, window: Window, text: str) -> None:
-            shown = [one.example.grades[position] for position in window]
-            name = f"{one.example.name}/turn-{len(one.replies) + 1}"
-            found.append(rate(self.reward, name, one.example.query, text, shown))
-
-        roll_out(rollouts, self.config, generate, seen=rated)
-        values: dict[str, list[float]] = {}
-        repaired = []
-        for query, rollout in zip(self.queries, rollouts, strict=True):
-            values.setdefault(query.collection, []).append(query.ndcg(rollout.order or ()))
-            repaired += [bool(reply.faults) for turn in rollout.replies for reply in turn]
-        if samples:
-            samples.extend(found)
-        means = {name: round(fmean(each), 6) for name, each in values.items()}
-        share = round(fmean(repaired), 6)
-        mean = round(macro(values), 6)
-        return {"dev": means, "macro": mean, "mended": share, **shares(found)}
-
-
-def dev_example(one: HeldOutQuery) -> Example:
-    """A held-out query as an example."""
-    return Example("", one.query, one.instruction, one.passages, one.grades)
 
 
 class DevCallback(TrainerCallback):
@@ -93,9 +36,13 @@ class DevCallback(TrainerCallback):
         every: steps between two evaluations.
         patience: evaluations without improvement before the run ends; 0 for never.
         updates: of the weights in a step; TRL counts updates.
-        watch: gets every line of the log, and phase, step and queries before an evaluation.
-        first: whether the model is evaluated before the first step.
+        watch: gets every line of the log; phase, step and queries before an evaluation; and
+            phase, step and `evaluated` after its replies.
         rollouts: samples of the replies in training; at an evaluation they are written down.
+        first: whether the model is evaluated before the first step.
+
+    Attributes:
+        report: gets every evaluation; where else the run is logged.
     """
 
     _generate: Generate
@@ -103,6 +50,7 @@ class DevCallback(TrainerCallback):
     _measure: Callable[[], dict[str, float]]
     _broadcast: Callable[[dict[str, Any]], dict[str, Any]]
     _writes: bool
+    report: Callable[[Mapping[str, Any]], None] = staticmethod(lambda _line: None)
 
     def __init__(
         self,
@@ -114,13 +62,13 @@ class DevCallback(TrainerCallback):
         patience: int = 0,
         updates: int = 1,
         watch: Watch = lambda _line: None,
-        first: bool = True,
         rollouts: Samples | None = None,
+        first: bool = True,
     ) -> None:
         self.phase, self.out, self.dev, self.watch = phase, out, dev, watch
         self.every, self.patience, self.updates = every, patience, updates
-        self._first = first
         self._replies = {"dev": Samples(), "rollouts": rollouts or Samples()}
+        self._first = first
         self._lines: list[dict[str, Any]] = []
 
     def attach(
@@ -208,12 +156,16 @@ class DevCallback(TrainerCallback):
         if self._writes:
             self.watch({"phase": self.phase, "step": step, "queries": len(self.dev.queries)})
         before = self.best
-        measured = self.dev.evaluate(self._generate, self._replies["dev"]) | self._measure()
+        measured = self.dev.evaluate(self._generate, self._replies["dev"])
+        if self._writes:
+            self.watch({"phase": self.phase, "step": step, "evaluated": True})
+        measured |= self._measure()
         line = self._broadcast({"phase": self.phase, "step": step, **measured})
         if not before or self._score(line) > self._score(before):
             self._save(self.out / POLICY_FOLDER)
         self._write_replies(step)
         self._log(line)
+        self.report(line)
 
     def _write_replies(self, step: int) -> None:
         """Write down the best, the worst and a random reply since the last evaluation."""

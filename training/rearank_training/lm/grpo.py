@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -20,19 +21,22 @@ from trl.trainer.grpo_trainer import GRPOTrainer
 from rearank_agent.errors import InputError
 from rearank_agent.llm.checkpoint import PromptConfig
 from rearank_agent.schedules import half_sliding
-from rearank_training.lm.callbacks import Dev, DevCallback, Watch
+from rearank_training.lm.callbacks import DevCallback, Watch
 from rearank_training.lm.checks import check_run
+from rearank_training.lm.dev import Dev
 from rearank_training.lm.model import Loaded
 from rearank_training.lm.prompts import Example, example_prompt
 from rearank_training.lm.replies import Samples, metrics, rate
 from rearank_training.lm.runs import run, without_warnings
 from rearank_training.lm.sampler import Sampler, asked_thought, chat_options
 from rearank_training.lm.settings import GRPOSettings
+from rearank_training.lm.trackers import report_dev
 from rearank_training.lm.trl_settings import (
     accumulation_steps,
     adapters,
     common_settings,
 )
+from rearank_training.lm.trl_table import trl_config
 from rearank_training.lm.vllm_sampler import VLLMSampler
 from rearank_training.lm.whole_list import WholeList
 from rearank_training.rows.rewards import Reward, reward_by_name
@@ -137,8 +141,8 @@ def grpo(
     rewarding = TRLReward(reward, {one.name: one.query for one in rows}, recipe.seed)
     callback = DevCallback(
         "grpo", out, replace(dev, reward=reward), every=recipe.every, patience=recipe.patience,
-        updates=recipe.updates, watch=watch, first=recipe.evaluate_first,
-        rollouts=rewarding.samples,
+        updates=recipe.updates, watch=watch, rollouts=rewarding.samples,
+        first=recipe.evaluate_first,
     )  # fmt: skip
     trainer = GRPOTrainer(
         model=loaded.model,
@@ -150,6 +154,7 @@ def grpo(
         callbacks=[callback],
         rollout_func=lists,
     )
+    callback.report = partial(report_dev, trainer)
     if lists:
         lists.sampler = _sampler(trainer, recipe, loaded)
     sampler = _sampler(trainer, recipe, loaded)
@@ -174,27 +179,28 @@ def _config(recipe: GRPOSettings, loaded: Loaded, out: Path, rows: int) -> GRPOC
             "give --prompts"
         )
     each = accumulation_steps(recipe.prompts * recipe.rollouts // recipe.updates, recipe.at_once)
-    return GRPOConfig(
+    ours = {
         **common_settings(out, recipe, loaded.device),
         **(vllm_settings(recipe, loaded.prompt_config) if recipe.samples_with_vllm else {}),
-        loss_type="grpo",
-        max_steps=recipe.steps * recipe.updates,
-        logging_steps=recipe.updates,
-        per_device_train_batch_size=recipe.at_once,
-        gradient_accumulation_steps=each,
-        steps_per_generation=each * recipe.updates,
-        num_generations=recipe.rollouts,
-        max_completion_length=loaded.prompt_config.budget,
-        learning_rate=recipe.rate,
-        lr_scheduler_type="constant",
-        beta=recipe.kl,
-        delta=3.0,  # as published: where the advantage is below 0, the ratio counts as 3 at most
-        use_bias_correction_kl=False,  # the published loss adds the KL without the ratio
-        weight_decay=0.01,  # as published
-        epsilon=recipe.clip,
-        temperature=recipe.temperature,
-        chat_template_kwargs=chat_options(loaded.prompt_config) or None,
-    )
+        "loss_type": "grpo",
+        "max_steps": recipe.steps * recipe.updates,
+        "logging_steps": recipe.updates,
+        "per_device_train_batch_size": recipe.at_once,
+        "gradient_accumulation_steps": each,
+        "steps_per_generation": each * recipe.updates,
+        "num_generations": recipe.rollouts,
+        "max_completion_length": loaded.prompt_config.budget,
+        "learning_rate": recipe.rate,
+        "lr_scheduler_type": "constant",
+        "beta": recipe.kl,
+        "delta": 3.0,  # as published: below an advantage of 0, the ratio counts as 3 at most
+        "use_bias_correction_kl": False,  # the published loss adds the KL without the ratio
+        "weight_decay": 0.01,  # as published
+        "epsilon": recipe.clip,
+        "temperature": recipe.temperature,
+        "chat_template_kwargs": chat_options(loaded.prompt_config) or None,
+    }
+    return trl_config(GRPOConfig, ours, recipe.trl or ())
 
 
 def vllm_settings(recipe: GRPOSettings, config: PromptConfig) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -17,19 +18,22 @@ from datasets import Dataset
 from trl.trainer.sft_config import SFTConfig
 from trl.trainer.sft_trainer import SFTTrainer
 
-from rearank_training.lm.callbacks import Dev, DevCallback, Watch
+from rearank_training.lm.callbacks import DevCallback, Watch
 from rearank_training.lm.checks import check_run
 from rearank_training.lm.demonstrations import Demonstration
+from rearank_training.lm.dev import Dev
 from rearank_training.lm.model import Loaded
 from rearank_training.lm.prompts import example_prompt
 from rearank_training.lm.runs import run, without_warnings
 from rearank_training.lm.sampler import Sampler, asked_thought, chat_options
 from rearank_training.lm.settings import SFTSettings
+from rearank_training.lm.trackers import report_dev
 from rearank_training.lm.trl_settings import (
     accumulation_steps,
     adapters,
     common_settings,
 )
+from rearank_training.lm.trl_table import trl_config
 from rearank_training.rows.rewards import Rearank
 
 __all__ = ["sft"]
@@ -79,6 +83,7 @@ def sft(
         callbacks=[callback],
     )
 
+    callback.report = partial(report_dev, trainer)
     sampler = Sampler(trainer.model, loaded.tokenizer, loaded.prompt_config)
 
     def measure() -> dict[str, float]:
@@ -88,21 +93,22 @@ def sft(
 
 
 def _config(recipe: SFTSettings, loaded: Loaded, out: Path) -> SFTConfig:
-    return SFTConfig(
+    ours = {
         **common_settings(out, recipe, loaded.device),
-        max_steps=recipe.steps,
-        per_device_train_batch_size=recipe.at_once,
-        gradient_accumulation_steps=accumulation_steps(recipe.batch, recipe.at_once),
-        learning_rate=recipe.rate,
-        lr_scheduler_type="linear",
-        warmup_steps=min(50, recipe.steps // 10),
-        weight_decay=0.01,
-        logging_steps=1,
-        per_device_eval_batch_size=recipe.at_once,
-        max_length=None,
-        completion_only_loss=True,
-        dataset_num_proc=None,
-    )
+        "max_steps": recipe.steps,
+        "per_device_train_batch_size": recipe.at_once,
+        "gradient_accumulation_steps": accumulation_steps(recipe.batch, recipe.at_once),
+        "learning_rate": recipe.rate,
+        "lr_scheduler_type": "linear",
+        "warmup_steps": min(50, recipe.steps // 10),
+        "weight_decay": 0.01,
+        "logging_steps": 1,
+        "per_device_eval_batch_size": recipe.at_once,
+        "max_length": None,
+        "completion_only_loss": True,
+        "dataset_num_proc": None,
+    }
+    return trl_config(SFTConfig, ours, recipe.trl or ())
 
 
 def _held_out(
