@@ -91,7 +91,8 @@ def check_teacher(model: str, teacher: str) -> None:
     from rearank_training.lm.processes import is_first_process
 
     count = parameter_count(model)
-    if count > _LARGE and teacher in ("embedded", "lexical") and is_first_process():
+    weak = teacher.partition(":")[0] in ("embedded", "lexical")
+    if count > _LARGE and weak and is_first_process():
         print_note(
             f"note: {model} has {count / 1e9:.1f} billion parameters, and is taught the orders of "
             f"{teacher}, a weaker policy. Stronger: the replies of a larger model, --records FILE "
