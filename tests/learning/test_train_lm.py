@@ -14,7 +14,8 @@ from rearank_agent import Passage, Reranker
 from rearank_agent.data.first_stage import first_stage
 from rearank_agent.data.load import load_collections
 from rearank_agent.errors import InputError, SetupError
-from rearank_agent.listwise import parse_reply, write_reply
+from rearank_agent.listwise import build_prompt, parse_reply, write_reply
+from rearank_agent.listwise.template import Template
 from rearank_agent.llm.checkpoint import PromptConfig
 from rearank_agent.policies.registry import policy
 from rearank_agent.schedules import sliding
@@ -226,6 +227,20 @@ def test_lessons_quote_what_the_prompt_shows():
         assert sorted(one.text for one in lesson.example.passages) == sorted(texts)
 
 
+def test_lessons_quote_what_the_prompt_of_a_template_shows():
+    template = Template.load("rearank-7b")
+    texts = ["The flea jumps far. " + "Nothing here. " * 4, "A flea  jumps. Then dogs bark at it."]
+    passages = tuple(Passage(str(i), text, title="On fleas") for i, text in enumerate(texts))
+    row = Example("a/b/0", "how far does a flea jump", "", passages, (1, 0))
+    for cut in (400, 45, 40):
+        how = {"cut": cut, "template": template}
+        (lesson,) = policy_demonstrations([row], policy("lexical"), quotes=True, **how)
+        prompt = build_prompt(row.query, lesson.example.passages, **how).messages
+        quotes = re.findall(r'\[(\d)\] "(.*)" has', lesson.reply)
+        assert [number for number, _ in quotes] == ["1", "2"]
+        assert all(quote in prompt[1 + 2 * int(at)]["content"] for at, quote in quotes)
+
+
 def kept(tmp_path, *steps, n=7):
     passages = tuple(
         Ranked(Passage(f"p{i}", f"text {i}"), rank=n - i, was=i + 1, score=0.0, scored=False)
@@ -320,6 +335,12 @@ def test_a_prompt_config_a_model_carries_wins_and_others_are_refused(nano, tmp_p
     assert PromptOptions(cut=80, think=False).config_of(str(tmp_path)) == PromptConfig(
         cut=80, think=False
     )
+
+
+def test_the_sizes_of_a_template_are_for_what_is_not_given(tmp_path):
+    template = Template.load("rearank-7b")
+    options = PromptOptions(template="rearank-7b", window=5)
+    assert options.config_of(str(tmp_path)) == PromptConfig(template, "order", True, 5, 400, 2048)
 
 
 def test_replies_do_not_depend_on_the_other_prompts_of_a_batch(speaking, windows):

@@ -67,11 +67,7 @@ def grpo(
     Several GPUs: --processes 8 writes runs/one/launch.sh, which starts them.
     """
     require_extra()
-    inputs = Inputs(rows, dev)
-
-    def check(where: str) -> None:
-        inputs.check(model, prompt_options, settings, where, processes)
-
+    check = partial(Inputs(rows, dev).check, model, prompt_options, settings, processes)
     if wrote_launcher(processes, device, out, check):
         return
     asked = model, prompt_options, device

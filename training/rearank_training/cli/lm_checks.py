@@ -29,8 +29,8 @@ class Inputs:
         model: str,
         prompt_options: PromptOptions,
         settings: SFTSettings | GRPOSettings,
-        device: str,
         processes: int,
+        device: str,
     ) -> None:
         """Check all that several processes will read, in one and without the weights.
 

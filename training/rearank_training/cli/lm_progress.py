@@ -1,4 +1,4 @@
-"""The progress of language-model training on stderr: evaluations, steps and alarms."""
+"""Progress of language-model training: lines of evaluations and steps, and alarms."""
 
 from __future__ import annotations
 
@@ -8,12 +8,19 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from rearank_agent.cli import console
-from rearank_training.lm.alarms import alarms_of
 
 if TYPE_CHECKING:
     from rearank_training.lm.callbacks import Watch
 
-__all__ = ["progress_watch"]
+__all__ = ["note", "progress_watch"]
+
+
+def note(text: str) -> None:
+    """Print a note, once for all processes."""
+    from rearank_training.lm.processes import is_first_process
+
+    if is_first_process():
+        console.print_note(f"note: {text}")
 
 
 def progress_watch(steps: int, out: Path) -> Watch:
@@ -21,6 +28,7 @@ def progress_watch(steps: int, out: Path) -> Watch:
 
     An alarm is printed once, and again when it has been quiet in between.
     """
+    from rearank_training.lm.alarms import alarms_of
     from rearank_training.plots import plot_lm
 
     began = monotonic()
@@ -31,7 +39,7 @@ def progress_watch(steps: int, out: Path) -> Watch:
         if on_dev or "loss" in line:
             alarms, before = alarms_of(line), ringing.get(on_dev, set())
             for kind in [kind for kind in alarms if kind not in before]:
-                console.print_note(f"note: {'dev, ' * on_dev}step {line['step']}: {alarms[kind]}")
+                note(f"{'dev, ' * on_dev}step {line['step']}: {alarms[kind]}")
             ringing[on_dev] = set(alarms)
         terminal, text = sys.stderr.isatty(), f"{line['phase']} {line['step']}/{steps}: "
         if "macro" in line:

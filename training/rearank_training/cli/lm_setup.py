@@ -14,6 +14,7 @@ from rearank_agent.errors import InputError
 from rearank_agent.extras import require
 from rearank_training.cli.inputs import with_lists
 from rearank_training.cli.lm_checks import check_model
+from rearank_training.cli.lm_progress import note
 from rearank_training.lm.settings import GRPOSettings, PromptOptions, SFTSettings
 
 if TYPE_CHECKING:
@@ -115,7 +116,7 @@ def examples_with_signal(setup: Setup, rows: Path) -> list[Example]:
     if not kept:
         raise InputError(f"{rows} has no signal: every set is in its best order already")
     if len(kept) < len(examples):
-        _note(f"{len(examples) - len(kept):,} rows are in their best order, and left out")
+        note(f"{len(examples) - len(kept):,} rows are in their best order, and left out")
     return kept
 
 
@@ -131,9 +132,9 @@ def fitting_ones(setup: Setup, examples: list[Example], what: str = "prompts") -
             examples, config, lambda prompt: len(sampler.tokens(prompt)), max_tokens
         )
     if counts["long"]:
-        _note(f"{counts['long']:,} {what} are longer than {max_tokens} tokens, and left out")
+        note(f"{counts['long']:,} {what} are longer than {max_tokens} tokens, and left out")
     if counts["cut"]:
-        _note(f"{counts['cut']:,} {what} have a passage truncated at {config.cut} characters")
+        note(f"{counts['cut']:,} {what} have a passage truncated at {config.cut} characters")
     return kept
 
 
@@ -174,7 +175,7 @@ def read_demonstrations(
     if not kept:
         raise InputError(f"every reply is longer than {config.budget} tokens: raise --budget")
     if len(kept) < len(fitting):
-        _note(f"{len(fitting) - len(kept):,} replies exceed {config.budget} tokens: left out")
+        note(f"{len(fitting) - len(kept):,} replies exceed {config.budget} tokens: left out")
     return kept
 
 
@@ -189,7 +190,7 @@ def read_dev(names: list[str], setup: Setup, trained_on: list[str]) -> Dev:
         listed = with_lists(load_collections(names), depth)
     queries, dropped = held_out(listed, settings.dev_queries, depth, settings.seed, trained_on)
     if dropped:
-        _note(f"{dropped} dev queries are trained on, and left out of dev")
+        note(f"{dropped} dev queries are trained on, and left out of dev")
     examples = [dev_example(one) for one in queries]
     fit = {id(one) for one in fitting_ones(setup, examples, "dev prompts")}
     pairs = zip(queries, examples, strict=True)
@@ -215,10 +216,3 @@ def report(best: dict[str, Any], out: Path) -> None:
     if is_first_process():
         console.print_json({"step": best["step"], **best["dev"], "macro": best["macro"]})
         console.print_note(f"serve it: rearank-agent serve {out / POLICY_FOLDER} --name NAME")
-
-
-def _note(text: str) -> None:
-    from rearank_training.lm.processes import is_first_process
-
-    if is_first_process():
-        console.print_note(f"note: {text}")

@@ -88,11 +88,9 @@ def sft(
     require_extra()
     if rows:
         check_teacher(model, teacher)
-    inputs = Inputs(rows, dev, records or [])
-
-    def check(where: str) -> None:
-        inputs.check(model, prompt_options, settings, where, processes)
-
+    check = partial(
+        Inputs(rows, dev, records or []).check, model, prompt_options, settings, processes
+    )
     if wrote_launcher(processes, device, out, check):
         return
     asked, taught = (model, prompt_options, device), (rows, records or [], teacher, quotes)

@@ -21,14 +21,12 @@ class Window:
         query: its text.
         texts: of the passages, in first-stage order.
         gains: their grades, at least 0.
-        ranks: in the first stage, from 1.
         relevant: the gains of all relevant texts of the query's list, by text.
     """
 
     query: str
     texts: tuple[str, ...]
     gains: tuple[int, ...]
-    ranks: tuple[int, ...]
     relevant: Mapping[str, int]
 
 
@@ -91,7 +89,6 @@ class WindowSampler:
             query=row.query.text,
             texts=tuple(self._passages[collection, ids[i]].content for i in positions),
             gains=tuple(gains[i] for i in positions),
-            ranks=tuple(row.ranks[i] for i in positions),
             relevant={
                 self._passages[collection, name].content: max(grade, 0)
                 for name, grade in zip(row.query.passages, row.query.grades, strict=True)
