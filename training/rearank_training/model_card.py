@@ -106,10 +106,13 @@ def _table(runs: Sequence[Mapping[str, Any]]) -> str:
     how = {"sft": "imitation", "grpo": "reinforcement"}
     lines = []
     for one in runs:
+        given = {name: one.get(name) for name in _SETTINGS}
         told = [
-            f"{name} {one[name]}" for name in _SETTINGS if one.get(name) not in (None, [], False)
+            f"{name} {value}"
+            for name, value in given.items()
+            if value not in (None, []) and value is not False
         ]
-        teacher = f" of {one['teacher']}" if one.get("teacher") and not one.get("records") else ""
+        teacher = f" of {one['teacher']}" if one.get("teacher") else ""
         teacher = " of another model's records" if one.get("records") else teacher
         phase = str(one.get("phase", ""))
         lines.append(f"| {how.get(phase, phase)}{teacher} | {_cell(', '.join(told))} |")

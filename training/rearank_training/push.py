@@ -8,12 +8,14 @@ from pathlib import Path
 
 from rearank_agent.errors import InputError, SetupError
 from rearank_agent.files import write_text
+from rearank_agent.redact import add_secret
 from rearank_training.model_card import lineage, model_card
 from rearank_training.run_report import RunReport
 
 __all__ = ["push"]
 
 _CARD = "README.md"
+_REFUSED = (401, 403)  # HTTP: no token, or one that may not
 
 
 def push(run: RunReport, policy: Path, name: str, public: bool) -> tuple[str, bool]:
@@ -34,11 +36,13 @@ def push(run: RunReport, policy: Path, name: str, public: bool) -> tuple[str, bo
             and that is not asked for.
         SetupError: the hub refuses, or cannot be reached.
     """
-    from huggingface_hub import HfApi
+    from huggingface_hub import HfApi, get_token
     from huggingface_hub.errors import RepositoryNotFoundError
 
     if not (policy / "config.json").is_file():
         raise InputError(f"{policy} has no model to push: the run has no evaluation yet")
+    if token := get_token():
+        add_secret(token)  # in no message, whoever writes it
     api = HfApi()
     with _readable_errors(name):
         try:
@@ -86,7 +90,7 @@ def _readable_errors(name: str) -> Iterator[None]:
     except LocalTokenNotFoundError:
         raise SetupError(f"{name} cannot be written without a token: {login}") from None
     except Exception as error:
-        if isinstance(error, HfHubHTTPError) and error.response.status_code in (401, 403):
+        if isinstance(error, HfHubHTTPError) and error.response.status_code in _REFUSED:
             raise SetupError(f"the hub does not let you write {name}: {login}") from None
         reason = str(error).strip().partition("\n")[0] or type(error).__name__
         raise SetupError(f"{name} could not be uploaded: {reason}; the same line goes on") from None
