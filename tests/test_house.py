@@ -58,7 +58,7 @@ SUBJECTS = {
     "jinja2": ("rearank_agent/present/markup.py",),
     "torch": ("rearank_training/embedded/", "rearank_training/lm/", "rearank_agent/policies/pretrained/torch.py"),
     "transformers": ("rearank_training/embedded/", "rearank_training/lm/", "rearank_agent/policies/pretrained/torch.py"),
-    "huggingface_hub": ("rearank_agent/policies/pretrained/hub.py",),
+    "huggingface_hub": ("rearank_agent/policies/pretrained/hub.py", "rearank_training/push.py"),
     "trl": tuple(f"rearank_training/lm/{name}.py" for name in ("grpo", "sft", "trl_table")),
     "datasets": ("rearank_training/lm/",),
     "peft": ("rearank_training/lm/served.py", "rearank_training/lm/trl_settings.py"),

@@ -31,6 +31,10 @@ COMMANDS = {
         "rearank_training.cli.show",
         "Show how a run goes: its last steps and evaluations, and replies to read.",
     ),
+    "push": Command(
+        "rearank_training.cli.push",
+        "Upload a trained model to a hub, with a card made from its run.",
+    ),
 }
 
 app = typer.Typer(

@@ -1,4 +1,4 @@
-"""The progress of language-model training on stderr: evaluations, steps and alarms."""
+"""Progress of language-model training: lines of evaluations and steps, and alarms."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from rearank_agent.cli import console
-from rearank_training.lm.alarms import alarms_of
 
 if TYPE_CHECKING:
     from rearank_training.lm.callbacks import Watch
@@ -29,6 +28,7 @@ def progress_watch(steps: int, out: Path) -> Watch:
 
     An alarm is printed once, and again when it has been quiet in between.
     """
+    from rearank_training.lm.alarms import alarms_of
     from rearank_training.plots import plot_lm
 
     began = monotonic()
