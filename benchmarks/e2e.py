@@ -14,17 +14,24 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import chain
 from pathlib import Path
-from statistics import fmean, stdev
 
 from benchmarks.registry import registry
-from benchmarks.study import FIRST, Values, gain, over_seeds, run_command, served, values_of
+from benchmarks.study import (
+    FIRST,
+    Values,
+    draw_rows,
+    repaired_share,
+    run_command,
+    served,
+    table,
+    train_phase,
+    values_of,
+)
 from rearank_agent.files import write_text
-from rearank_agent.types import Ranking
 
 DEPTH = 20
 _SERVING = ("--dtype", "float32", "--enforce-eager", "--max-num-seqs", "64")
@@ -82,12 +89,8 @@ class Study:
         self._rows("rl", "rows-list", "--size", str(DEPTH), "--depth", str(DEPTH))
 
     def _rows(self, collection: str, name: str, *how: str) -> None:
-        out = self.folder / name
-        held_out = [("--dev", str(self.folder / dev)) for dev in ("dev", "test")]
-        if not (out / "manifest.json").exists():
-            run_command(
-                "train", "rows", self.folder / collection, *chain(*held_out), *how, "--out", out
-            )
+        held_out = [self.folder / "dev", self.folder / "test"]
+        draw_rows([self.folder / collection], held_out, self.folder / name, *how)
 
     def train(self, seed: int) -> dict[str, Path]:
         """The models of a seed, by method of training."""
@@ -106,12 +109,10 @@ class Study:
 
     def _phase(self, phase: str, model: Path, rows: str, seed: int, how: str) -> Path:
         name = rows if phase == "sft" else f"grpo-{rows}"
-        out = self.folder / f"{name}-{seed}"
-        if not (out / "learning.png").exists():  # written last
-            resume = ["--resume"] if list(out.glob("checkpoint-*")) else []
-            run_command("train", phase, model, self.folder / f"rows-{rows}", "--dev", self.folder / "dev",
-                 "--out", out, "--seed", str(seed), *how.split(), *resume)  # fmt: skip
-        return out / "policy"
+        return train_phase(
+            phase, model, self.folder / f"rows-{rows}", [self.folder / "dev"],
+            self.folder / f"{name}-{seed}", "--seed", seed, *how.split(),
+        )  # fmt: skip
 
     def teacher(self) -> Values:
         """nDCG@10 of the teacher in the model's windows: the ceiling of SFT."""
@@ -130,32 +131,8 @@ class Study:
                      "--limit", str(self.size.queries), "--out", out,
                      VLLM_BASE_URL=url)  # fmt: skip
         (records,) = out.glob("test/vllm*/records.jsonl")
-        rankings = map(Ranking.from_json, records.read_text().splitlines())
-        repaired = [bool(step.reply.faults) for ranking in rankings for step in ranking.steps]
-        return values_of(out, "test", "vllm:nano"), values_of(out, "test", FIRST), fmean(repaired)
-
-
-def table(teacher: Values, found: Mapping[str, Sequence[tuple[Values, Values, float]]]) -> str:
-    """The table of all systems over seeds; differences are paired by query, of means over seeds."""
-    seeds = len(found["random"])
-    means = {name: over_seeds([ours for ours, _, _ in runs]) for name, runs in found.items()}
-    means = {FIRST: found["random"][0][1], "BM25, the teacher": teacher} | means
-    lines = [
-        f"nDCG@10 x100 on {len(means[FIRST])} unseen queries, {seeds} seed{'s' * (seeds > 1)}; "
-        "± is over seeds, intervals (95%) are over queries.",
-        "",
-        "| | nDCG@10 | against first-stage | against SFT | replies repaired |",
-        "|---|---|---|---|---|",
-    ]
-    for name, values in means.items():
-        runs = found.get(name, ())
-        spread = [fmean(ours.values()) for ours, _, _ in runs]
-        shown = f"{100 * fmean(values.values()):.1f}"
-        shown += f" ± {100 * stdev(spread):.1f}" if len(spread) > 1 else ""
-        gains = [gain(means, name, base) for base in (FIRST, "SFT")]
-        repaired = f"{100 * fmean(share for _, _, share in runs):.0f}%" if runs else ""
-        lines.append(f"| {name} | {shown} | {' | '.join(gains)} | {repaired} |")
-    return "\n".join(lines)
+        ours, first = (values_of(out, "test", system) for system in ("vllm:nano", FIRST))
+        return ours, first, repaired_share(records)
 
 
 def main() -> None:
@@ -174,7 +151,8 @@ def main() -> None:
     for seed, models in trained.items():
         for name, model in models.items():
             found.setdefault(name, []).append(study.measure(name, seed, model))
-    text = table(study.teacher(), found)
+    first = found["random"][0][1]
+    text = table(found, {FIRST: first, "BM25, the teacher": study.teacher()}, (FIRST, "SFT"))
     write_text(args.folder / "table.md", f"{text}\n")
     print(text)
 

@@ -10,14 +10,19 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
-from statistics import fmean
+from statistics import fmean, stdev
 from time import perf_counter
 
 from rearank_agent.errors import PolicyError
+from rearank_agent.types import Ranking
 from rearank_evals.measures.stats import compare
 
-__all__ = ["FIRST", "Values", "gain", "over_seeds", "run_command", "served", "values_of"]
+__all__ = [
+    "FIRST", "Values", "draw_rows", "repaired_share", "run_command", "served", "table",
+    "train_phase", "values_of",
+]  # fmt: skip
 
 FIRST = "first-stage"
 Values = Mapping[str, float]
@@ -37,6 +42,33 @@ def run_command(*arguments: object, **environment: str) -> None:
     begun = perf_counter()
     subprocess.run(command, check=True, env={**os.environ, **_QUIET, **environment})
     print(f"  {perf_counter() - begun:.0f} s", file=sys.stderr, flush=True)
+
+
+def draw_rows(
+    collections: Sequence[Path], held_out: Sequence[Path], out: Path, *how: object
+) -> None:
+    """Draw training rows with these options, unless they are there."""
+    if not (out / "manifest.json").exists():
+        dev = chain(*(("--dev", one) for one in held_out))
+        run_command("train", "rows", *collections, *dev, *how, "--out", out)
+
+
+def train_phase(
+    phase: str, model: Path, rows: Path, dev: Sequence[Path], out: Path, *how: object, **env: str
+) -> Path:
+    """Train to the end, going on from the last checkpoint; gives the policy's folder."""
+    if not (ended := out / "ended").exists():
+        resume = ["--resume"] if list(out.glob("checkpoint-*")) else []
+        devs = chain(*(("--dev", one) for one in dev))
+        run_command("train", phase, model, rows, *devs, "--out", out, *how, *resume, **env)
+        ended.touch()
+    return out / "policy"
+
+
+def repaired_share(records: Path) -> float:
+    """The share of replies in a run's records in which something was repaired."""
+    rankings = map(Ranking.from_json, records.read_text().splitlines())
+    return fmean(bool(step.reply.faults) for ranking in rankings for step in ranking.steps)
 
 
 @contextmanager
@@ -78,12 +110,45 @@ def values_of(out: Path, collection: str, system: str) -> Values:
     return found
 
 
-def over_seeds(runs: Sequence[Values]) -> Values:
+def table(
+    found: Mapping[str, Sequence[tuple[Values, Values, float]]],
+    others: Mapping[str, Values],
+    bases: Sequence[str],
+) -> str:
+    """The table of all systems over seeds; differences are paired by query, of means over seeds.
+
+    Args:
+        found: for every trained system, a run of each seed: its figures, those of the first
+            stage, and the share of repaired replies.
+        others: what is shown above them.
+        bases: the systems that all are compared with.
+    """
+    means = {name: _over_seeds([ours for ours, _, _ in runs]) for name, runs in found.items()}
+    means, seeds = {**others, **means}, max(map(len, found.values()))
+    lines = [
+        f"nDCG@10 x100 on {len(means[FIRST])} unseen queries, {seeds} seed{'s' * (seeds > 1)}; "
+        "± is over seeds, intervals (95%) are over queries.",
+        "",
+        f"| | nDCG@10 | {' | '.join(f'against {base}' for base in bases)} | replies repaired |",
+        f"|---|---|{'---|' * len(bases)}---|",
+    ]
+    for name, values in means.items():
+        runs = found.get(name, ())
+        spread = [fmean(ours.values()) for ours, _, _ in runs]
+        shown = f"{100 * fmean(values.values()):.1f}"
+        shown += f" ± {100 * stdev(spread):.1f}" if len(spread) > 1 else ""
+        gains = [_gain(means, name, base) for base in bases]
+        repaired = f"{100 * fmean(share for _, _, share in runs):.0f}%" if runs else ""
+        lines.append(f"| {name} | {shown} | {' | '.join(gains)} | {repaired} |")
+    return "\n".join(lines)
+
+
+def _over_seeds(runs: Sequence[Values]) -> Values:
     """The mean of every query over the seeds."""
     return {query: fmean(run[query] for run in runs) for query in runs[0]}
 
 
-def gain(means: Mapping[str, Values], name: str, base: str) -> str:
+def _gain(means: Mapping[str, Values], name: str, base: str) -> str:
     """The difference to another system in points, with its interval over queries; "" to itself."""
     if name in (base, FIRST):
         return ""
