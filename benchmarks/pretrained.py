@@ -1,22 +1,25 @@
 """The paper's experiment for any pretrained language model: what imitation and reinforcement gain.
 
     python -m benchmarks.pretrained MODEL --train FOLDER... --dev FOLDER... --test FOLDER... \\
-        --out runs/pretrained --vllm PROGRAM [--seeds 0 1 2] [--think] [--small]
+        --out runs/pretrained --vllm PROGRAM [--seeds 0 1 2] [--think] [--small] [-- OPTIONS]
 
 Sets of 2, 3, 5 and 10 passages are drawn (most sets of 2 and 3 have one relevant passage). The
 model imitates judgements on them, from small to large, and then --teacher; it is reinforced on
 windows of 10, then on whole lists. All are served by `rearank-agent serve` and measured by
 `rearank-agent eval`, the model as it is too. Finished parts are kept: the same command resumes.
 OUT/table.md has the table, OUT/replies.md ten replies, each run its curves. Answers alone are
-asked for; with --think, in another OUT, reasoning too. It needs collections of real queries.
+asked for; with --think, in another OUT, reasoning too. OPTIONS are those that both phases of
+training have, as --lora 32 --rate 2e-4 --dtype bfloat16.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from random import Random
 from statistics import fmean
@@ -44,10 +47,9 @@ from rearank_training.lm.model import load, write_model
 SIZES = (2, 3, 5, 10)
 """Passages of a set, from easy to hard; the last is the window."""
 _WORDS = Path(__file__).with_name("pretrained.toml")
-_NAME = "pretrained"
-_BASES = (FIRST, "zero-shot", "SFT")
-_ORDERS = 200
-"""Random orders of a list, whose mean nDCG@10 is that of random order."""
+_NAME, _BASES = "pretrained", (FIRST, "zero-shot", "SFT")
+_CORES = {"OMP_NUM_THREADS": str(os.cpu_count())}
+_ORDERS = 200  # of a list, whose mean nDCG@10 is that of random order
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,7 @@ class Effort:
     Attributes:
         sets: drawn for each query and size.
         imitation: steps on each size, and again for the teacher.
+        batch: replies of such a step.
         reinforcement: steps on windows, and again on whole lists.
         prompts: of a step of reinforcement, each with 8 replies.
         depth: candidates of a query in evaluation.
@@ -65,13 +68,14 @@ class Effort:
 
     sets: int = 20
     imitation: int = 150
+    batch: int = 16
     reinforcement: int = 60
     prompts: int = 8
     depth: int = 20
     queries: int = 100
 
 
-SMALL = Effort(sets=8, imitation=3, reinforcement=1, prompts=2, depth=12, queries=3)
+SMALL = Effort(sets=8, imitation=3, batch=4, reinforcement=1, prompts=2, depth=12, queries=3)
 
 
 @dataclass(frozen=True)
@@ -136,7 +140,7 @@ class Study:
         return self._phase(
             "sft", model, size, f"sft-{size}-{teacher.replace(':', '-')}-{seed}", seed,
             "--teacher", teacher, "--steps", steps, "--every", steps, "--no-evaluate-first",
-            "--held-out", 64,
+            "--held-out", 64, "--batch", self.effort.batch,
         )  # fmt: skip
 
     def _reinforce(self, model: Path, size: int, goal: str, seed: int) -> Path:
@@ -152,16 +156,15 @@ class Study:
     ) -> Path:
         return train_phase(
             phase, model, self.out / f"rows-{size}", self.dev, self.out / name, "--seed", seed,
-            *how, *self.training, OMP_NUM_THREADS=str(os.cpu_count()),
+            *how, *self.training, **_CORES,
         )  # fmt: skip
 
     def measure(self, name: str, seed: int, model: Path) -> tuple[Values, Values, float]:
         """nDCG@10 of a served policy and of the first stage; the share of repaired replies."""
         out = self._measured(name, seed)
         if not (out / "report.json").exists():
-            cores = {"OMP_NUM_THREADS": str(os.cpu_count())}
             options = ("--max-model-len", "4096")
-            with served(self.vllm, model, self.out, _NAME, options, **cores) as url:
+            with served(self.vllm, model, self.out, _NAME, options, **_CORES) as url:
                 run_command(
                     "eval", *self.test, "--policy", f"vllm:{_NAME}", "--depth", self.effort.depth,
                     "--limit", self.effort.queries, "--out", out, VLLM_BASE_URL=url,
@@ -170,7 +173,7 @@ class Study:
         return ours, first, fmean(map(repaired_share, self._records(name, seed)))
 
     def _measured(self, name: str, seed: int) -> Path:
-        where = "zero-shot" if name == "zero-shot" else f"{name}-{seed}"
+        where = name if name == "zero-shot" else f"{name}-{seed}"
         return self.out / "measured" / where.replace(" ", "-").replace(",", "")
 
     def _records(self, name: str, seed: int) -> list[Path]:
@@ -197,8 +200,8 @@ class Study:
 
     def replies(self, name: str, seed: int) -> str:
         """Ten replies to read, as Markdown."""
-        lines = [line for path in self._records(name, seed) for line in path.open()][:10]
-        return "\n".join(_reply_text(Ranking.from_json(line)) for line in lines)
+        lines = (line for path in self._records(name, seed) for line in path.open())
+        return "\n".join(_reply_text(Ranking.from_json(line)) for line in islice(lines, 10))
 
 
 def _mean_of_orders(gains: list[int], ideal: list[int], seed: str) -> float:
@@ -226,11 +229,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--think", action="store_true", help="reasoning too")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--small", action="store_true", help="checks that all works")
-    parser.add_argument("training", nargs="*", help="behind --: options of train sft and grpo")
-    args = parser.parse_args(arguments)
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    end = given.index("--") if "--" in given else len(given)
+    args = parser.parse_args(given[:end])
     study = Study(
         args.model, args.train, args.dev, args.test, args.out, args.vllm, args.teacher,
-        args.think, SMALL if args.small else Effort(), args.training,
+        args.think, SMALL if args.small else Effort(), given[end + 1 :],
     )  # fmt: skip
     study.rows()
     found: dict[str, list[tuple[Values, Values, float]]] = {}
