@@ -8,8 +8,7 @@ model imitates judgements on them, from small to large, and then --teacher; it i
 windows of 10, then on whole lists. All are served by `rearank-agent serve` and measured by
 `rearank-agent eval`, the model as it is too. Finished parts are kept: the same command resumes.
 OUT/table.md has the table, OUT/replies.md ten replies, each run its curves. Answers alone are
-asked for; with --think, in another OUT, reasoning too. OPTIONS are those that both phases of
-training have, as --lora 32 --rate 2e-4 --dtype bfloat16.
+asked for; with --think, in another OUT, reasoning too. OPTIONS go to both phases of training.
 """
 
 from __future__ import annotations
@@ -42,10 +41,9 @@ from rearank_agent.listwise.template import Template
 from rearank_agent.llm.checkpoint import PromptConfig
 from rearank_agent.metrics import ndcg
 from rearank_agent.types import Ranking
-from rearank_training.lm.model import load, write_model
+from rearank_training.lm.model import load, quiet, write_model
 
-SIZES = (2, 3, 5, 10)
-"""Passages of a set, from easy to hard; the last is the window."""
+SIZES = (2, 3, 5, 10)  # passages of a set, from easy to hard; the last is the window
 _WORDS = Path(__file__).with_name("pretrained.toml")
 _NAME, _BASES = "pretrained", (FIRST, "zero-shot", "SFT")
 _CORES = {"OMP_NUM_THREADS": str(os.cpu_count())}
@@ -130,6 +128,7 @@ class Study:
         """The model as it is, with the words of the study beside it."""
         folder = self.out / "zero-shot"
         if not folder.exists():
+            quiet(2)
             found = load(str(self.model), self.config, "cpu", "bfloat16")
             parts = (found.model, found.tokenizer)
             write_model(folder, lambda to: [p.save_pretrained(to) for p in parts], self.config)
@@ -205,8 +204,8 @@ class Study:
 
 
 def _mean_of_orders(gains: list[int], ideal: list[int], seed: str) -> float:
-    random = Random(seed)
-    orders = (random.sample(gains, len(gains)) for _ in range(_ORDERS))
+    sample = Random(seed).sample
+    orders = (sample(gains, len(gains)) for _ in range(_ORDERS))
     return fmean(ndcg(order, ideal, 10) for order in orders)
 
 
@@ -223,8 +222,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("model", type=Path)
     for name in ("train", "dev", "test"):
         parser.add_argument(f"--{name}", type=Path, nargs="+", required=True)
-    parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--vllm", required=True, help="the vllm program")
+    for name in ("out", "vllm"):
+        parser.add_argument(f"--{name}", type=Path, required=True)
     parser.add_argument("--teacher", default="embedded", help="imitated after the judgements")
     parser.add_argument("--think", action="store_true", help="reasoning too")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
@@ -233,7 +232,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     end = given.index("--") if "--" in given else len(given)
     args = parser.parse_args(given[:end])
     study = Study(
-        args.model, args.train, args.dev, args.test, args.out, args.vllm, args.teacher,
+        args.model, args.train, args.dev, args.test, args.out, str(args.vllm), args.teacher,
         args.think, SMALL if args.small else Effort(), given[end + 1 :],
     )  # fmt: skip
     study.rows()

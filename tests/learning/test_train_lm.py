@@ -333,7 +333,7 @@ def test_a_base_model_gets_a_plain_chat_template_and_keeps_it(nano, tmp_path, ca
     assert has_plain_chat(load_tokenizer(str(tmp_path / "saved")))
     assert not has_plain_chat(load_tokenizer(str(nano)))
     check_model(str(base), PromptOptions(), SFT, "cpu")
-    assert "base has no chat template of its own: turns are plain text" in capsys.readouterr().err
+    assert "base has the chat template of base models: plain turns" in capsys.readouterr().err
 
 
 def test_a_model_that_is_not_there_or_a_gpu_that_is_not(tmp_path):

@@ -82,7 +82,7 @@ def check_model(
     config = prompt_options.config_of(model)
     check_run(settings, config, device, processes)
     if has_plain_chat(load_tokenizer(model)):
-        note(f"{model} has no chat template of its own: turns are plain text, a blank line between")
+        note(f"{model} has the chat template of base models: plain turns, a blank line between")
     parameter_count(model)
     return config
 
