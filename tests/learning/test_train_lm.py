@@ -708,7 +708,7 @@ def test_a_step_must_divide_and_vllm_needs_a_gpu(speaking, windows, dev, tmp_pat
     with pytest.raises(SetupError, match="vLLM can only sample for training on a GPU"):
         grpo(loaded, windows, dev, replace(GRPO, vllm=True), tmp_path)
     with pytest.raises(InputError, match="2 rows are fewer than the 3 prompts of a step"):
-        grpo(loaded, windows[:2], dev, replace(GRPO, prompts=3), tmp_path)
+        grpo(loaded, windows[:2], dev, replace(GRPO, prompts=3, at_once=2), tmp_path)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("WORLD_SIZE", "2")
         sharded = replace(loaded, device="cuda")
