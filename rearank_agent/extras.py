@@ -11,7 +11,7 @@ from urllib.request import url2pathname
 
 from rearank_agent.errors import SetupError
 
-__all__ = ["install_line", "require"]
+__all__ = ["install_line", "pip_line", "require"]
 
 _NAME = "rearank-agent"
 
@@ -21,11 +21,16 @@ def install_line(extra: str) -> str:
 
     From the checkout where this was installed from one, since a release may not have it yet.
     """
+    return pip_line(_source(extra))
+
+
+def pip_line(what: str) -> str:
+    """The line that installs a package for this interpreter."""
     python = sys.executable or "python"
     pip = f"{python} -m pip install"
     if find_spec("pip") is None:  # an environment that uv made
         pip = f"uv pip install --python {python}"
-    return f"{pip} {_source(extra)}"
+    return f"{pip} {what}"
 
 
 def _source(extra: str) -> str:

@@ -51,15 +51,15 @@ SUBJECTS = {
               "rearank_agent/data/first_stage.py"),
     "ir_measures": ("rearank_evals/measures/official.py",),
     "ir_datasets": ("rearank_agent/data/ir_datasets.py",),
-    "pyarrow": ("rearank_agent/data/bright.py",),
+    "pyarrow": ("rearank_agent/data/parquet.py",),
     "markitdown": ("rearank_agent/search/convert_worker.py",),
     "scipy": ("rearank_evals/measures/",),
     "matplotlib": ("rearank_evals/report/plots.py", "rearank_training/plots.py"),
     "jinja2": ("rearank_agent/present/markup.py",),
     "torch": ("rearank_training/embedded/", "rearank_training/lm/", "rearank_agent/policies/pretrained/torch.py"),
     "transformers": ("rearank_training/embedded/", "rearank_training/lm/", "rearank_agent/policies/pretrained/torch.py"),
-    "huggingface_hub": ("rearank_agent/policies/pretrained/hub.py",),
-    "trl": ("rearank_training/lm/grpo.py", "rearank_training/lm/sft.py"),
+    "huggingface_hub": ("rearank_agent/policies/pretrained/hub.py", "rearank_training/push.py"),
+    "trl": tuple(f"rearank_training/lm/{name}.py" for name in ("grpo", "sft", "trl_table")),
     "datasets": ("rearank_training/lm/",),
     "peft": ("rearank_training/lm/served.py", "rearank_training/lm/trl_settings.py"),
     "pydantic_ai": ("rearank_agent/llm/", "rearank_agent/agents/"),
@@ -87,7 +87,7 @@ ROOMS = {
     "cli": "ground intake listwise llm policies loop search present schedules",
     "rearank_mcp": "ground intake policies loop search present tool_results cli",
     "rearank_evals": "ground policies loop data present cli schedules",
-    "rearank_training": "ground listwise policies loop data cli llm schedules",
+    "rearank_training": "ground listwise policies loop data present cli llm schedules",
 }
 LOOP = ("__init__", "request", "reranker")
 # The functions of the core: no waiting, no package that is not Python's own.
@@ -183,9 +183,9 @@ def test_the_wheel_has_names_of_ours_alone(tmp_path):
     names = {name.split("/")[0] for name in inside}
     assert names - {f"rearank_agent-{rearank_agent.__version__}.dist-info"} == set(PACKAGES)
     assert set(FILES) <= inside, "a file that is not in the wheel"
-    beside = ("rearank_agent/listwise/template.toml", "rearank_agent/present/page.html.j2",
+    beside = ("rearank_agent/listwise/templates/rearank-7b.toml", "rearank_agent/present/page.html.j2",
               "rearank_evals/report/page.html.j2", "rearank_training/recipes/nano.toml",
-              "rearank_training/lm/nano.toml", "rearank_agent/weights/trunk.onnx")  # fmt: skip
+              "rearank_training/run_page.html.j2", "rearank_training/lm/nano.toml", "rearank_agent/weights/trunk.onnx")  # fmt: skip
     assert set(beside) <= inside
 
 

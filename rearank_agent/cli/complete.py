@@ -12,6 +12,13 @@ def policies(prefix: str) -> list[str]:
     return [name for name in (*POLICIES, *kinds) if name.startswith(prefix)]
 
 
+def templates(prefix: str) -> list[str]:
+    """The packaged templates whose names start with `prefix`."""
+    from rearank_agent.listwise.template import Template
+
+    return [name for name in Template.names() if name.startswith(prefix)]
+
+
 def schedules(prefix: str) -> list[str]:
     """The schedules whose names start with `prefix`."""
     from rearank_agent.schedules import SCHEDULES

@@ -7,7 +7,6 @@ import platform
 import sys
 from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from textwrap import wrap
 from time import perf_counter
 from typing import TYPE_CHECKING, Annotated, Any
@@ -15,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.table import Table
 
-from rearank_agent.cli.complete import policies
+from rearank_agent.cli.complete import policies, templates
 from rearank_agent.cli.console import console, print_json, print_line, progress_bar
 from rearank_agent.cli.policy_options import PolicyOptions
 from rearank_agent.errors import RearankError
@@ -53,9 +52,11 @@ def doctor(
         ),
     ] = None,
     template: Annotated[
-        Path | None,
+        str | None,
         typer.Option(
-            help="A model's prompt template, or a checkpoint's rearank.json.",
+            metavar="NAME|FILE",
+            help="A model's prompt template: rearank-7b, a file, or a checkpoint's rearank.json.",
+            autocompletion=templates,
             show_default=False,
         ),
     ] = None,
@@ -133,7 +134,7 @@ def _version(package: str) -> str:
         return "not installed"
 
 
-def _policy(wanted: str | None, template: Path | None) -> dict[str, Any]:
+def _policy(wanted: str | None, template: str | None) -> dict[str, Any]:
     from rearank_agent.reranker import run_sync
     from rearank_agent.settings import settings
 

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
-from rearank_agent.cli.complete import policies, schedules
+from rearank_agent.cli.complete import policies, schedules, templates
 from rearank_agent.cli.trained_model import as_trained, read_template
 from rearank_agent.errors import InputError
 
@@ -84,10 +83,24 @@ class PolicyOptions:
         ),
     ] = None
     template: Annotated[
-        Path | None,
+        str | None,
         _model(
-            help="Prompt template of a model trained with another than ours; or its rearank.json."
+            metavar="NAME|FILE",
+            help="Prompt template of a model trained with another than ours: rearank-7b, a file, "
+            "or its rearank.json.",
+            autocompletion=templates,
         ),
+    ] = None
+    window: Annotated[
+        int | None, _model(min=2, help="Passages of a window.  \\[as it was trained, else 20]")
+    ] = None
+    cut: Annotated[
+        int | None,
+        _model(min=40, help="Characters of a passage.  \\[as it was trained, else 1200]"),
+    ] = None
+    budget: Annotated[
+        int | None,
+        _model(min=1, help="Tokens of a reply.  \\[as it was trained, else 2048]"),
     ] = None
     votes: Annotated[
         int | None, _model(min=2, help="Ask this many times, with passages shuffled, and merge.")
@@ -154,6 +167,8 @@ class PolicyOptions:
             overrides["think"] = False
         if self.effort:
             overrides["effort"] = self.effort.value
+        sizes = {"window": self.window, "cut": self.cut, "budget": self.budget}
+        overrides |= {name: size for name, size in sizes.items() if size is not None}
         if self.form:
             form = self.form.value
             if overrides.setdefault("form", form) != form:

@@ -53,9 +53,10 @@ def serve(
         print_line(shell_line(server.command))
         return
 
-    if note := _template_note(name, model):
+    note, more = _template_note(name, model)
+    if note:
         print_note(f"note: {note}")
-    if code := server.run(partial(_print_use, server.url, name)):
+    if code := server.run(partial(_print_use, server.url, f"{name}{more}")):
         print_note(f"rearank-agent: vLLM ended with exit code {code}")
         raise typer.Exit(1)
 
@@ -67,14 +68,16 @@ def _print_use(url: str, name: str, seconds: float) -> None:
     print_line(f"rearank-agent rerank QUERY FILE --policy vllm:{name}", flush=True)
 
 
-def _template_note(name: str, model: str) -> str:
-    """What is known of the prompt template a model was trained with."""
+def _template_note(name: str, model: str) -> tuple[str, str]:
+    """What is known of the prompt template a model was trained with, and the option for it."""
     from rearank_agent.listwise.template import Template
     from rearank_agent.llm.checkpoint import CONFIG_FILE, PromptConfig, describe, template_hint
 
     if trained := PromptConfig.load(model):
-        return (
+        note = (
             f"{name} was trained with {describe(trained.options())}, and is asked so; on another "
             f"machine with --template {CONFIG_FILE}, a copy of {Path(model) / CONFIG_FILE}"
         )
-    return template_hint(name, model, Template.default())
+        return note, ""
+    hint = template_hint(name, model, Template.default())
+    return hint, " --template rearank-7b" if hint else ""

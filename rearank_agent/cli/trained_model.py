@@ -15,12 +15,15 @@ if TYPE_CHECKING:
 __all__ = ["as_trained", "read_template"]
 
 
-def read_template(path: Path) -> dict[str, Any]:
-    """The template in a file, a likelihood's prompt, or every prompt setting of a checkpoint."""
+def read_template(source: str) -> dict[str, Any]:
+    """A packaged template, one in a file, a likelihood's prompt, or a checkpoint's settings."""
     from rearank_agent.listwise.template import Template
     from rearank_agent.llm.checkpoint import CONFIG_FILE, PromptConfig
     from rearank_agent.llm.likelihood_prompt import read_likelihood_prompt
 
+    if source in Template.names():
+        return {"template": Template.load(source)}
+    path = Path(source)
     path = path / CONFIG_FILE if path.is_dir() else path
     if path.suffix == ".json":
         return PromptConfig.read(path).options()

@@ -87,31 +87,33 @@ def folder_of(path: Path) -> Path | None:
     return next((folder for folder in nearest if (folder / CORPUS).is_file()), None)
 
 
-def read_folder(path: Path) -> Collection:
+def read_folder(path: Path, *, judged: bool = True) -> Collection:
     """A collection in BEIR's form.
 
     Args:
         path: the folder, or a file with judgements in it: FOLDER/qrels/dev.tsv.
+        judged: whether its judgements are read; without them it has all queries, whose grades are
+            empty, and needs no file of judgements.
 
     Raises:
         InputError: a file is missing or cannot be used; the message names file and line.
     """
     if (folder := folder_of(path)) is None:
         raise InputError(f"{path} is no collection: there is no {CORPUS}")
-    qrels = path if path.is_file() else _qrels_file(folder)
+    qrels = (path if path.is_file() else _qrels_file(folder)) if judged else None
     corpus, queries, lists = folder / CORPUS, folder / "queries.jsonl", _lists(folder)
     instruction = folder / "instruction.txt"
-    optional = [file for file in (lists, instruction) if file and file.is_file()]
+    optional = [file for file in (qrels, lists, instruction) if file and file.is_file()]
     collection = folder.resolve().name
     texts, integers = _queries(queries)
     passages = Corpus(corpus)
     made = make_collection(
-        name=collection if path == folder else f"{collection}/{qrels.stem}",
+        name=f"{collection}/{qrels.stem}" if qrels and path != folder else collection,
         source=str(path),
         queries=texts,
-        qrels=read_qrels(qrels),
+        qrels=read_qrels(qrels) if qrels else {query: {} for query in texts},
         corpus=passages,
-        hash=digest_of([corpus, queries, qrels, *optional]),
+        hash=digest_of([corpus, queries, *optional]),
         lists=_candidates(lists) if lists else None,
         excluded=own_excluded(collection, texts) or None,
         listed=lists.name if lists else "",

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from rearank_agent.data.collection import Collection, count_notes, make_collection
-from rearank_agent.errors import InputError, SetupError
-from rearank_agent.extras import install_line
+from rearank_agent.data.parquet import read_columns
+from rearank_agent.errors import InputError
 from rearank_agent.files import digest_of
 from rearank_agent.types import Passage
 
@@ -70,14 +70,14 @@ class Documents(Mapping[str, Passage]):
     def __init__(self, files: Sequence[Path]) -> None:
         self._files = files
         self._rows: dict[str, int] = {}
-        names = _columns(files, "id")["id"].to_pylist()
+        names = read_columns(files, "id")["id"].to_pylist()
         for row, name in enumerate(names):
             self._rows.setdefault(_string(name, f"{files[0].parent}, an id"), row)
         self.repeated = len(names) - len(self._rows)
 
     @cached_property
     def _texts(self) -> Any:
-        return _columns(self._files, "content")["content"]
+        return read_columns(self._files, "content")["content"]
 
     def __getitem__(self, name: str) -> Passage:
         return Passage(name, self._texts[self._rows[name]].as_py())
@@ -106,7 +106,7 @@ def _set(folder: Path, name: str) -> Collection:
     queries: dict[str, str] = {}
     qrels: dict[str, dict[str, int]] = {}
     excluded: dict[str, frozenset[str]] = {}
-    rows = _columns(examples, "id", "query", "gold_ids", "excluded_ids").to_pylist()
+    rows = read_columns(examples, "id", "query", "gold_ids", "excluded_ids").to_pylist()
     for number, row in enumerate(rows, 1):
         where = f"{examples[0]}, row {number}"
         if (query := _string(row["id"], f"{where}, id")) in queries:
@@ -146,28 +146,6 @@ def _files(folder: Path, name: str) -> list[Path]:
         names = ", ".join(path.name for path in found)
         raise InputError(f"{folder} should hold {count} parts of {name}, and holds {names}")
     return parts
-
-
-def _columns(files: Sequence[Path], *names: str) -> Any:
-    """A table of these columns of all files, concatenated."""
-    try:
-        import pyarrow
-        from pyarrow.parquet import ParquetFile
-    except ImportError:
-        raise SetupError(
-            "pyarrow is not installed, and BRIGHT is published in Parquet: "
-            f"{install_line('bright')}"
-        ) from None
-    tables, path = [], files[0]
-    try:
-        for path in files:
-            with ParquetFile(path) as file:
-                if missing := [name for name in names if name not in file.schema_arrow.names]:
-                    raise InputError(f"{path} has no column {missing[0]!r}")
-                tables.append(file.read(columns=list(names)))
-        return pyarrow.concat_tables(tables, promote_options="permissive")
-    except (OSError, pyarrow.ArrowException) as error:
-        raise InputError(f"{path} cannot be read as Parquet: {error}") from None
 
 
 def _string(value: object, where: str) -> str:

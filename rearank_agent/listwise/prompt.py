@@ -14,6 +14,7 @@ from rearank_agent.types import Fault, Passage
 
 __all__ = [
     "Message", "Prompt", "build_prompt", "prompt_faults", "reask_prompt", "shown_text",
+    "truncate",
 ]  # fmt: skip
 
 _NEUTRALISED = "tags or control tokens were shown in other brackets, or hidden text was left out"
@@ -42,7 +43,7 @@ def build_prompt(
     form: Format = "order",
     think: bool = True,
     template: Template | None = None,
-    cut: int = 1200,
+    cut: int | None = None,
 ) -> Prompt:
     """The messages that ask for the order, or the scores, of one window.
 
@@ -53,9 +54,10 @@ def build_prompt(
         form: the answer's format.
         think: whether to ask for reasoning before the answer.
         template: the prompt template; None for the package's own.
-        cut: the maximum characters of a passage's content that are shown.
+        cut: the maximum characters of a passage that are shown; None for the template's.
     """
     template = template or Template.default()
+    cut = template.cut if cut is None else cut
     task = fill(template.instruction, instruction=sanitize(instruction)) if instruction else ""
     common = {"query": sanitize(query), "n": len(passages)}
     closing = f"{template.think if think else template.direct}\n{getattr(template, form)}"
@@ -65,45 +67,64 @@ def build_prompt(
         turns.append({"role": "system", "content": fill(template.system, **common)})
     opening = fill(template.opening, **common, instruction=task)
     turns += _exchange(opening, template.opening_reply)
-    shown = [shown_text(passage, cut) for passage in passages]
+    contents = [_content(passage, template) for passage in passages]
+    shown = [truncate(text, cut, template.cut_at) for text in contents]
     safe = [sanitize(text) for text in shown]
     for number, text in enumerate(safe, 1):
         turn = fill(template.passage, **common, number=number, text=text)
         turns += _exchange(turn, fill(template.passage_reply, number=number))
     turns.append({"role": "user", "content": fill(closing, **common)})
-    return Prompt(tuple(turns), prompt_faults(passages, shown, safe, cut, query, instruction))
+    ids = [passage.id for passage in passages]
+    faults = prompt_faults(ids, contents, shown, safe, cut, query, instruction)
+    return Prompt(tuple(turns), faults)
 
 
-def shown_text(passage: Passage, cut: int) -> str:
-    """What of a passage is shown: at most the first `cut` characters of its content."""
-    content = passage.content.strip()
-    if len(content) <= cut:
-        return content
-    head = content[:cut]
-    return head.rsplit(maxsplit=1)[0] if re.search(r"\s", head) else head
+def shown_text(passage: Passage, cut: int, template: Template | None = None) -> str:
+    """What of a passage a prompt of the template shows, before it is sanitized."""
+    template = template or Template.default()
+    return truncate(_content(passage, template), cut, template.cut_at)
+
+
+def _content(passage: Passage, template: Template) -> str:
+    """A whole passage as the template writes it."""
+    titled = passage.title.strip()
+    text = fill(template.titled, title=passage.title, text=passage.text) if titled else passage.text
+    return " ".join(text.split()) if template.spaces == "joined" else text.strip()
+
+
+def truncate(text: str, cut: int, at: str = "word") -> str:
+    """At most the first `cut` characters of a text, up to the end of a word or a character."""
+    head = text[:cut]
+    inside_word = at == "word" and len(text) > cut and re.search(r"\s", head)
+    return head.rsplit(maxsplit=1)[0] if inside_word else head
 
 
 def prompt_faults(
-    passages: Sequence[Passage], shown: Sequence[str], safe: Sequence[str], cut: int, *others: str
+    ids: Sequence[str],
+    contents: Sequence[str],
+    shown: Sequence[str],
+    safe: Sequence[str],
+    cut: int,
+    *others: str,
 ) -> tuple[Fault, ...]:
     """What was cut off the passages, and what was neutralised in them or in other texts.
 
     Args:
-        passages: of the prompt.
-        shown: what `shown_text` gives of each.
+        ids: of the prompt's passages.
+        contents: the passages, whole.
+        shown: what `truncate` gives of each.
         safe: the same sanitized, or neutralised.
         cut: the characters that are shown at most.
         others: a query, an instruction.
     """
-    contents = [passage.content.strip() for passage in passages]
     faults = []
-    if truncated := _changed(passages, contents, shown):
+    if truncated := _changed(ids, contents, shown):
         detail = f"only the first {cut} characters were shown; split longer passages to show all"
         faults.append(Fault("cut", truncated, detail))
     neutral = [
         text if text == kept else neutralise(text) for text, kept in zip(shown, safe, strict=True)
     ]
-    neutralised = _changed(passages, shown, neutral)
+    neutralised = _changed(ids, shown, neutral)
     if neutralised or any(neutralise(text) != text for text in others):
         faults.append(Fault("neutralised", neutralised, _NEUTRALISED))
     return tuple(faults)
@@ -113,12 +134,10 @@ def _exchange(user: str, assistant: str) -> list[Message]:
     return [{"role": "user", "content": user}, {"role": "assistant", "content": assistant}]
 
 
-def _changed(
-    passages: Sequence[Passage], before: Sequence[str], after: Sequence[str]
-) -> tuple[str, ...]:
+def _changed(ids: Sequence[str], before: Sequence[str], after: Sequence[str]) -> tuple[str, ...]:
     """The ids of the passages whose text differs."""
-    changes = zip(passages, before, after, strict=True)
-    return tuple(passage.id for passage, old, new in changes if old != new)
+    changes = zip(ids, before, after, strict=True)
+    return tuple(one for one, old, new in changes if old != new)
 
 
 def reask_prompt(

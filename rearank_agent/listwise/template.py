@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import MISSING, dataclass, field, fields
 from functools import cache, lru_cache
 from hashlib import sha256
 from importlib.resources import files
@@ -14,20 +14,30 @@ from typing import Any, Self
 
 from rearank_agent.errors import SetupError
 
-__all__ = ["Template", "fill"]
+__all__ = ["LEAST", "Template", "fill"]
 
-_SLOT = re.compile(r"\{(query|n|number|text|instruction)\}")
+LEAST = {"window": 2, "cut": 40, "budget": 1}
+"""The sizes of a prompt, and the least that each may be."""
+
+_FOLDER = files("rearank_agent.listwise").joinpath("templates")
+
+_SLOT = re.compile(r"\{(query|n|number|title|text|instruction)\}")
 _REQUIRED_SLOTS = {
     "opening": {"query"},
     "instruction": {"instruction"},
     "passage": {"number", "text"},
+    "titled": {"title", "text"},
 }
+_CHOICES = {"spaces": ("kept", "joined"), "cut_at": ("word", "character")}
 _CLOSING = ("think", "direct", "order", "scores", "again")
 
 
 @dataclass(frozen=True, slots=True)
 class Template:
-    """The prompt template of one window; `template.toml` in this package is the default.
+    """The prompt template of one window; those in `templates/` are known by their names.
+
+    Templates are equal when all but their sizes is: a model that was trained with one may be asked
+    with other sizes.
 
     Attributes:
         name: names the template in a fingerprint.
@@ -40,6 +50,11 @@ class Template:
         think, direct: the start of the last turn, with and without reasoning.
         order, scores: its end: the format of the answer.
         again: the start of one more turn, after a reply that held no answer.
+        titled: how a passage's title and text are put together, where it has a title.
+        spaces: "kept", or "joined": each run of white space is shown as one space.
+        cut_at: "word" or "character": where a passage that is too long is truncated.
+        window, cut, budget: the sizes where no option and no `rearank.json` says otherwise: the
+            maximum passages of a window, characters of a passage, and tokens of a reply.
     """
 
     name: str
@@ -54,24 +69,55 @@ class Template:
     order: str
     scores: str
     again: str
+    titled: str = "{title}\n{text}"
+    spaces: str = "kept"
+    cut_at: str = "word"
+    window: int = field(default=20, compare=False)
+    cut: int = field(default=1200, compare=False)
+    budget: int = field(default=2048, compare=False)
+
+    def parts(self) -> dict[str, str]:
+        """All but the sizes."""
+        return {one.name: getattr(self, one.name) for one in fields(self) if one.compare}
 
     @property
     def fingerprint(self) -> str:
-        """The name and the first eight hexadecimal digits of the texts' SHA-256."""
-        texts = "\x00".join(getattr(self, field.name) for field in fields(self))
-        return f"{self.name}:{sha256(texts.encode()).hexdigest()[:8]}"
+        """The name and the first eight hexadecimal digits of the parts' SHA-256.
+
+        Of optional parts only those that are not the default: what a file does not set changes
+        nothing.
+        """
+        optional = {one.name: one.default for one in fields(self) if one.default is not MISSING}
+        texts = [
+            part if name not in optional else f"{name}={part}"
+            for name, part in self.parts().items()
+            if part != optional.get(name)
+        ]
+        joined = "\x00".join(texts)
+        return f"{self.name}:{sha256(joined.encode()).hexdigest()[:8]}"
+
+    @staticmethod
+    def names() -> tuple[str, ...]:
+        """The templates of this package."""
+        return tuple(sorted(one.name.removesuffix(".toml") for one in _FOLDER.iterdir()))
 
     @classmethod
-    def load(cls, path: Path) -> Self:
-        """Read a template file.
+    def load(cls, source: Path | str) -> Template:
+        """A template of this package by its name, or that of a file.
 
         Raises:
             SetupError: the file cannot be read, or a part is missing, foreign or incomplete.
         """
+        if str(source) in cls.names():
+            return _packaged(str(source))
         try:
-            return cls.parse(path.read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError, SetupError) as error:
-            raise SetupError(f"the template {path} cannot be used: {error}") from None
+            return cls.parse(Path(source).read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            known = ", ".join(cls.names())
+            reason = f"there is no such file, and this package has: {known}"
+        except (OSError, ValueError, SetupError) as error:
+            reason = str(error)
+        raise SetupError(f"the template {source} cannot be used: {reason}")
 
     @classmethod
     def parse(cls, text: str) -> Self:
@@ -90,27 +136,36 @@ class Template:
     @classmethod
     def of(cls, parts: Mapping[str, Any]) -> Self:
         """A template of its parts by name; raises SetupError as `load` does."""
-        expected = {field.name for field in fields(cls)}
-        if wrong := set(parts) ^ expected:
+        required = {one.name for one in fields(cls) if one.default is MISSING}
+        unknown = set(parts) - {one.name for one in fields(cls)}
+        if wrong := (required - set(parts)) | unknown:
             raise SetupError(f"missing or unknown: {', '.join(sorted(wrong))}")
         for name, part in parts.items():
-            if not isinstance(part, str):
-                raise SetupError(f"{name} must be a string")
-            if missing := _REQUIRED_SLOTS.get(name, set()) - set(_SLOT.findall(part)):
-                raise SetupError(f"{name} must hold {{{'} and {'.join(sorted(missing))}}}")
+            _check_part(name, part)
         return cls(**parts)
 
     @staticmethod
     def default() -> Template:
         """The package's own template."""
-        return _default()
+        return _packaged("default")
 
 
 @cache
-def _default() -> Template:
-    return Template.parse(
-        files("rearank_agent.listwise").joinpath("template.toml").read_text("utf-8")
-    )
+def _packaged(name: str) -> Template:
+    return Template.parse(_FOLDER.joinpath(f"{name}.toml").read_text("utf-8"))
+
+
+def _check_part(name: str, part: object) -> None:
+    if least := LEAST.get(name):
+        if type(part) is not int or part < least:
+            raise SetupError(f"{name} must be a whole number, {least} or more")
+        return
+    if not isinstance(part, str):
+        raise SetupError(f"{name} must be a string")
+    if missing := _REQUIRED_SLOTS.get(name, set()) - set(_SLOT.findall(part)):
+        raise SetupError(f"{name} must hold {{{'} and {'.join(sorted(missing))}}}")
+    if part not in (choices := _CHOICES.get(name, (part,))):
+        raise SetupError(f"{name} must be {' or '.join(choices)}, not {part!r:.40}")
 
 
 def fill(part: str, **values: object) -> str:

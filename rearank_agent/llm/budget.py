@@ -7,10 +7,11 @@ from itertools import count as count_up
 
 from rearank_agent.errors import PolicyError
 from rearank_agent.listwise.prompt import Message, Prompt
+from rearank_agent.listwise.template import LEAST
 
 __all__ = ["CountTokens", "answer_tokens", "estimate_tokens", "fit_window"]
 
-MIN_CUT = 40
+MIN_CUT = LEAST["cut"]
 """Fewer characters of a passage than this are not worth ranking."""
 
 _REASK_TOKENS = 100  # of the turns that ask again, without the answer

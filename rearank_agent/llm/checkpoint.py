@@ -9,15 +9,14 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Self
 
 from rearank_agent.errors import InputError, SetupError
 from rearank_agent.files import write_text
 from rearank_agent.listwise.answer_format import FORMAT_VERSION, Format
-from rearank_agent.listwise.template import Template
-from rearank_agent.llm.budget import MIN_CUT
+from rearank_agent.listwise.template import LEAST, Template
 
 __all__ = ["CONFIG_FILE", "PromptConfig", "describe", "template_hint"]
 
@@ -33,6 +32,9 @@ _KINDS = {
 @dataclass(frozen=True, slots=True)
 class PromptConfig:
     """The prompt template, the answer format and the sizes that a model was trained with.
+
+    One rule for a size, from first to last: the option given, a model's `rearank.json`, its
+    template, the default.
 
     Attributes:
         template: the prompt template.
@@ -56,11 +58,20 @@ class PromptConfig:
     def __post_init__(self) -> None:
         if self.form not in ("order", "scores"):
             raise InputError(f"the format must be order or scores, not {self.form!r}")
-        if self.window < 2 or self.budget < 1 or self.cut < MIN_CUT:
+        if any(getattr(self, size) < least for size, least in LEAST.items()):
             raise InputError(
-                f"a window must hold 2 passages or more, a reply 1 token, a passage {MIN_CUT} "
-                f"characters: {self.window}, {self.budget}, {self.cut}"
+                f"a window must hold {LEAST['window']} passages or more, a reply "
+                f"{LEAST['budget']} token, a passage {LEAST['cut']} characters: {self.window}, "
+                f"{self.budget}, {self.cut}"
             )
+
+    @classmethod
+    def of(cls, template: Template | None = None, **given: Any) -> Self:
+        """The configuration of a template: its sizes where none are given, or None."""
+        template = template or Template.default()
+        sizes = {size: getattr(template, size) for size in LEAST}
+        chosen = {name: value for name, value in given.items() if value is not None}
+        return cls(template, **sizes | chosen)
 
     def options(self) -> dict[str, Any]:
         """The same as keyword arguments: `policy("vllm:NAME", **config.options())`."""
@@ -79,7 +90,7 @@ class PromptConfig:
     def save(self, folder: Path) -> None:
         """Write it into a model's folder; raises SetupError where that fails."""
         head = {"format": FORMAT_VERSION, "fingerprint": self.template.fingerprint}
-        data = head | self.options() | {"template": asdict(self.template)}
+        data = head | self.options() | {"template": self.template.parts()}
         write_text(folder / CONFIG_FILE, json.dumps(data, ensure_ascii=False, indent=2) + "\n")
 
     @classmethod
@@ -151,7 +162,7 @@ def template_hint(name: str, root: str, template: Template) -> str:
     published = "rearank" in f"{name} {root}".lower() and template == Template.default()
     return (
         "if this is the published REARANK model: it was trained with a prompt template of its own; "
-        "give it with --template FILE (docs/models.md), or it loses accuracy silently"
+        "give --template rearank-7b (docs/models.md), or it loses accuracy silently"
         if published
         else ""
     )

@@ -9,8 +9,8 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Self
 
-from rearank_agent.errors import InputError, SetupError
-from rearank_agent.listwise.prompt import prompt_faults, shown_text
+from rearank_agent.errors import InputError
+from rearank_agent.listwise.prompt import prompt_faults, truncate
 from rearank_agent.listwise.sanitize import neutralise
 from rearank_agent.types import Fault, Passage
 
@@ -78,27 +78,22 @@ class LikelihoodPrompt:
             passages: each has a prompt of its own.
             cut: the characters of a passage's content that are shown at most.
         """
-        shown = [shown_text(passage, cut) for passage in passages]
+        contents = [passage.content.strip() for passage in passages]
+        shown = [truncate(text, cut) for text in contents]
         safe = [neutralise(text) for text in shown]
         asked = " ".join(neutralise(query).split())
         return Prompts(
             tuple(f"{self.before}{text}{self.between}{asked}" for text in safe),
             asked,
-            prompt_faults(passages, shown, safe, cut, query),
+            prompt_faults([one.id for one in passages], contents, shown, safe, cut, query),
         )
 
 
 def read_likelihood_prompt(path: Path) -> str | None:
-    """The prompt in a TOML file that holds `prompt` alone; None if it is another kind of file.
-
-    Raises:
-        SetupError: the file cannot be read.
-    """
+    """The prompt in a TOML file that holds `prompt` alone; None if it is another kind of file."""
     try:
         data = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise SetupError(f"the template {path} cannot be used: {error}") from None
-    except (ValueError, RecursionError):
+    except (OSError, ValueError, RecursionError):
         return None
     prompt = data.get("prompt")
     return prompt if set(data) == {"prompt"} and isinstance(prompt, str) else None

@@ -62,13 +62,14 @@ class LLM:
         think: bool = True,
         effort: Effort | None = None,
         template: Template | None = None,
-        budget: int = 2048,
-        cut: int = 1200,
-        window: int = 20,
+        budget: int | None = None,
+        cut: int | None = None,
+        window: int | None = None,
         timeout: float = 120.0,
     ) -> None:
-        template = template or Template.default()
-        self.config = PromptConfig(template, form, think, window, cut, budget)
+        self.config = PromptConfig.of(
+            template, form=form, think=think, window=window, cut=cut, budget=budget
+        )
         if not timeout > 0:
             raise InputError(f"a call must have more than 0 s: {timeout}")
         if effort and not think:

@@ -40,7 +40,7 @@ class Likelihood:
 
     scores = True
     scale = 1.0
-    blend = 0.0
+    blend = 0.3
     window = 100
 
     def __init__(self, model: str, *, prompt: str = "", cut: int = 500) -> None:

@@ -381,11 +381,14 @@ def test_a_closed_pipe_leaves_no_traceback():
     assert "Exception" not in done.stderr
 
 
-def test_completion_offers_names():
+@pytest.mark.parametrize(
+    ("typed", "offered"), [("--policy le", "lexical"), ("--template rea", "rearank-7b")]
+)
+def test_completion_offers_names(typed, offered):
     env = {**os.environ, "_REARANK_AGENT_COMPLETE": "complete_bash",
-           "COMP_WORDS": "rearank-agent rerank --policy le", "COMP_CWORD": "3"}  # fmt: skip
+           "COMP_WORDS": f"rearank-agent rerank {typed}", "COMP_CWORD": "3"}  # fmt: skip
     done = subprocess.run([PROGRAM], env=env, capture_output=True, text=True)
-    assert done.stdout.split() == ["lexical"]
+    assert done.stdout.split() == [offered]
 
 
 @pytest.mark.parametrize(

@@ -50,7 +50,7 @@ def test_prompt_options_reach_the_model(run, stub, tmp_path):
     assert stub.bodies[-1]["chat_template_kwargs"] == {"enable_thinking": False}
     run(*ASK, "--effort", "low")
     assert stub.bodies[-1]["reasoning_effort"] == "low"
-    text = (Path(__file__).parents[2] / "rearank_agent" / "listwise" / "template.toml").read_text()
+    text = (Path(__file__).parents[2] / "rearank_agent/listwise/templates/default.toml").read_text()
     (tmp_path / "mine.toml").write_text(text.replace("careful judge", "harsh judge"))
     run(*ASK, "--template", str(tmp_path / "mine.toml"))
     assert "harsh judge" in stub.bodies[-1]["messages"][0]["content"]
@@ -83,6 +83,10 @@ def test_votes_have_a_confidence(run, stub):
         (("--votes", "1"), 2, "Invalid value for '--votes'"),
         (("--effort", "huge"), 2, "Invalid value for '--effort'"),
         (("--template", "none.toml"), 1, "the template none.toml cannot be used"),
+        (("--template", "rearank-8b"), 1, "this package has: default, rearank-7b"),
+        (("--window", "1"), 2, "Invalid value for '--window'"),
+        (("--cut", "39"), 2, "Invalid value for '--cut'"),
+        (("--policy", "lexical", "--cut", "400"), 2, "takes no options: cut"),
         (("--schedule", "groups"), 2, "needs scores that compare"),
         (("--policy", "anthropic:x"), 1, "pydantic-ai-slim[anthropic]"),
         (("--policy", "nobody:x"), 1, "nobody:x: Unknown"),
@@ -160,7 +164,7 @@ def test_the_doctor_and_the_published_model(run, stub):
     stub.models = [{"id": "rearank", "root": "org/Rearank-7B", "max_model_len": 32768}]
     stub.script = backwards
     _, out, _ = run("doctor", "--policy", "vllm:rearank", "--json")
-    assert "--template FILE" in json.loads(out)["note: words"]
+    assert "--template rearank-7b" in json.loads(out)["note: words"]
 
 
 def test_the_doctor_without_a_server(run, monkeypatch):

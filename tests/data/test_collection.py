@@ -55,6 +55,19 @@ def test_the_full_judgements_win_then_qrels_then_the_folder(tmp_path):
     assert list(read_folder(folder).qrels) == ["q2"]
 
 
+def test_a_folder_without_judgements_has_all_its_queries(tmp_path):
+    folder = beir(tmp_path / "own", lists={"q1": ["jump", "eggs"]})
+    (folder / "qrels.tsv").write_text("query-id\tcorpus-id\tscore\nq1\tjump\t1\n")
+    one = read_folder(folder, judged=False)
+    (folder / "qrels.tsv").unlink()
+    with pytest.raises(InputError, match="has no judgements"):
+        read_folder(folder)
+    again = read_folder(folder, judged=False)
+    assert (one.queries, one.qrels) == (QUERIES, {"q1": {}, "q2": {}, "q3": {}})
+    assert (again.queries, again.qrels, again.hash) == (one.queries, one.qrels, one.hash)
+    assert (again.name, again.lists) == ("own", {"q1": ("jump", "eggs")})
+
+
 def test_what_is_left_out_is_counted(tmp_path):
     queries = QUERIES | {"q4": "never judged", "q5": " "}
     qrels = {"q1": {"jump": 0}, "q2": {"eggs": 1}, "q5": {"eggs": 1}, "q6": {"eggs": 1}}

@@ -8,7 +8,7 @@ from rearank_agent.data.first_stage import first_stage
 from rearank_agent.data.load import load_collections
 from rearank_agent.files import digest
 from rearank_agent.llm.checkpoint import PromptConfig
-from rearank_training.lm.callbacks import Dev
+from rearank_training.lm.dev import Dev
 from rearank_training.lm.model import load, quiet
 from rearank_training.lm.nano import nano_config
 from rearank_training.lm.sampler import Sampler

@@ -1,6 +1,7 @@
 import asyncio
 import json
 import sys
+from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,21 +16,23 @@ from rearank_agent.data.first_stage import first_stage
 from rearank_agent.data.load import load_collections
 from rearank_agent.errors import InputError, SetupError
 from rearank_agent.extras import install_line
+from rearank_agent.policies.blend import blended_order
 from rearank_agent.policies.embedded.encoder import Encoder
 from rearank_agent.policies.embedded.policy import WEIGHTS, Embedded
 from rearank_agent.policies.embedded.similarity import PooledText, similarity
 from rearank_training.embedded.checkpoints import load, save
 from rearank_training.embedded.dev import Dev
 from rearank_training.embedded.export import FROZEN, export_top, packaged
-from rearank_training.embedded.finish import finish
+from rearank_training.embedded.finish import BLENDS, finish
 from rearank_training.embedded.settings import EmbeddedSettings
 from rearank_training.embedded.towers import Towers
 from rearank_training.embedded.trainer import LAST, Trainer
 from rearank_training.embedded.trunk import Trunk
-from rearank_training.embedded.windows import WindowSampler
+from rearank_training.embedded.windows import WindowSampler, in_first_stage_order
 from rearank_training.log import LOG
 from rearank_training.rows.augment import Augmentation, augment
 from rearank_training.rows.heldout import macro
+from rearank_training.rows.rewards import RelativeNdcg
 from rearank_training.rows.rows import write_rows
 
 HARBOUR = Path(__file__).parents[2] / "examples" / "harbour"
@@ -127,13 +130,44 @@ def test_reinforcement_raises_the_reward(trainer):
     assert np.mean(rewards[-10:]) > np.mean(rewards[:10]) + 0.05
 
 
+def test_the_logged_reward_is_of_the_order_that_is_served(trainer, rows, trunk):
+    """The first step's `greedy`, by the similarity and the blend of serving."""
+    run = trainer(replace(QUICK, warm_steps=0, steps=1, windows=4))
+    start = deepcopy(run.towers)
+    run.run()
+    (line,) = (line for line in read(run.out / LOG) if "greedy" in line)
+    rewards = []
+    for window in WindowSampler(rows.rows, rows.passages, 0).any_collection(0, 4, 8):
+        with torch.inference_mode():
+            hidden = start.encode(trunk.states((window.query, *window.texts), QUICK.tokens))
+        query, *passages = (PooledText(one.numpy()) for one in hidden)
+        scores = [similarity(query, one, QUICK.share) for one in passages]
+        order, _ = blended_order(tuple(range(len(scores))), scores, QUICK.blend)
+        rewards.append(RelativeNdcg().of_order(order, window.gains))
+    assert line["greedy"] == pytest.approx(np.mean(rewards), abs=1e-6)
+    assert line["greedy"] != line["reward"]
+
+
+def test_reinforcement_leaves_the_temperature_of_supervision_alone(trainer):
+    run = trainer(replace(QUICK, warm_steps=0, steps=2))
+    before = run.towers.log_temperature.item()
+    run.run()
+    assert run.towers.log_temperature.item() == before
+
+
 def test_the_supervised_start_lowers_its_loss(trainer):
     for loss in ("listwise", "listmle"):
         recipe = replace(QUICK, warm_steps=16, steps=0, warm_rate=2e-4, loss=loss, every=16)
         run = trainer(recipe)
+        before = supervised_loss(run)
         run.run()
-        losses = [line["loss"] for line in read(run.out / LOG) if "loss" in line][-16:]
-        assert np.mean(losses[-5:]) < np.mean(losses[:5])
+        assert supervised_loss(run) < before - 0.05
+
+
+@torch.no_grad()
+def supervised_loss(run):
+    """The mean over the windows of some steps, which are learned from."""
+    return np.mean([run._losses.supervised(run.towers, step)[0].item() for step in range(6)])
 
 
 @pytest.mark.parametrize("stop", [1, 5])
@@ -215,9 +249,9 @@ def test_a_checkpoint_of_another_kind_is_refused(trainer, tmp_path, base):
     with pytest.raises(InputError, match=r"another recipe: rate was 0.0001, is 0.5"):
         trainer(replace(QUICK, steps=0, rate=0.5)).resume()
     state = load(run.out / LAST)
-    del state["start"]["log_temperature"]
+    state["start"]["prior"] = torch.tensor(0.6)  # of an older version
     save(run.out / LAST, state)
-    with pytest.raises(InputError, match="another shape"):
+    with pytest.raises(InputError, match=r"another shape, or of another version: .*prior"):
         trainer(replace(QUICK, steps=0)).resume()
     (run.out / LAST).write_bytes(b"no checkpoint")
     with pytest.raises(InputError, match="damaged"):
@@ -278,11 +312,21 @@ def test_the_exported_policy_ranks(trainer, rows, tmp_path):
     facts = finish(run, manifest, WEIGHTS)
     assert facts["dev"]["macro"] == facts["dev"]["harbour"]
     assert facts["rows"]["rows"] == {"harbour": len(rows.rows)}
+    assert facts["blend"] in BLENDS
     policy = Embedded(str(run.out / "top"))
     task_passages = [Passage("a", "A tug pulls a ship."), Passage("b", "Bees make honey.")]
     ranking = asyncio.run(Reranker(policy).rerank("what pulls ships", task_passages))
     assert ranking.ids == ("a", "b")
     assert ranking.policy.endswith(policy.fingerprint)
+
+
+def test_what_was_reinforced_is_served_with_its_blend(trainer, rows, tmp_path, monkeypatch):
+    write_rows(tmp_path / "rows", rows)
+    run = trainer(replace(QUICK, warm_steps=0, steps=1, blend=0.45))
+    rising = iter((0.4, 0.5, 0.6))
+    monkeypatch.setattr(Dev, "values", lambda *args: [{"harbour": [next(rising)]}] * len(args[3]))
+    run.run()
+    assert finish(run, tmp_path / "rows", WEIGHTS)["blend"] == 0.45
 
 
 @pytest.fixture
@@ -321,10 +365,11 @@ def test_a_run_starts_from_the_best_of_another(command, tmp_path, capsys):
     dev, best = beir(tmp_path / "dev"), tmp_path / "run/best.pt"
     assert command(dev) == 0
     state = load(best)
-    state["towers"]["prior"] += 1
+    state["towers"]["log_temperature"] += 1
     save(best, state)
     assert command(dev, "--out", tmp_path / "two", "--start", best, "--steps", 0) == 0
-    assert load(tmp_path / "two/last.pt")["start"]["prior"] == state["towers"]["prior"]
+    name = "log_temperature"
+    assert load(tmp_path / "two/last.pt")["start"][name] == state["towers"][name]
     assert command(dev, "--out", tmp_path / "three", "--start", tmp_path / "nix.pt") == 2
     assert "nix.pt does not exist" in capsys.readouterr().err
     save(tmp_path / "odd.pt", {"step": 1})
@@ -341,6 +386,15 @@ def test_the_command_without_torch(command, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr("rearank_agent.extras.find_spec", lambda name: None)
     assert command(beir(tmp_path / "dev")) == 1
     assert install_line("train") in capsys.readouterr().err
+
+
+def test_sets_in_random_order_are_trained_on_in_the_first_stages(harbour, rows):
+    settings = Augmentation(sets=8, size=10, depth=30, filtered=False)
+    shuffled = augment([harbour], replace(settings, shuffled=True)).rows
+    ordered = augment([harbour], settings).rows
+    assert shuffled != ordered
+    assert in_first_stage_order(shuffled) == list(ordered)
+    assert in_first_stage_order(rows.rows) == list(rows.rows)
 
 
 def test_rows_without_signal_are_refused(base, tmp_path, rows, command, capsys):

@@ -14,17 +14,27 @@ from rearank_agent import Passage, Reranker
 from rearank_agent.data.first_stage import first_stage
 from rearank_agent.data.load import load_collections
 from rearank_agent.errors import InputError, SetupError
-from rearank_agent.listwise import parse_reply, write_reply
+from rearank_agent.listwise import build_prompt, parse_reply, write_reply
+from rearank_agent.listwise.template import Template
 from rearank_agent.llm.checkpoint import PromptConfig
 from rearank_agent.policies.registry import policy
 from rearank_agent.schedules import sliding
 from rearank_agent.types import Fault, Ranked, Ranking, Rationale, Reply, Step, Task
-from rearank_training.cli import lm_setup
+from rearank_training.cli.lm_checks import check_model
+from rearank_training.cli.lm_progress import progress_watch
 from rearank_training.lm import grpo as grpo_module
-from rearank_training.lm.callbacks import Dev
+from rearank_training.lm import sft as sft_module
 from rearank_training.lm.demonstrations import policy_demonstrations, record_demonstrations
+from rearank_training.lm.dev import Dev
 from rearank_training.lm.grpo import TRLReward, grpo, vllm_settings
-from rearank_training.lm.model import device, load, quiet, write_model
+from rearank_training.lm.model import (
+    device,
+    has_plain_chat,
+    load,
+    load_tokenizer,
+    quiet,
+    write_model,
+)
 from rearank_training.lm.nano import make, nano_config
 from rearank_training.lm.prompts import (
     Example,
@@ -33,14 +43,15 @@ from rearank_training.lm.prompts import (
     example_prompt,
     fitting_examples,
 )
+from rearank_training.lm.recipes import recipe_by_name
 from rearank_training.lm.rollout import Rollout, roll_out
 from rearank_training.lm.runs import find_checkpoint, write_run_file
 from rearank_training.lm.sampler import Sampler, asked_thought
-from rearank_training.lm.settings import GRPOSettings, PromptOptions, SFTSettings, recipe_by_name
+from rearank_training.lm.settings import GRPOSettings, PromptOptions, SFTSettings
 from rearank_training.lm.sft import sft
 from rearank_training.lm.vllm_sampler import VLLMSampler
 from rearank_training.lm.whole_list import WholeList
-from rearank_training.log import LOG
+from rearank_training.log import LOG, ROLLOUTS
 from rearank_training.rows.augment import Augmentation, augment
 from rearank_training.rows.heldout import held_out
 from rearank_training.rows.rewards import REWARDS, Rearank, relative_ndcg
@@ -50,7 +61,6 @@ CONFIG = nano_config()
 QUICK = {"steps": 4, "every": 2, "at_once": 4, "dev_queries": 4, "dev_depth": 8, "threads": 1}
 SFT = SFTSettings(batch=8, rate=1e-3, patience=0, **QUICK)
 GRPO = GRPOSettings(prompts=2, rollouts=4, updates=2, rate=1e-3, **QUICK)
-PARTS = ["log.jsonl", "policy", "run.json"]
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -118,8 +128,8 @@ def dev(folder):
     return the_dev(folder)
 
 
-def log(out):
-    return [json.loads(line) for line in (out / LOG).read_text().splitlines()]
+def log(out, name=LOG):
+    return [json.loads(line) for line in (out / name).read_text().splitlines()]
 
 
 def weights(folder):
@@ -197,6 +207,16 @@ def test_the_reasoning_names_the_words_of_every_passage_and_the_order_is_the_tea
     assert f'"{parse_reply(quoted.reply, 5).rationales[0].text[5:20]}' in quoted.reply
 
 
+def test_judgements_teach_the_order_of_grades(windows):
+    lessons = policy_demonstrations(windows[:9], policy("lexical"), quotes=False, by_grade=True)
+    plain = policy_demonstrations(windows[:9], policy("lexical"), quotes=False)
+    for graded, lexical in zip(lessons, plain, strict=True):
+        grades = graded.example.grades
+        taught, ranked = (parse_reply(one.reply, 5).order for one in (graded, lexical))
+        assert [grades[p] for p in taught] == sorted(grades, reverse=True)
+        assert taught == tuple(sorted(ranked, key=lambda p: -grades[p])), "equal ones as ranked"
+
+
 def test_lessons_of_an_answer_alone_have_no_thought(windows, tmp_path):
     (lesson,) = policy_demonstrations(windows[:1], policy("lexical"), quotes=True, think=False)
     assert re.fullmatch(r"<answer>\[\d\]( > \[\d\]){4}</answer>", lesson.reply)
@@ -213,6 +233,20 @@ def test_lessons_quote_what_the_prompt_shows():
         (lesson,) = policy_demonstrations([row], policy("lexical"), quotes=True, cut=cut)
         assert ("The flea jumps far." in lesson.reply) is shown
         assert sorted(one.text for one in lesson.example.passages) == sorted(texts)
+
+
+def test_lessons_quote_what_the_prompt_of_a_template_shows():
+    template = Template.load("rearank-7b")
+    texts = ["The flea jumps far. " + "Nothing here. " * 4, "A flea  jumps. Then dogs bark at it."]
+    passages = tuple(Passage(str(i), text, title="On fleas") for i, text in enumerate(texts))
+    row = Example("a/b/0", "how far does a flea jump", "", passages, (1, 0))
+    for cut in (400, 45, 40):
+        how = {"cut": cut, "template": template}
+        (lesson,) = policy_demonstrations([row], policy("lexical"), quotes=True, **how)
+        prompt = build_prompt(row.query, lesson.example.passages, **how).messages
+        quotes = re.findall(r'\[(\d)\] "(.*)" has', lesson.reply)
+        assert [number for number, _ in quotes] == ["1", "2"]
+        assert all(quote in prompt[1 + 2 * int(at)]["content"] for at, quote in quotes)
 
 
 def kept(tmp_path, *steps, n=7):
@@ -279,13 +313,27 @@ def test_a_nano_model_is_loaded_with_its_prompt_config(nano):
     ] * 3
 
 
-def test_a_tokenizer_without_a_chat_template_is_refused(nano, tmp_path):
+def test_a_base_model_gets_a_plain_chat_template_and_keeps_it(nano, tmp_path, capsys):
     loaded = load(str(nano), CONFIG, "cpu")
     loaded.tokenizer.chat_template = None
-    write_model(tmp_path / "plain", lambda to: (
+    base = tmp_path / "base"
+    write_model(base, lambda to: (
         loaded.model.save_pretrained(to), loaded.tokenizer.save_pretrained(to)), CONFIG)  # fmt: skip
-    with pytest.raises(InputError, match="plain has no chat template"):
-        load(str(tmp_path / "plain"), CONFIG, "cpu")
+    tokenizer = load_tokenizer(str(base))
+    turns = [
+        {"role": "system", "content": "Rank."}, {"role": "user", "content": "[1] a"},
+        {"role": "assistant", "content": "yes"}, {"role": "user", "content": "order"},
+    ]  # fmt: skip
+    asked = tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
+    assert asked == "Rank.\n\n[1] a\n\norder\n\n"
+    reply = [*turns, {"role": "assistant", "content": "<answer>"}]
+    whole = tokenizer.apply_chat_template(reply, tokenize=False)
+    assert whole == f"{asked}<answer>{tokenizer.eos_token}"
+    tokenizer.save_pretrained(tmp_path / "saved")
+    assert has_plain_chat(load_tokenizer(str(tmp_path / "saved")))
+    assert not has_plain_chat(load_tokenizer(str(nano)))
+    check_model(str(base), PromptOptions(), SFT, "cpu")
+    assert "base has no chat template of its own: turns are plain text" in capsys.readouterr().err
 
 
 def test_a_model_that_is_not_there_or_a_gpu_that_is_not(tmp_path):
@@ -309,6 +357,12 @@ def test_a_prompt_config_a_model_carries_wins_and_others_are_refused(nano, tmp_p
     assert PromptOptions(cut=80, think=False).config_of(str(tmp_path)) == PromptConfig(
         cut=80, think=False
     )
+
+
+def test_the_sizes_of_a_template_are_for_what_is_not_given(tmp_path):
+    template = Template.load("rearank-7b")
+    options = PromptOptions(template="rearank-7b", window=5)
+    assert options.config_of(str(tmp_path)) == PromptConfig(template, "order", True, 5, 400, 2048)
 
 
 def test_replies_do_not_depend_on_the_other_prompts_of_a_batch(speaking, windows):
@@ -419,8 +473,28 @@ def test_imitation_learns_and_writes_a_policy_with_its_prompt_config(
         if a.ndim == 2
     )
     assert sorted(path.name for path in tmp_path.iterdir()) == [
-        "checkpoint-2", "checkpoint-4", "log.jsonl", "policy",
+        "checkpoint-2", "checkpoint-4", "log.jsonl", "policy", "rollouts.jsonl",
     ]  # fmt: skip
+    replies = log(tmp_path, ROLLOUTS)
+    assert {(one["step"], one["of"]) for one in replies} == {(0, "dev"), (2, "dev"), (4, "dev")}
+    assert all(re.fullmatch(r"dev/dev-[1-4]/turn-\d", one["prompt"]) for one in replies)
+    assert set(evaluations[0]) == {
+        "phase", "step", "dev", "macro", "mended", "tagged", "repeats", "copied", "held_out",
+        "cut_off",
+    }  # fmt: skip
+
+
+def test_evaluations_can_be_made_cheap(nano, demonstrations, dev, tmp_path, monkeypatch):
+    recipe = replace(SFT, evaluate_first=False, held_out=3)
+    tables = []
+    monkeypatch.setattr(
+        sft_module,
+        "_table",
+        lambda *args, made=sft_module._table: tables.append(made(*args)) or tables[-1],
+    )
+    sft(load(str(nano), CONFIG, "cpu"), demonstrations, dev, recipe, tmp_path)
+    assert [line["step"] for line in log(tmp_path) if "macro" in line] == [2, 4]
+    assert tables[1].num_rows == 3
 
 
 def test_the_loss_is_on_the_reply_alone(nano, demonstrations):
@@ -458,12 +532,12 @@ def test_reinforcement_logs_what_it_is_for(speaking, windows, dev, tmp_path):
     lines = log(tmp_path)
     assert [line["step"] for line in lines] == [0, 1, 2, 2, 3, 4, 4]
     steps = [line for line in lines if "loss" in line]
-    assert set(steps[0]) == {
+    assert set(steps[0]) - {"alarms"} == {
         "phase", "step", "loss", "rate", "reward", "deviation", "kl", "entropy", "tokens",
         "cut_off", "equal", "seconds", "part/relative_ndcg", "part/tags", "part/complete_list",
         "fault/unreadable", "fault/missing", "fault/repeated", "fault/foreign", "grad_norm",
         "clip_ratio/low_mean", "clip_ratio/low_min", "clip_ratio/high_mean",
-        "clip_ratio/high_max", "clip_ratio/region_mean",
+        "clip_ratio/high_max", "clip_ratio/region_mean", "repeats", "copied",
     }  # fmt: skip
     assert all(step["rate"] == 1e-3 for step in steps), "constant, as in the paper"
     assert best["macro"] == max(line["macro"] for line in lines if "macro" in line)
@@ -472,6 +546,24 @@ def test_reinforcement_logs_what_it_is_for(speaking, windows, dev, tmp_path):
         0.8 * one["part/relative_ndcg"] + 0.1 * (one["part/tags"] + one["part/complete_list"]),
         abs=1e-5,
     )
+
+
+def test_replies_are_kept_to_read_at_every_evaluation(speaking, windows, dev, tmp_path):
+    grpo(load(str(speaking), CONFIG, "cpu"), with_signal(windows), dev, GRPO, tmp_path)
+    replies = log(tmp_path, ROLLOUTS)
+    assert {(one["step"], one["of"]) for one in replies} == {
+        (0, "dev"), (2, "dev"), (2, "rollouts"), (4, "dev"), (4, "rollouts"),
+    }  # fmt: skip
+    rows = {one.name: one for one in windows}
+    rollouts = [one for one in replies if one["of"] == "rollouts"]
+    for one in rollouts:
+        row = rows[one["prompt"]]
+        assert (one["query"], one["grades"]) == (row.query, list(row.grades))
+        assert one["reward"] == pytest.approx(
+            Rearank().of_reply(one["reply"], row.grades), abs=1e-4
+        )
+    of = {(one["step"], one["kind"]): one["reward"] for one in rollouts}
+    assert all(of[step, "best"] >= of.get((step, "worst"), of[step, "best"]) for step in (2, 4))
 
 
 def test_a_whole_list_is_rewarded_for_its_final_order(speaking, lists, dev, tmp_path):
@@ -542,6 +634,7 @@ def test_a_resumed_run_ends_as_if_it_had_not_stopped(nano, demonstrations, dev, 
     assert checkpoint == halves / "checkpoint-2"
     sft(load(str(nano), CONFIG, "cpu"), demonstrations, dev, SFT, halves, checkpoint)
     assert log(halves) == log(whole)
+    assert (halves / ROLLOUTS).read_bytes() == (whole / ROLLOUTS).read_bytes()
     ours, theirs = weights(halves / "policy"), weights(whole / "policy")
     assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
 
@@ -567,6 +660,8 @@ def test_resumed_reinforcement_draws_what_it_would_have(
         [line | {"seconds": 0} for line in log(tmp_path / name)] for name in ("whole", "halves")
     )
     assert again == lines
+    ours, theirs = ((tmp_path / name / ROLLOUTS).read_bytes() for name in ("halves", "whole"))
+    assert ours == theirs
     done = grpo(load(str(speaking), CONFIG, "cpu"), rows, dev, recipe, tmp_path / "halves",
                 tmp_path / "halves" / "checkpoint-12")  # fmt: skip
     evaluations = [line for line in log(tmp_path / "whole") if "macro" in line]
@@ -583,13 +678,15 @@ def test_trl_is_given_the_paper_s_settings(nano, tmp_path):
         "loss_type", "beta", "epsilon", "num_generations", "temperature", "learning_rate",
         "scale_rewards", "per_device_train_batch_size", "gradient_accumulation_steps",
         "steps_per_generation", "generation_batch_size", "max_steps", "top_p", "top_k",
+        "delta", "use_bias_correction_kl", "weight_decay",
     )}  # fmt: skip
     assert told == {
         "loss_type": "grpo", "beta": 0.01, "epsilon": 0.2, "num_generations": 32,
         "temperature": 1.0, "learning_rate": 1e-6, "scale_rewards": "group",
         "per_device_train_batch_size": 4, "gradient_accumulation_steps": 64,
         "steps_per_generation": 1024, "generation_batch_size": 4096, "max_steps": 2560,
-        "top_p": 1.0, "top_k": 0,
+        "top_p": 1.0, "top_k": 0, "delta": 3.0, "use_bias_correction_kl": False,
+        "weight_decay": 0.01,
     }  # fmt: skip
     assert config.lr_scheduler_type == "constant"
 
@@ -622,13 +719,13 @@ def test_a_reward_that_fails_stops_the_run_and_names_the_row(speaking, windows, 
         def of_reply(self, reply, gains):
             raise ZeroDivisionError("nothing there")
 
-    rewarding = TRLReward(Odd())
+    rewarding = TRLReward(Odd(), {})
     with pytest.raises(InputError, match=r"odd failed on the row train/x/3: .*nothing there"):
         rewarding([[{"content": "said"}]], row=["train/x/3"], grades=[[1, 0]])
     assert grpo_module.reward_by_name("rearank") == REWARDS["rearank"]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(grpo_module, "reward_by_name", lambda *_: Odd())
-        with pytest.raises(InputError, match="the reward odd failed on the row train/"):
+        with pytest.raises(InputError, match="the reward odd failed on the row dev/dev-1/turn-1"):
             grpo(load(str(speaking), CONFIG, "cpu"), with_signal(windows), dev, GRPO, tmp_path)
 
 
@@ -640,7 +737,7 @@ def test_a_loss_that_is_no_number_ends_the_run(nano, demonstrations, dev, tmp_pa
         sft(loaded, demonstrations, dev, SFT, tmp_path)
 
 
-def test_equal_rewards_are_reported(nano, windows, dev, tmp_path):
+def test_equal_rewards_are_reported(nano, windows, dev, tmp_path, capsys):
     """No reply of a model with random weights can be parsed: all have the same reward."""
     grpo(
         load(str(nano), CONFIG, "cpu"), with_signal(windows), dev, replace(GRPO, steps=1), tmp_path
@@ -648,19 +745,20 @@ def test_equal_rewards_are_reported(nano, windows, dev, tmp_path):
     step = log(tmp_path)[1]
     assert (step["equal"], step["fault/unreadable"]) == (1.0, 1.0)
     told = []
-    rewarding, kept = TRLReward(Rearank()), [{"content": write_reply(range(5), "as it was")}]
+    rewarding, kept = TRLReward(Rearank(), {}), [{"content": write_reply(range(5), "as it was")}]
     rewards = rewarding(
         [kept] * 6, row=["a"] * 3 + ["b"] * 3, grades=[[0, 1, 0, 0, 2]] * 6,
         log_metric=lambda name, value: told.append(value) if name == "equal" else None,
     )  # fmt: skip
     assert rewards == [pytest.approx(0.2)] * 6
     assert told == [1.0, 1.0]
-    watch = lm_setup.progress_watch(1, tmp_path)
-    with pytest.MonkeyPatch.context() as patch:
-        notes = []
-        patch.setattr(lm_setup, "_note", notes.append)
-        watch(step)
-    assert notes == ["step 1: all replies to each prompt have the same reward; no signal"]
+    watch = progress_watch(1, tmp_path)
+    for line in (step, step | {"step": 2}, step | {"step": 3, "equal": 0.5}, step):
+        watch(line)
+    notes = [line for line in capsys.readouterr().err.splitlines() if "no signal" in line]
+    equal = "note: step 1: all replies to each prompt have the same reward; no signal"
+    assert notes == [equal, equal], "again once it has cleared"
+    assert step["alarms"] == ["length", "equal", "tags"]
 
 
 def test_rollouts_of_vllm_are_weighted_as_asked_for():
@@ -707,8 +805,8 @@ def test_a_step_must_divide_and_vllm_needs_a_gpu(speaking, windows, dev, tmp_pat
         grpo(loaded, windows, dev, replace(GRPO, at_once=3), tmp_path)
     with pytest.raises(SetupError, match="vLLM can only sample for training on a GPU"):
         grpo(loaded, windows, dev, replace(GRPO, vllm=True), tmp_path)
-    with pytest.raises(InputError, match="2 rows are fewer than the 3 prompts of a step"):
-        grpo(loaded, windows[:2], dev, replace(GRPO, prompts=3, at_once=2), tmp_path)
+    with pytest.raises(InputError, match="2 rows are fewer than the 4 prompts of a step"):
+        grpo(loaded, windows[:2], dev, replace(GRPO, prompts=4), tmp_path)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("WORLD_SIZE", "2")
         sharded = replace(loaded, device="cuda")

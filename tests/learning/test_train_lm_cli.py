@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shlex
 import subprocess
 import sys
@@ -21,7 +22,8 @@ from rearank_agent.errors import InputError, SetupError
 from rearank_agent.llm.checkpoint import PromptConfig
 from rearank_training.lm.model import write_model
 from rearank_training.lm.nano import nano_config
-from rearank_training.lm.settings import GRPOSettings, SFTSettings, recipe_by_name
+from rearank_training.lm.recipes import recipe_by_name
+from rearank_training.lm.settings import GRPOSettings, SFTSettings
 
 RECIPES = Path(__file__).parents[2] / "training" / "rearank_training" / "recipes"
 QUICK = ["--dev-queries", "2", "--dev-depth", "8", "--every", "1", "--threads", "1"]
@@ -80,6 +82,30 @@ def test_from_rows_to_a_policy_and_on(made, tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("name", "more"),
+    [
+        ("sft", ["--teacher", "lexical", "--batch", "4", "--at-once", "4", "--steps", "30"]),
+        ("grpo", ["--prompts", "2", "--rollouts", "2", "--at-once", "2", "--steps", "30"]),
+    ],
+)
+def test_a_dry_run_does_one_step_of_everything(made, tmp_path, name, more):
+    done = phase(name, made, tmp_path / "run", *more, *QUICK, "--every", "10", "--dry-run")
+    assert done.exit_code == 0, done.exception
+    assert list(tmp_path.iterdir()) == []
+    title, *parts = (line.split() for line in done.stdout.splitlines()[:5])
+    assert title == ["seconds", "times"]
+    assert [" ".join(line[:-2]) for line in parts] == [
+        "model and rows", "a step", "an evaluation on dev", "a checkpoint",
+    ]  # fmt: skip
+    assert [line[-1] for line in parts] == ["1", "30", "4", "3"]
+    whole, memory, disk = done.stdout.splitlines()[5:8]
+    assert re.fullmatch(r"the whole run: [\d.]+ \w+ at most, if later steps .*", whole)
+    assert re.fullmatch(r"memory: \d+\.\d\d GB at the peak", memory)
+    assert re.fullmatch(r"disk: \d\.\d\d GB", disk)
+    assert f"{name} 1/1: dev nDCG@10 " in done.stderr
+
+
+@pytest.mark.parametrize(
     ("name", "more", "message"),
     [
         ("grpo", ["--device", "cuda"], "there is no GPU that torch can use"),
@@ -89,6 +115,11 @@ def test_from_rows_to_a_policy_and_on(made, tmp_path):
         ("grpo", ["--reward", "x"], "there is no reward 'x'"),
         ("grpo", ["--goal", "list"], "there are rows of 5 passages, and --goal list"),
         ("grpo", ["--temperature", "0"], "the temperature must be above 0"),
+        ("grpo", ["--trl", "los_type=dapo"], "no setting 'los_type'; the nearest is loss_type"),
+        ("grpo", ["--trl", "beta=0.1"], "TRL's beta is set by this program: use --kl"),
+        ("sft", ["--trl", "seed"], "a setting of TRL is written NAME=VALUE, not 'seed'"),
+        ("sft", ["--report-to", "trackio"], "--report-to trackio needs trackio, which is not"),
+        ("sft", ["--report-to", "x"], "--report-to has none, tensorboard, trackio, wandb, not 'x'"),
         ("grpo", ["--recipe", "x"], "there is no recipe 'x'; there are: nano, rearank-7b"),
         ("sft", ["--records", "x"], "give either rows, or --records"),
         ("sft", ["--teacher", "x"], "no policy is called 'x'"),
@@ -114,12 +145,47 @@ def test_recipes_hold_settings_alone_and_options_win(made, tmp_path):
     (tmp_path / "odd.toml").write_text("[grpo]\nrats = 1\n")
     with pytest.raises(InputError, match="unknown settings: rats"):
         recipe_by_name(str(tmp_path / "odd.toml"), "grpo")
-    (tmp_path / "own.toml").write_text("[grpo]\nsteps = 7\nrollouts = 2\nat_once = 2\nprompts = 1")
+    (tmp_path / "own.toml").write_text(
+        "[grpo]\nsteps = 7\nrollouts = 2\nat_once = 2\nprompts = 1\n"
+        '[grpo.trl]\nloss_type = "dapo"\nepsilon_high = 0.3\nmask_truncated_completions = true'
+    )
     done = phase("grpo", made, tmp_path / "run", "--recipe", tmp_path / "own.toml",
-                 "--steps", "1", *QUICK)  # fmt: skip
+                 "--steps", "1", "--trl", "epsilon_high=0.28", *QUICK)  # fmt: skip
     assert done.exit_code == 0, done.exception
     told = json.loads((tmp_path / "run" / "run.json").read_text())
     assert (told["steps"], told["rollouts"], told["kl"]) == (1, 2, 0.01)
+    assert told["trl"] == [
+        'loss_type="dapo"', "epsilon_high=0.28", "mask_truncated_completions=true",
+    ]  # fmt: skip
+    assert "report_to" not in told, "a run does not depend on it"
+
+
+TRACKIO = """
+from types import SimpleNamespace
+logged, config, __version__ = [], {}, "0.43.0"
+config = type("Config", (dict,), {"update": lambda self, *_, **__: None})()
+context_vars = SimpleNamespace(current_space_id=SimpleNamespace(get=lambda: None))
+log, finish = logged.append, lambda: None
+def init(**_): pass
+"""
+
+
+def test_a_tracker_gets_the_steps_and_the_evaluations_on_dev(tmp_path, monkeypatch, made):
+    """trackio's callback of transformers, with a package in its place that records."""
+    (tmp_path / "trackio.py").write_text(TRACKIO)
+    monkeypatch.syspath_prepend(tmp_path)
+    words = ["--teacher", "lexical", "--batch", "4", "--at-once", "4", "--steps", "2", *QUICK]
+    done = phase("sft", made, tmp_path / "run", *words, "--report-to", "trackio")
+    assert done.exit_code == 0, done.exception
+    logged = sys.modules.pop("trackio").logged
+    steps = {one["train/global_step"]: one for one in logged if "train/loss" in one}
+    assert list(steps) == [1, 2]
+    looks = [one for one in logged if "eval/macro" in one]
+    assert [one["train/global_step"] for one in looks] == [0, 1, 2]
+    assert set(looks[0]) == {
+        "eval/macro", "eval/dev/dev", "eval/mended", "eval/tagged", "eval/repeats", "eval/copied",
+        "eval/cut_off", "eval/held_out", "train/global_step",
+    }  # fmt: skip
 
 
 def test_the_published_recipe_is_the_paper_s():

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 from benchmarks.registry import registry
 from rearank_agent.cli import app
 from rearank_agent.errors import InputError, RearankError
-from rearank_training.cli.lm_setup import progress_watch
+from rearank_training.cli.lm_progress import progress_watch
 from rearank_training.lm import model as model_module
 from rearank_training.lm.demonstrations import record_demonstrations
 

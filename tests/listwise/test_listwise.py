@@ -1,4 +1,5 @@
 import time
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -266,6 +267,10 @@ def test_a_custom_template(tmp_path):
         ("{text}", "", "passage must hold {text}"),
         ("{query}", "", "opening must hold {query}"),
         ('"ok"', "3", "opening_reply must be a string"),
+        ('"ok"', '"ok"\ncut = 39', "cut must be a whole number, 40 or more"),
+        ('"ok"', '"ok"\nwindow = true', "window must be a whole number, 2 or more"),
+        ('"ok"', '"ok"\nspaces = "none"', "spaces must be kept or joined, not 'none'"),
+        ('"ok"', '"ok"\ntitled = "{text}"', "titled must hold {title}"),
         ("[closing]", "[closing", "cannot be used"),
     ],
 )
@@ -277,5 +282,14 @@ def test_a_template_that_cannot_be_used(tmp_path, old, new, message):
 
 
 def test_a_missing_template_file(tmp_path):
-    with pytest.raises(SetupError, match=r"none\.toml cannot be used"):
+    known = r"none\.toml cannot be used: there is no such file, and this package has: default, rear"
+    with pytest.raises(SetupError, match=known):
         Template.load(tmp_path / "none.toml")
+
+
+def test_packaged_templates_are_known_by_name():
+    assert Template.load("default") == Template.default()
+    assert [Template.load(name).name for name in Template.names()] == [
+        "rearank-agent-1", "rearank-7b",
+    ]  # fmt: skip
+    assert Template.load(Path("rearank-7b")) == Template.load("rearank-7b")

@@ -5,8 +5,9 @@ from dataclasses import asdict, replace
 
 import pytest
 
-from helpers.stub import completion
+from helpers.stub import completion, shown
 from rearank_agent import InputError, Passage, PolicyError, Reranker, SetupError, policy
+from rearank_agent.listwise import build_prompt
 from rearank_agent.listwise.template import Template
 from rearank_agent.llm.checkpoint import CONFIG_FILE, PromptConfig, describe, template_hint
 from rearank_agent.types import Task
@@ -56,7 +57,7 @@ def test_the_configuration_is_saved_in_full(tmp_path):
     NANO.save(tmp_path / "new")
     assert PromptConfig.load(tmp_path / "new") == PromptConfig.load(str(tmp_path / "new")) == NANO
     assert json.loads((tmp_path / "new" / CONFIG_FILE).read_text()) == {
-        "format": 1, "fingerprint": TEMPLATE.fingerprint, "template": asdict(TEMPLATE), "form": "order",
+        "format": 1, "fingerprint": TEMPLATE.fingerprint, "template": TEMPLATE.parts(), "form": "order",
         "think": False, "window": 4, "cut": 60, "budget": 512,
     }  # fmt: skip
     assert NANO.options() == {
@@ -90,6 +91,8 @@ def test_a_server_s_root_need_not_be_a_folder_here(folder, tmp_path, monkeypatch
         ({"template": "nano"}, "template must not be 'nano'"),
         ({"template": {}}, "missing or unknown: again, direct,"),
         ({"template": asdict(TEMPLATE) | {"passage": "{text}"}}, "passage must hold {number}"),
+        ({"template": asdict(TEMPLATE) | {"titled": "x"}}, "titled must hold {text} and {title}"),
+        ({"template": asdict(TEMPLATE) | {"spaces": "joined"}}, "its template is nano:"),
         (
             {"template": asdict(DEFAULT)},
             f"its template is {DEFAULT.fingerprint}, not {TEMPLATE.fingerprint}",
@@ -127,7 +130,7 @@ def test_values_out_of_range_are_refused():
 
 
 def test_only_the_published_model_gets_a_hint():
-    assert "--template FILE" in template_hint("rearank", "le723z/Rearank-7B", DEFAULT)
+    assert "--template rearank-7b" in template_hint("rearank", "le723z/Rearank-7B", DEFAULT)
     assert (
         template_hint("rearank", "le723z/Rearank-7B", TEMPLATE)
         == template_hint("m", "org/model", DEFAULT)
@@ -175,6 +178,59 @@ def test_a_model_trained_for_scores_is_asked_for_scores(run, stub, nano, lines):
     code, out, err = ask(run, lines, "--format", "order")
     assert (code, out) == (2, "")
     assert "form scores, and would be asked with " in err
+
+
+def test_the_published_model_is_asked_by_its_template(run, stub, lines, monkeypatch):
+    monkeypatch.setenv("VLLM_BASE_URL", stub.url)
+    assert ask(run, lines, "--template", "rearank-7b")[0] == 0
+    (body,) = stub.bodies
+    assert (body["temperature"], body["repetition_penalty"], body["max_tokens"]) == (0, 1, 2048)
+    published = build_prompt(
+        "query",
+        [Passage(str(i), text.strip()) for i, text in enumerate(PASSAGES)],
+        template=Template.load("rearank-7b"),
+    )
+    assert body["messages"] == list(published.messages)
+
+
+SIZES = {"window": 8, "cut": 100, "budget": 700}
+
+
+@pytest.mark.parametrize(
+    ("trained", "given", "window", "cut", "budget"),
+    [
+        (False, (), 8, 100, 700),
+        (True, (), 4, 60, 512),
+        (False, ("--cut", "50"), 8, 50, 700),
+        (True, ("--window", "2", "--cut", "50", "--budget", "9"), 2, 50, 9),
+    ],
+)
+def test_an_option_wins_over_the_model_and_that_over_the_template(
+    run, stub, nano, lines, tmp_path, trained, given, window, cut, budget
+):
+    if not trained:
+        (nano / CONFIG_FILE).unlink()
+    path = template_file(tmp_path, replace(TEMPLATE, **SIZES))
+    code, _, err = ask(run, lines, "--template", path, "--no-think", *given)
+    assert code == 0, err
+    body = stub.bodies[0]
+    assert f"with {window} passages" in body["messages"][1]["content"]
+    assert (
+        cut - len("word word ") <= len(body["messages"][3]["content"].removeprefix("[1] ")) <= cut
+    )
+    assert body["max_tokens"] == budget
+
+
+def test_sizes_are_no_other_template():
+    resized = replace(TEMPLATE, **SIZES)
+    assert (resized, resized.fingerprint) == (TEMPLATE, TEMPLATE.fingerprint)
+    assert (resized.cut, PromptConfig.of(resized).cut) == (100, 100)
+    assert PromptConfig.of(resized, cut=80, window=None) == PromptConfig(
+        resized, "order", True, 8, 80, 700
+    )
+    assert PromptConfig.of() == PromptConfig()
+    other = replace(TEMPLATE, cut_at="character")
+    assert (other != TEMPLATE, other.fingerprint != TEMPLATE.fingerprint) == (True, True)
 
 
 @pytest.mark.parametrize("how", ["format", "words"])
@@ -296,6 +352,19 @@ def test_an_evaluation_prompts_as_trained(run, nano, tmp_path, window, usual):
     system = json.loads(one.read_text())["system"]
     assert system["schedule"] == usual
     assert f"order direct words={TEMPLATE.fingerprint}" in system["policy"]
+
+
+def test_an_evaluation_of_the_published_model(run, stub, tmp_path, monkeypatch):
+    monkeypatch.setenv("VLLM_BASE_URL", stub.url)
+    options = ["--policy", "vllm:rearank-7b", "--template", "rearank-7b", "--limit", "1"]
+    code, _, err = run("eval", "examples/harbour", *options, "--out", str(tmp_path))
+    assert code == 0, err
+    (one,) = tmp_path.rglob("vllm*/manifest.json")
+    system = json.loads(one.read_text())["system"]
+    assert system["schedule"] == "sliding:20:10"
+    words = Template.load("rearank-7b").fingerprint
+    assert f"order think words={words} format=1 tokens=2048 cut=400" in system["policy"]
+    assert [shown(body) for body in stub.bodies] == [20, 20, 16]
 
 
 def test_votes_and_cached_replies_are_prompted_as_trained_too(run, stub, nano, lines):

@@ -232,7 +232,9 @@ def test_a_model_with_a_damaged_configuration_is_not_served(program, tmp_path, w
 
 def test_the_published_model_gets_a_hint_about_its_template(program):
     running = serve("le723z/Rearank-7B", "--port", free_port(), "--vllm", program)
-    running.stdout.readline()
+    said = [running.stdout.readline() for _ in range(4)]
     running.send_signal(signal.SIGINT)
     _, err = running.communicate(timeout=120)
     assert "note: if this is the published REARANK model" in err
+    assert "give --template rearank-7b" in err
+    assert said[3].endswith("--policy vllm:Rearank-7B --template rearank-7b\n")

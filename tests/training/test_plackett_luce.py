@@ -5,12 +5,17 @@ from itertools import permutations
 import pytest
 import torch
 
+from rearank_agent.policies.blend import blended_order, z_scores
 from rearank_training.embedded.plackett_luce import (
+    TEMPERATURE,
     advantages,
+    blended_logits,
     kl_estimate,
     list_mle,
     listwise,
     log_probability,
+    margin_mse,
+    order_mle,
     sample_orders,
 )
 
@@ -34,6 +39,40 @@ def test_the_likelihood_is_the_products_and_sums_to_one():
     assert first.tolist() == pytest.approx(
         [torch.softmax(LOGITS, 0)[o[0]].item() for o in permutations(range(3))]
     )
+
+
+@pytest.mark.parametrize("blend", [0.0, 0.3, 2.0])
+def test_logits_are_the_scores_that_are_served_at_one_temperature(blend):
+    scores = torch.rand(20, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    order, served = blended_order(tuple(range(20)), scores.tolist(), blend)
+    expected = served if blend else z_scores(scores.tolist())
+    logits = blended_logits(scores, blend)
+    assert logits.tolist() == pytest.approx([score / TEMPERATURE for score in expected])
+    assert logits.argsort(descending=True).tolist() == list(order)
+
+
+def test_equal_scores_leave_the_first_stage_and_a_gradient():
+    scores = torch.zeros(3, requires_grad=True)
+    logits = blended_logits(scores, 0.3)
+    assert logits.argsort(descending=True).tolist() == [0, 1, 2]
+    logits[0].backward()
+    assert torch.isfinite(scores.grad).all()
+
+
+def test_margin_mse_is_that_of_every_pair():
+    teacher = torch.tensor([4.0, 0.5, -1.0])
+    pairs = [(0, 1), (0, 2), (1, 2)]
+    by_pairs = [(LOGITS[i] - LOGITS[j] - (teacher[i] - teacher[j])) ** 2 for i, j in pairs]
+    assert margin_mse(LOGITS, teacher).item() == pytest.approx(torch.stack(by_pairs).mean().item())
+    assert margin_mse(LOGITS + 7, LOGITS).item() == pytest.approx(0, abs=1e-10)
+
+
+def test_order_mle_is_the_likelihood_of_an_orders_first_places():
+    order = torch.tensor([2, 0, 1])
+    whole = math.log(by_hand(LOGITS, [2, 0, 1])) / 3
+    assert order_mle(LOGITS, order, 10).item() == pytest.approx(-whole)
+    first = torch.log_softmax(LOGITS, 0)[2].item()
+    assert order_mle(LOGITS, order, 1).item() == pytest.approx(-first)
 
 
 def test_samples_follow_the_policy():

@@ -123,9 +123,34 @@ def test_why_a_set_is_dropped(tmp_path, grades, why):
         one_query(tmp_path, grades, Augmentation())
 
 
-def test_a_set_at_the_limit_is_kept(tmp_path):
-    rows, _ = one_query(tmp_path, [0] * 9 + [1] + [2], Augmentation())
-    assert rows[0].initial == pytest.approx(0.2890648263178879 / (2 + 0.6309297535714575))
+def test_the_limit_is_by_the_ideal_of_the_query(tmp_path):
+    ideal = 3 + 2 * 0.6309297535714575 + 1 / 2  # p39 has grade 3, and is in no list
+    at_rank_10 = 0.2890648263178879
+    rows, _ = one_query(tmp_path, [0] * 9 + [2] + [1], Augmentation())
+    assert 2 * at_rank_10 / ideal > 0.1
+    assert len(rows) == 1
+    with pytest.raises(InputError, match=r"1 sets have nDCG@10 below 0.1$"):
+        one_query(tmp_path, [0] * 9 + [1] + [2], Augmentation())
+    assert at_rank_10 / ideal < 0.1 < at_rank_10 / (2 + 0.6309297535714575)
+
+
+def test_shuffled_sets_are_the_same_in_another_order(collection):
+    plain = augment([collection], replace(HOW, filtered=False)).rows
+    mixed = augment([collection], replace(HOW, filtered=False, shuffled=True)).rows
+    known = {(row.query.id, row.number): row.ranks for row in plain}
+    long = [row for row in mixed if row.query.id != "q3"]
+    assert len(long) == 16
+    for row in long:
+        assert tuple(sorted(row.ranks)) == known[row.query.id, row.number]
+        assert row.grades == tuple(row.query.grades[rank - 1] for rank in row.ranks)
+    assert sum(row.ranks != known[row.query.id, row.number] for row in long) > 12
+
+
+def test_a_short_list_is_shuffled_too(tmp_path):
+    how = Augmentation(sets=5, shuffled=True, filtered=False)
+    rows, _ = one_query(tmp_path, [1, 0, 0, 0, 2], how)
+    assert len({row.ranks for row in rows}) == len(rows) > 3
+    assert {tuple(sorted(row.ranks)) for row in rows} == {(1, 2, 3, 4, 5)}
 
 
 def test_sets_do_not_depend_on_what_else_is_drawn(tmp_path, collection):
@@ -259,7 +284,8 @@ def test_the_files(tmp_path, collection):
     assert manifest["files"] == {name: sha256(data).hexdigest() for name, data in files.items()}
     assert (manifest["kind"], manifest["version"]) == ("rows", 1)
     assert manifest["augmentation"] == {
-        "sets": 8, "size": 6, "depth": 25, "seed": 0, "limit": None, "filtered": True,
+        "sets": 8, "size": 6, "depth": 25, "seed": 0, "limit": None, "shuffled": False,
+        "filtered": True,
     }  # fmt: skip
     assert manifest["collections"]["tides"]["hash"] == collection.hash
     assert json.loads(files["rows.jsonl"].split(b"\n")[0]) == {

@@ -1,4 +1,4 @@
-"""The log of a training run: one JSON object a line."""
+"""The files of a training run that are read: its log and its replies, one JSON object a line."""
 
 from __future__ import annotations
 
@@ -7,12 +7,17 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from rearank_agent.errors import InputError
 from rearank_agent.files import write_error, write_text
 
-__all__ = ["LOG", "append", "truncate"]
+__all__ = ["LOG", "ROLLOUTS", "RUN", "append", "read", "truncate"]
 
 LOG = "log.jsonl"
 """The log's file name in a run's folder."""
+ROLLOUTS = "rollouts.jsonl"
+"""The file of the replies that are kept to read."""
+RUN = "run.json"
+"""The file of what a run depends on."""
 
 
 def append(log: Path, line: Mapping[str, Any]) -> None:
@@ -26,6 +31,24 @@ def append(log: Path, line: Mapping[str, Any]) -> None:
             file.write(json.dumps(line) + "\n")
     except OSError as error:
         raise write_error(log, error) from None
+
+
+def read(log: Path) -> list[dict[str, Any]]:
+    """The lines of a log; none where there is no file.
+
+    Raises:
+        InputError: it cannot be read, or is damaged.
+    """
+    try:
+        lines = log.read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError:
+        return []
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{log} cannot be read: {error}") from None
+    try:
+        return [json.loads(line) for line in lines]
+    except ValueError:
+        raise InputError(f"{log} is damaged: a line is not JSON") from None
 
 
 def truncate(log: Path, count: int) -> None:

@@ -17,7 +17,7 @@ __all__ = ["plot", "plot_lm"]
 
 _MEAN = 25
 """Steps of a running mean."""
-_CURVES = (("warm", "loss"), ("reward", "reward"), ("reward", "kl"))
+_CURVES = (("warm", "loss"), ("reward", "reward"), ("reward", "greedy"), ("reward", "kl"))
 """Phase and log field of each panel of the embedded policy."""
 _CURVES_LM = (
     "loss", "accuracy", "held_out", "reward", "kl", "tokens", "equal",

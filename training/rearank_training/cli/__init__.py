@@ -27,6 +27,14 @@ COMMANDS = {
         "rearank_training.cli.grpo",
         "Reinforce a language model with rewards for its orders, as REARANK does.",
     ),
+    "show": Command(
+        "rearank_training.cli.show",
+        "Show how a run goes: its last steps and evaluations, and replies to read.",
+    ),
+    "push": Command(
+        "rearank_training.cli.push",
+        "Upload a trained model to a hub, with a card made from its run.",
+    ),
 }
 
 app = typer.Typer(

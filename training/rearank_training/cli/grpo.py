@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from rearank_agent.cli.options import with_options
+from rearank_training.cli.dry_run import run_or_try
 from rearank_training.cli.launcher import wrote_launcher
 from rearank_training.cli.lm_checks import Inputs
 from rearank_training.cli.lm_options import (
     Dev,
     Device,
+    DryRun,
     Model,
     Out,
     Processes,
@@ -22,15 +26,15 @@ from rearank_training.cli.lm_options import (
 from rearank_training.cli.lm_setup import (
     examples_with_signal,
     fitting_ones,
-    interruptible,
-    progress_watch,
     read_dev,
-    report,
     require_extra,
     rows_hash,
     set_up,
 )
 from rearank_training.lm.settings import GRPOSettings, PromptOptions
+
+if TYPE_CHECKING:
+    from rearank_training.lm.callbacks import Watch
 
 app = typer.Typer(add_completion=False, rich_markup_mode="rich")
 
@@ -47,6 +51,7 @@ def grpo(
     resume: Resume = False,
     device: Device = "auto",
     processes: Processes = 1,
+    dry_run: DryRun = False,
     prompt_options: PromptOptions,
     settings: GRPOSettings,
 ) -> None:
@@ -65,14 +70,24 @@ def grpo(
     check = partial(Inputs(rows, dev).check, model, prompt_options, settings, processes)
     if wrote_launcher(processes, device, out, check):
         return
+    asked = model, prompt_options, device
+    run_or_try(partial(_reinforce, asked, rows, dev), settings, (out, resume), dry_run)
+
+
+def _reinforce(
+    asked: tuple[str, PromptOptions, str],
+    rows: Path,
+    dev: list[str],
+    settings: GRPOSettings,
+    out: Path,
+    resume: bool,
+    watch: Watch,
+) -> dict[str, Any]:
     data = {"rows": rows_hash(rows), "dev": dev}
-    setup = set_up("grpo", (model, prompt_options, device), settings, (out, resume), data)
+    setup = set_up("grpo", asked, settings, (out, resume), data)
     from rearank_training.lm.grpo import grpo as reinforce
 
     examples = fitting_ones(setup, examples_with_signal(setup, rows))
     held = read_dev(dev, setup, [one.query for one in examples])
     setup.write_run_file()
-    watch = progress_watch(settings.steps, out)
-    with interruptible(out):
-        best = reinforce(setup.loaded, examples, held, settings, out, setup.checkpoint, watch)
-    report(best, out)
+    return reinforce(setup.loaded, examples, held, settings, out, setup.checkpoint, watch)

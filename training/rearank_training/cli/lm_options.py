@@ -7,9 +7,9 @@ from typing import Annotated
 
 import typer
 
-from rearank_training.lm.settings import recipe_by_name
+from rearank_training.lm.recipes import recipe_by_name
 
-__all__ = ["Dev", "Device", "Model", "Out", "Processes", "Recipe", "Resume", "Rows"]
+__all__ = ["Dev", "Device", "DryRun", "Model", "Out", "Processes", "Recipe", "Resume", "Rows"]
 
 
 def _recipe(context: typer.Context, name: str) -> str:
@@ -45,5 +45,12 @@ Processes = Annotated[
     typer.Option(
         min=1,
         help="Above 1: write launch.sh (and accelerate.yaml), which starts them, and end.",
+    ),
+]
+DryRun = Annotated[
+    bool,
+    typer.Option(
+        "--dry-run",
+        help="Do one step of everything, print what it took and a whole run takes, keep nothing.",
     ),
 ]

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from rearank_agent.cli import console
@@ -16,11 +14,12 @@ from rearank_agent.errors import InputError
 from rearank_agent.extras import require
 from rearank_training.cli.inputs import with_lists
 from rearank_training.cli.lm_checks import check_model
+from rearank_training.cli.lm_progress import note
 from rearank_training.lm.settings import GRPOSettings, PromptOptions, SFTSettings
 
 if TYPE_CHECKING:
-    from rearank_training.lm.callbacks import Dev, Watch
     from rearank_training.lm.demonstrations import Demonstration
+    from rearank_training.lm.dev import Dev
     from rearank_training.lm.model import Loaded
     from rearank_training.lm.prompts import Example
 
@@ -79,6 +78,7 @@ def set_up(
     facts = config.options() | {"template": config.template.fingerprint, "device": where}
     facts |= {"phase": phase, "model": model, "processes": str(process_count())}
     inputs = facts | data | asdict(settings)
+    del inputs["report_to"]  # a run does not depend on it
     checkpoint = find_checkpoint(out, inputs, resume)
     quiet(settings.threads)
     with console.progress_bar(f"loading {model}"):
@@ -116,7 +116,7 @@ def examples_with_signal(setup: Setup, rows: Path) -> list[Example]:
     if not kept:
         raise InputError(f"{rows} has no signal: every set is in its best order already")
     if len(kept) < len(examples):
-        _note(f"{len(examples) - len(kept):,} rows are in their best order, and left out")
+        note(f"{len(examples) - len(kept):,} rows are in their best order, and left out")
     return kept
 
 
@@ -132,9 +132,9 @@ def fitting_ones(setup: Setup, examples: list[Example], what: str = "prompts") -
             examples, config, lambda prompt: len(sampler.tokens(prompt)), max_tokens
         )
     if counts["long"]:
-        _note(f"{counts['long']:,} {what} are longer than {max_tokens} tokens, and left out")
+        note(f"{counts['long']:,} {what} are longer than {max_tokens} tokens, and left out")
     if counts["cut"]:
-        _note(f"{counts['cut']:,} {what} have a passage truncated at {config.cut} characters")
+        note(f"{counts['cut']:,} {what} have a passage truncated at {config.cut} characters")
     return kept
 
 
@@ -143,14 +143,26 @@ def read_demonstrations(
 ) -> list[Demonstration]:
     """The demonstrations of a teacher or of records whose prompts and replies fit."""
     from rearank_agent.policies.registry import policy
-    from rearank_training.lm.demonstrations import policy_demonstrations, record_demonstrations
+    from rearank_training.lm.demonstrations import (
+        JUDGEMENTS,
+        policy_demonstrations,
+        record_demonstrations,
+    )
     from rearank_training.lm.prompts import check_sizes
 
     config, tokenizer = setup.loaded.prompt_config, setup.loaded.tokenizer
     with console.progress_bar("writing the demonstrations"):
         if rows:
-            lessons = partial(policy_demonstrations, think=config.think, cut=config.cut)
-            found = [*lessons(read_examples(rows), policy(teacher), quotes, setup.settings.seed)]
+            graded = teacher == JUDGEMENTS
+            lessons = partial(
+                policy_demonstrations,
+                think=config.think,
+                cut=config.cut,
+                template=config.template,
+                by_grade=graded,
+            )
+            judge = policy("lexical" if graded else teacher)
+            found = [*lessons(read_examples(rows), judge, quotes, setup.settings.seed)]
         else:
             taken = partial(record_demonstrations, quotes=quotes, think=config.think)
             found = [one for path in records for one in taken(path, config.window)]
@@ -163,14 +175,14 @@ def read_demonstrations(
     if not kept:
         raise InputError(f"every reply is longer than {config.budget} tokens: raise --budget")
     if len(kept) < len(fitting):
-        _note(f"{len(fitting) - len(kept):,} replies exceed {config.budget} tokens: left out")
+        note(f"{len(fitting) - len(kept):,} replies exceed {config.budget} tokens: left out")
     return kept
 
 
 def read_dev(names: list[str], setup: Setup, trained_on: list[str]) -> Dev:
     """The dev queries, without those that are trained on."""
     from rearank_agent.data.load import load_collections
-    from rearank_training.lm.callbacks import Dev, dev_example
+    from rearank_training.lm.dev import Dev, dev_example
     from rearank_training.rows.heldout import held_out
 
     settings, depth = setup.settings, setup.settings.dev_depth
@@ -178,7 +190,7 @@ def read_dev(names: list[str], setup: Setup, trained_on: list[str]) -> Dev:
         listed = with_lists(load_collections(names), depth)
     queries, dropped = held_out(listed, settings.dev_queries, depth, settings.seed, trained_on)
     if dropped:
-        _note(f"{dropped} dev queries are trained on, and left out of dev")
+        note(f"{dropped} dev queries are trained on, and left out of dev")
     examples = [dev_example(one) for one in queries]
     fit = {id(one) for one in fitting_ones(setup, examples, "dev prompts")}
     pairs = zip(queries, examples, strict=True)
@@ -187,11 +199,12 @@ def read_dev(names: list[str], setup: Setup, trained_on: list[str]) -> Dev:
 
 @contextmanager
 def interruptible(out: Path) -> Iterator[None]:
-    """Print how to resume after an interrupt."""
+    """Print how to resume after an interrupt, if there is a checkpoint."""
     try:
         yield
     except KeyboardInterrupt:
-        console.print_note(f"stopped; --resume goes on from the last checkpoint in {out}")
+        if any(out.glob("checkpoint-*")):
+            console.print_note(f"stopped; --resume goes on from the last checkpoint in {out}")
         raise
 
 
@@ -203,39 +216,3 @@ def report(best: dict[str, Any], out: Path) -> None:
     if is_first_process():
         console.print_json({"step": best["step"], **best["dev"], "macro": best["macro"]})
         console.print_note(f"serve it: rearank-agent serve {out / POLICY_FOLDER} --name NAME")
-
-
-def _note(text: str) -> None:
-    from rearank_training.lm.processes import is_first_process
-
-    if is_first_process():
-        console.print_note(f"note: {text}")
-
-
-def progress_watch(steps: int, out: Path) -> Watch:
-    """Progress lines, of steps in a terminal alone; with every evaluation the curves are drawn."""
-    from rearank_training.plots import plot_lm
-
-    began = monotonic()
-
-    def watch(line: dict[str, Any]) -> None:
-        if line.get("equal") == 1:
-            _note(
-                f"step {line['step']}: all replies to each prompt have the same reward; no signal"
-            )
-        terminal, text = sys.stderr.isatty(), f"{line['phase']} {line['step']}/{steps}: "
-        if "macro" in line:
-            text += (
-                f"dev nDCG@10 {100 * line['macro']:.2f}, {line['mended']:.0%} of replies repaired"
-            )
-            plot_lm(out)
-        elif "loss" not in line:
-            text += f"evaluating on dev, {line['queries']} queries ..."
-        elif terminal or line["step"] % 50 == 0:
-            reward = f", reward {line['reward']:.3f}" if "reward" in line else ""
-            text += f"loss {line['loss']:.3f}{reward}, {monotonic() - began:.0f} s"
-        else:
-            return
-        console.progress_line(text, keep="macro" in line)
-
-    return watch

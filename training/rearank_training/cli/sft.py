@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from rearank_agent.cli.options import with_options
 from rearank_agent.errors import InputError
+from rearank_training.cli.dry_run import run_or_try
 from rearank_training.cli.launcher import wrote_launcher
 from rearank_training.cli.lm_checks import Inputs, check_teacher
 from rearank_training.cli.lm_options import (
     Dev,
     Device,
+    DryRun,
     Model,
     Out,
     Processes,
@@ -22,16 +24,16 @@ from rearank_training.cli.lm_options import (
     Resume,
 )
 from rearank_training.cli.lm_setup import (
-    interruptible,
-    progress_watch,
     read_demonstrations,
     read_dev,
-    report,
     require_extra,
     rows_hash,
     set_up,
 )
 from rearank_training.lm.settings import PromptOptions, SFTSettings
+
+if TYPE_CHECKING:
+    from rearank_training.lm.callbacks import Watch
 
 app = typer.Typer(add_completion=False, rich_markup_mode="rich")
 
@@ -48,7 +50,8 @@ def sft(
     dev: Dev,
     out: Out,
     teacher: Annotated[
-        str, typer.Option(help="Policy whose orders are imitated: embedded, lexical.")
+        str,
+        typer.Option(help="Whose orders are imitated: embedded, lexical, ..., or judgements."),
     ] = "embedded",
     records: Annotated[
         list[Path] | None,
@@ -66,6 +69,7 @@ def sft(
     resume: Resume = False,
     device: Device = "auto",
     processes: Processes = 1,
+    dry_run: DryRun = False,
     prompt_options: PromptOptions,
     settings: SFTSettings,
 ) -> None:
@@ -89,15 +93,26 @@ def sft(
     )
     if wrote_launcher(processes, device, out, check):
         return
-    data = {"rows": rows_hash(rows), "records": records, "dev": dev}
+    asked, taught = (model, prompt_options, device), (rows, records or [], teacher, quotes)
+    run_or_try(partial(_imitate, asked, taught, dev), settings, (out, resume), dry_run)
+
+
+def _imitate(
+    asked: tuple[str, PromptOptions, str],
+    taught: tuple[Path | None, list[Path], str, bool],
+    dev: list[str],
+    settings: SFTSettings,
+    out: Path,
+    resume: bool,
+    watch: Watch,
+) -> dict[str, Any]:
+    rows, records, teacher, quotes = taught
+    data = {"rows": rows_hash(rows), "records": records or None, "dev": dev}
     data |= {"teacher": teacher, "quotes": str(quotes)}
-    setup = set_up("sft", (model, prompt_options, device), settings, (out, resume), data)
+    setup = set_up("sft", asked, settings, (out, resume), data)
     from rearank_training.lm.sft import sft as imitate
 
-    found = read_demonstrations(setup, rows, records or [], teacher, quotes)
+    found = read_demonstrations(setup, *taught)
     held = read_dev(dev, setup, [one.example.query for one in found])
     setup.write_run_file()
-    watch = progress_watch(settings.steps, out)
-    with interruptible(out):
-        best = imitate(setup.loaded, found, held, settings, out, setup.checkpoint, watch)
-    report(best, out)
+    return imitate(setup.loaded, found, held, settings, out, setup.checkpoint, watch)

@@ -55,4 +55,6 @@ def fill(module: torch.nn.Module, state: Mapping[str, Any] | None, path: Path) -
         module.load_state_dict(state or {})
     except (RuntimeError, AttributeError, TypeError) as error:
         first = str(error).splitlines()[-1].strip()
-        raise InputError(f"{path} is of a network of another shape: {first}") from None
+        raise InputError(
+            f"{path} is of a network of another shape, or of another version: {first}"
+        ) from None

@@ -18,28 +18,31 @@ from rearank_training.rows.heldout import macro
 __all__ = ["BLENDS", "finish"]
 
 BLENDS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5)
-"""The blends that are tried; the best on dev is served."""
+"""The blends that are tried after supervision alone; the best on dev is served."""
 
 
-def finish(trainer: Trainer, rows: Path, weights: Path) -> dict[str, Any]:
+def finish(trainer: Trainer, rows: Path | None, weights: Path) -> dict[str, Any]:
     """Write the best upper layers to the folder `top` of the run; gives their `policy.json`.
 
     Args:
         trainer: after its run.
-        rows: the folder of the training rows.
+        rows: the folder of the training rows, if there are any.
         weights: the folder of the lower layers.
     """
     best = load(trainer.out / BEST)
     fill(trainer.towers, best["towers"], trainer.out / BEST)
-    values = trainer.dev.values(trainer.towers, trainer.trunk, BLENDS)
-    blend, best_values = max(zip(BLENDS, values, strict=True), key=lambda pair: macro(pair[1]))
+    reinforced = best["best"]["phase"] == "reward"  # with this blend, so it is served with it
+    blends = (trainer.recipe.blend,) if reinforced else BLENDS
+    values = trainer.dev.values(trainer.towers, trainer.trunk, blends)
+    blend, best_values = max(zip(blends, values, strict=True), key=lambda pair: macro(pair[1]))
     about = {
         "blend": blend,
         "spans": trainer.recipe.share,
         "best": {name: best["best"][name] for name in ("phase", "step")},
         "dev": _means(best_values),
         "dev_queries": len(trainer.dev),
-        "rows": _rows(rows),
+        **({"rows": _rows(rows)} if rows else {}),
+        **({"teacher": trainer.teacher.provenance} if trainer.teacher else {}),
         "recipe": asdict(trainer.recipe),
     }
     export_top(list(trainer.towers.cpu().layers), weights, trainer.out / "top", about)

@@ -11,11 +11,17 @@ import torch
 from torch import Tensor
 
 from rearank_agent.errors import InputError
+from rearank_agent.policies.blend import blended_order
+from rearank_training.embedded.lessons import Candidates, LessonSampler
 from rearank_training.embedded.plackett_luce import (
     LOSSES,
+    TEMPERATURE,
     advantages,
+    blended_logits,
     kl_estimate,
     log_probability,
+    margin_mse,
+    order_mle,
     sample_orders,
 )
 from rearank_training.embedded.settings import EmbeddedSettings
@@ -32,7 +38,8 @@ class Losses:
 
     Args:
         recipe: the settings.
-        warm, reward: the windows of supervised and of reinforcement steps.
+        warm, reward: the windows of supervised and of reinforcement steps; the first from grades,
+            or of a teacher; the second None where there is no reinforcement.
         trunk: the lower layers.
 
     Raises:
@@ -40,7 +47,11 @@ class Losses:
     """
 
     def __init__(
-        self, recipe: EmbeddedSettings, warm: WindowSampler, reward: WindowSampler, trunk: Trunk
+        self,
+        recipe: EmbeddedSettings,
+        warm: WindowSampler | LessonSampler,
+        reward: WindowSampler | None,
+        trunk: Trunk,
     ) -> None:
         self._recipe, self._warm, self._reward, self._trunk = recipe, warm, reward, trunk
         if recipe.loss not in LOSSES:
@@ -51,9 +62,30 @@ class Losses:
         self._loss, self._reward_fn = LOSSES[recipe.loss], reward_fn
 
     def supervised(self, towers: Towers, step: int) -> tuple[Tensor, dict[str, Any]]:
-        """The loss of queries of one collection, each against the passages of all (in-batch)."""
+        """The loss of a step's grades, or of what a teacher says."""
+        if isinstance(self._warm, LessonSampler):
+            return self._distilled(self._warm, towers, step), {}
+        return self._graded(self._warm, towers, step), {}
+
+    def _distilled(self, draws: LessonSampler, towers: Towers, step: int) -> Tensor:
+        """Margin-MSE where a window has scores, ListMLE where it has an order."""
+        recipe, losses = self._recipe, []
+        lessons = draws.windows(step, recipe.windows, recipe.passages)
+        found = self._scores(towers, [lesson.candidates for lesson in lessons])
+        for lesson, scores in zip(lessons, found, strict=True):
+            logits = towers.log_temperature.exp() * scores
+            teacher = torch.tensor(lesson.scores, device=logits.device)
+            losses.append(
+                order_mle(logits, teacher.argsort(descending=True), recipe.places)
+                if lesson.ordered
+                else margin_mse(logits, teacher / TEMPERATURE)  # as wide as the base's logits
+            )
+        return torch.stack(losses).mean()
+
+    def _graded(self, draws: WindowSampler, towers: Towers, step: int) -> Tensor:
+        """Of queries of one collection, each against the passages of all (in-batch)."""
         recipe = self._recipe
-        windows = self._warm.same_collection(step, recipe.warm_queries, recipe.warm_passages)
+        windows = draws.same_collection(step, recipe.warm_queries, recipe.warm_passages)
         texts = list(dict.fromkeys(text for window in windows for text in window.texts))
         pooled = self._pooled(towers, [*(window.query for window in windows), *texts])
         queries = pooled.subset(slice(len(windows)))
@@ -64,18 +96,25 @@ class Losses:
         losses = [
             self._loss(row, gain) for row, gain in zip(logits, gains, strict=True) if gain.any()
         ]
-        return torch.stack(losses).mean(), {}
+        return torch.stack(losses).mean()
 
     def reinforced(self, towers: Towers, start: Towers, step: int) -> tuple[Tensor, dict[str, Any]]:
-        """The policy-gradient loss of windows with sampled orders; their mean reward and KL."""
+        """The policy-gradient loss of windows with sampled orders.
+
+        Also the mean reward of the samples, the reward of the order that is served (`greedy`), and
+        the KL to the start.
+        """
         recipe = self._recipe
+        if self._reward is None:
+            raise InputError("reinforcement needs rows")
         windows = self._reward.any_collection(step, recipe.windows, recipe.passages)
         noise = torch.Generator().manual_seed(recipe.seed * 1_000_003 + step)
-        losses, rewards, kls = [], [], []
-        current = self._logits(towers, windows)
+        losses, rewards, served, kls = [], [], [], []
+        current = self._scores(towers, windows)
         with torch.no_grad():
-            initial = self._logits(start, windows)
-        for window, logits, before in zip(windows, current, initial, strict=True):
+            initial = self._scores(start, windows)
+        for window, scores, first in zip(windows, current, initial, strict=True):
+            logits, before = (blended_logits(one, recipe.blend) for one in (scores, first))
             orders = sample_orders(logits, recipe.samples, noise)
             values = self._reward_fn.of_orders(orders.tolist(), window.gains)
             now = log_probability(logits, orders, recipe.places)
@@ -84,11 +123,14 @@ class Losses:
             gain = (advantage * now).mean() / recipe.places
             losses.append(recipe.kl * kl - gain)
             rewards.append(fmean(values))
+            greedy, _ = blended_order(tuple(range(len(scores))), scores.tolist(), recipe.blend)
+            served.append(self._reward_fn.of_order(greedy, window.gains))
             kls.append(kl.item())
-        metrics = {"reward": round(fmean(rewards), 6), "kl": round(fmean(kls), 6)}
-        return torch.stack(losses).mean(), metrics
+        metrics = {"reward": fmean(rewards), "greedy": fmean(served), "kl": fmean(kls)}
+        return torch.stack(losses).mean(), {name: round(v, 6) for name, v in metrics.items()}
 
-    def _logits(self, towers: Towers, windows: Sequence[Window]) -> list[Tensor]:
+    def _scores(self, towers: Towers, windows: Sequence[Window | Candidates]) -> list[Tensor]:
+        """[passages] of each window: their similarities to its query."""
         texts = [text for window in windows for text in (window.query, *window.texts)]
         pooled, found = self._pooled(towers, texts), []
         ends = accumulate(1 + len(window.texts) for window in windows)
@@ -96,8 +138,7 @@ class Losses:
             first = end - len(window.texts)
             query = pooled.subset(slice(first - 1, first))
             passages = pooled.subset(slice(first, end))
-            ranks = torch.tensor([float(rank) for rank in window.ranks])
-            found.append(towers.logits(towers.scores(query, passages)[0], ranks))
+            found.append(towers.scores(query, passages)[0])
         return found
 
     def _pooled(self, towers: Towers, texts: Sequence[str]) -> PooledTexts:

@@ -32,7 +32,7 @@ class EmbeddedSettings:
         "listwise"
     )
     steps: Annotated[int, typer.Option(min=0, help="Steps of reinforcement.")] = 400
-    windows: Annotated[int, typer.Option(min=1, help="Windows per step there.")] = 4
+    windows: Annotated[int, typer.Option(min=1, help="Windows per step, of a teacher too.")] = 4
     passages: Annotated[int, typer.Option(min=2, help="Passages per window there, at most.")] = 20
     samples: Annotated[int, typer.Option(min=2, help="Orders sampled per window.")] = 32
     places: Annotated[int, typer.Option(min=1, help="First places of an order in the loss.")] = 10
@@ -52,7 +52,8 @@ class EmbeddedSettings:
         ),
     ] = 0.5
     blend: Annotated[
-        float, typer.Option(min=0, help="Weight of the first stage's rank, on dev.")
+        float,
+        typer.Option(min=0, help="Weight of the first stage's rank, in reinforcement and on dev."),
     ] = 0.3
     dev_queries: Annotated[
         int, typer.Option(min=1, help="Queries of each dev collection, drawn at random.")

@@ -3,7 +3,6 @@
 states    [tokens, width], from the lower layers, in int8 as in serving
 hidden    [tokens, width], from the upper layers, in float32
 score     of query and passage, by `rearank_agent.policies.embedded.similarity`
-logits    temperature * score - prior * log(1 + first-stage rank)
 """
 
 from __future__ import annotations
@@ -50,7 +49,7 @@ class PooledTexts(NamedTuple):
 
 
 class Towers(nn.Module):
-    """The upper layers, and the two scalars that turn scores into logits.
+    """The upper layers, and the temperature that supervision has for their scores.
 
     Dropout is off throughout: the policy that is sampled is the one that is served. States may
     come from the CPU; on a GPU the layers compute in bf16, everything else in float32.
@@ -63,8 +62,7 @@ class Towers(nn.Module):
     Attributes:
         layers: the upper ones.
         mixed: whether the layers compute in bf16.
-        log_temperature: of the logits.
-        prior: the weight of the first stage's rank.
+        log_temperature: of the similarities under a supervised loss; of no meaning in serving.
     """
 
     def __init__(self, base: Path, frozen: int, share: float) -> None:
@@ -74,14 +72,13 @@ class Towers(nn.Module):
         model = AutoModel.from_pretrained(str(base), attn_implementation=attention)
         self.layers = nn.ModuleList(model.encoder.layer[frozen:])
         self.log_temperature = nn.Parameter(torch.tensor(20.0).log())
-        self.prior = nn.Parameter(torch.tensor(0.6))
         self.eval()
         self.to("cuda" if self.mixed else "cpu")
 
     @property
     def device(self) -> torch.device:
         """Where the layers are."""
-        return self.prior.device
+        return self.log_temperature.device
 
     def encode(self, states: Sequence[Tensor]) -> list[Tensor]:
         """Token vectors [tokens, width] of texts from their states, in the same order."""
@@ -115,10 +112,6 @@ class Towers(nn.Module):
         nearest = pairs.masked_fill(~passages.mask[None, :, None], -2.0).amax(3)
         nearest = nearest.masked_fill(~queries.mask[:, None], 0.0).sum(2)
         return (1 - self.share) * cosines + self.share * nearest / queries.counts[:, None]
-
-    def logits(self, scores: Tensor, ranks: Tensor) -> Tensor:
-        """[passages], logits of a Plackett-Luce policy; `ranks` are the first stage's, from 1."""
-        return self.log_temperature.exp() * scores - self.prior * torch.log1p(ranks.to(self.device))
 
 
 def _spans(padded: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:

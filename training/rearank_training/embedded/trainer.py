@@ -1,10 +1,12 @@
 """The trainer of the embedded policy: REARANK's recipe (arXiv 2505.20046), at laptop scale.
 
 First a supervised start: queries of one collection, each with a relevant passage and others of
-its list; every query is scored against the passages of all. Then group-relative policy gradient
-(GRPO) on windows of first-stage lists: orders are sampled from a Plackett-Luce policy, their
-rewards are compared within the window. What is evaluated and served is the mean of the weights over
-a phase, interpolated half way back to the phase's start; the best of these on dev is kept.
+its list, every query scored against the passages of all; or windows of queries' candidates, with a
+teacher's scores. Then group-relative policy gradient
+(GRPO) on windows of first-stage lists: orders are sampled from a Plackett-Luce policy whose most
+probable order is the served one, and their rewards are compared within the window. What is
+evaluated and served is the mean of the weights over a phase, interpolated half way back to the
+phase's start; the best of these on dev is kept.
 """
 
 from __future__ import annotations
@@ -23,6 +25,7 @@ from torch import Tensor
 from rearank_agent.errors import InputError
 from rearank_training.embedded.checkpoints import fill, load, save
 from rearank_training.embedded.dev import Dev
+from rearank_training.embedded.lessons import LessonSampler
 from rearank_training.embedded.losses import Losses
 from rearank_training.embedded.settings import EmbeddedSettings
 from rearank_training.embedded.towers import Towers
@@ -40,7 +43,7 @@ _WARMUP = 20
 _SAVE_EVERY = 25
 """Steps between two checkpoints."""
 _SCALAR_RATE = 50.0
-"""The learning rate of the two scalars of the logits, relative to the layers'."""
+"""The learning rate of the temperature under a supervised loss, relative to the layers'."""
 
 Watch = Callable[[dict[str, Any]], None]
 
@@ -50,12 +53,16 @@ class Trainer:
 
     Args:
         recipe: the settings.
-        warm, reward: the windows of the two phases; the second from rows that are not in their
-            best order.
+        warm: the windows of the supervised start, from grades or of a teacher.
+        reward: those of reinforcement, from rows that are not in their best order; None where it
+            has no steps.
         dev: what the best weights are chosen on.
         trunk: the lower layers.
         towers: the upper ones, with their initial weights.
         out: the folder.
+
+    Attributes:
+        teacher: the windows of the supervised start, if they are of one.
 
     Raises:
         InputError: a name of the recipe is unknown.
@@ -68,8 +75,8 @@ class Trainer:
     def __init__(
         self,
         recipe: EmbeddedSettings,
-        warm: WindowSampler,
-        reward: WindowSampler,
+        warm: WindowSampler | LessonSampler,
+        reward: WindowSampler | None,
         dev: Dev,
         trunk: Trunk,
         towers: Towers,
@@ -77,6 +84,7 @@ class Trainer:
     ) -> None:
         torch.set_num_threads(recipe.threads)
         self.recipe, self.dev, self.trunk, self.towers, self.out = recipe, dev, trunk, towers, out
+        self.teacher = warm if isinstance(warm, LessonSampler) else None
         self._losses = Losses(recipe, warm, reward, trunk)
         self._start_phase("warm")
         self.best: dict[str, Any] = {"macro": -1.0}
@@ -115,7 +123,7 @@ class Trainer:
         """
         path = self.out / LAST
         state = load(path)
-        ours, theirs = asdict(self.recipe), state["recipe"]
+        ours, theirs = self._depends_on, state["recipe"]
         if names := [name for name in ours if ours[name] != theirs.get(name)]:
             changes = ", ".join(f"{name} was {theirs.get(name)}, is {ours[name]}" for name in names)
             raise InputError(f"{path} is of another recipe: {changes}")
@@ -127,6 +135,11 @@ class Trainer:
         self.step, self.best, self._since_best = state["step"], state["best"], state["since"]
         self._lines = state["lines"]
         truncate(self.out / LOG, self._lines)
+
+    @property
+    def _depends_on(self) -> dict[str, Any]:
+        """What a resumed run must have in common with the one before."""
+        return asdict(self.recipe) | {"teacher": self.teacher.teacher if self.teacher else None}
 
     @torch.no_grad()
     def served(self) -> Towers:
@@ -145,8 +158,8 @@ class Trainer:
         self.phase, self.step, self._since_best = phase, 0, 0
         self._start = deepcopy(self.towers).requires_grad_(False)
         self._mean = deepcopy(self._start)
-        scalars = [self.towers.log_temperature, self.towers.prior]
-        groups = [{"params": list(self.towers.layers.parameters())}, {"params": scalars}]
+        parts = (self.towers.layers.parameters(), [self.towers.log_temperature])
+        groups = [{"params": list(part)} for part in parts]
         self._optimizer = torch.optim.AdamW(groups, lr=1.0, weight_decay=0.01)
 
     def _phase_steps(self, phase: str) -> int:
@@ -218,7 +231,7 @@ class Trainer:
             "phase": self.phase, "step": self.step, "since": self._since_best, "best": self.best,
             "towers": self.towers.state_dict(), "start": self._start.state_dict(),
             "mean": self._mean.state_dict(),
-            "optimizer": self._optimizer.state_dict(), "recipe": asdict(self.recipe),
+            "optimizer": self._optimizer.state_dict(), "recipe": self._depends_on,
             "lines": self._lines,
         }  # fmt: skip
         save(self.out / LAST, state)

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from math import sqrt
 from random import Random
 
 from rearank_agent.errors import InputError
 from rearank_training.rows.rows import Passages, Row
 
-__all__ = ["Window", "WindowSampler"]
+__all__ = ["Window", "WindowSampler", "in_first_stage_order"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,15 +21,18 @@ class Window:
         query: its text.
         texts: of the passages, in first-stage order.
         gains: their grades, at least 0.
-        ranks: in the first stage, from 1.
         relevant: the gains of all relevant texts of the query's list, by text.
     """
 
     query: str
     texts: tuple[str, ...]
     gains: tuple[int, ...]
-    ranks: tuple[int, ...]
     relevant: Mapping[str, int]
+
+
+def in_first_stage_order(rows: Iterable[Row]) -> list[Row]:
+    """Rows whose sets may be shown in another order: this policy blends with the first stage's."""
+    return [replace(row, ranks=tuple(sorted(row.ranks))) for row in rows]
 
 
 class WindowSampler:
@@ -91,7 +94,6 @@ class WindowSampler:
             query=row.query.text,
             texts=tuple(self._passages[collection, ids[i]].content for i in positions),
             gains=tuple(gains[i] for i in positions),
-            ranks=tuple(row.ranks[i] for i in positions),
             relevant={
                 self._passages[collection, name].content: max(grade, 0)
                 for name, grade in zip(row.query.passages, row.query.grades, strict=True)

@@ -3,55 +3,25 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from statistics import fmean
 from typing import Any
 
 from transformers import TrainerCallback
 
 from rearank_agent.errors import InputError
 from rearank_agent.files import write_text
-from rearank_agent.llm.checkpoint import PromptConfig
-from rearank_agent.schedules import half_sliding
-from rearank_training.lm.prompts import Example
-from rearank_training.lm.rollout import Generate, Rollout, roll_out
-from rearank_training.log import LOG, append
-from rearank_training.rows.heldout import HeldOutQuery, macro
+from rearank_training.lm.alarms import alarms_of
+from rearank_training.lm.dev import Dev
+from rearank_training.lm.replies import Samples
+from rearank_training.lm.rollout import Generate
+from rearank_training.log import LOG, ROLLOUTS, append, read
 
-__all__ = ["POLICY_FOLDER", "Dev", "DevCallback", "Watch", "dev_example"]
+__all__ = ["POLICY_FOLDER", "DevCallback", "Watch"]
 
 POLICY_FOLDER = "policy"
 
 Watch = Callable[[dict[str, Any]], None]
-
-
-@dataclass(frozen=True)
-class Dev:
-    """Held-out lists, and how a model ranks them: with its prompt config, schedule and parser."""
-
-    queries: Sequence[HeldOutQuery]
-    config: PromptConfig
-
-    def evaluate(self, generate: Generate) -> dict[str, Any]:
-        """nDCG@10 of every collection, their mean, and the share of repaired replies."""
-        schedule = half_sliding(self.config.window)
-        rollouts = [Rollout(schedule, dev_example(one)) for one in self.queries]
-        roll_out(rollouts, self.config, generate)
-        values: dict[str, list[float]] = {}
-        repaired = []
-        for one, rollout in zip(self.queries, rollouts, strict=True):
-            values.setdefault(one.collection, []).append(one.ndcg(rollout.order or ()))
-            repaired += [bool(reply.faults) for turn in rollout.replies for reply in turn]
-        means = {name: round(fmean(each), 6) for name, each in values.items()}
-        share = round(fmean(repaired), 6)
-        return {"dev": means, "macro": round(macro(values), 6), "mended": share}
-
-
-def dev_example(one: HeldOutQuery) -> Example:
-    """A held-out query as an example."""
-    return Example("", one.query, one.instruction, one.passages, one.grades)
 
 
 class DevCallback(TrainerCallback):
@@ -66,7 +36,13 @@ class DevCallback(TrainerCallback):
         every: steps between two evaluations.
         patience: evaluations without improvement before the run ends; 0 for never.
         updates: of the weights in a step; TRL counts updates.
-        watch: gets every line of the log, and phase, step and queries before an evaluation.
+        watch: gets every line of the log; phase, step and queries before an evaluation; and
+            phase, step and `evaluated` after its replies.
+        rollouts: samples of the replies in training; at an evaluation they are written down.
+        first: whether the model is evaluated before the first step.
+
+    Attributes:
+        report: gets every evaluation; where else the run is logged.
     """
 
     _generate: Generate
@@ -74,6 +50,7 @@ class DevCallback(TrainerCallback):
     _measure: Callable[[], dict[str, float]]
     _broadcast: Callable[[dict[str, Any]], dict[str, Any]]
     _writes: bool
+    report: Callable[[Mapping[str, Any]], None] = staticmethod(lambda _line: None)
 
     def __init__(
         self,
@@ -85,9 +62,13 @@ class DevCallback(TrainerCallback):
         patience: int = 0,
         updates: int = 1,
         watch: Watch = lambda _line: None,
+        rollouts: Samples | None = None,
+        first: bool = True,
     ) -> None:
         self.phase, self.out, self.dev, self.watch = phase, out, dev, watch
         self.every, self.patience, self.updates = every, patience, updates
+        self._replies = {"dev": Samples(), "rollouts": rollouts or Samples()}
+        self._first = first
         self._lines: list[dict[str, Any]] = []
 
     def attach(
@@ -125,11 +106,16 @@ class DevCallback(TrainerCallback):
         return [line for line in self._lines if "macro" in line]
 
     def resume(self, step: int) -> None:
-        """Drop the log lines after a step: those steps are run again."""
-        lines = (self.out / LOG).read_text(encoding="utf-8").splitlines()
-        self._lines = [line for line in map(json.loads, lines) if line["step"] <= step]
-        if self._writes:
-            write_text(self.out / LOG, (f"{json.dumps(line)}\n" for line in self._lines))
+        """Drop the lines after a step: those steps are run again."""
+        kept = {
+            name: [line for line in read(self.out / name) if line["step"] <= step]
+            for name in (LOG, ROLLOUTS)
+        }
+        self._lines = kept[LOG]
+        for samples in self._replies.values():
+            samples.take(step)
+        for name, lines in kept.items() if self._writes else ():
+            write_text(self.out / name, (f"{json.dumps(line)}\n" for line in lines))
 
     @property
     def out_of_patience(self) -> bool:
@@ -139,8 +125,8 @@ class DevCallback(TrainerCallback):
         return bool(self.patience) and since >= self.patience
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:  # noqa: ARG002
-        """Evaluate the model before training."""
-        if not self._lines:
+        """Evaluate the model before training, if that is asked for."""
+        if self._first and not self._lines:
             self._evaluate(0)
 
     def on_log(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:  # noqa: ARG002
@@ -170,13 +156,27 @@ class DevCallback(TrainerCallback):
         if self._writes:
             self.watch({"phase": self.phase, "step": step, "queries": len(self.dev.queries)})
         before = self.best
-        measured = {**self.dev.evaluate(self._generate), **self._measure()}
+        measured = self.dev.evaluate(self._generate, self._replies["dev"])
+        if self._writes:
+            self.watch({"phase": self.phase, "step": step, "evaluated": True})
+        measured |= self._measure()
         line = self._broadcast({"phase": self.phase, "step": step, **measured})
         if not before or self._score(line) > self._score(before):
             self._save(self.out / POLICY_FOLDER)
+        self._write_replies(step)
         self._log(line)
+        self.report(line)
+
+    def _write_replies(self, step: int) -> None:
+        """Write down the best, the worst and a random reply since the last evaluation."""
+        for source, samples in self._replies.items():
+            for one in samples.take(step):
+                if self._writes:
+                    append(self.out / ROLLOUTS, {"step": step, "of": source, **one})
 
     def _log(self, line: dict[str, Any]) -> None:
+        if alarms := list(alarms_of(line)):
+            line = {**line, "alarms": alarms}
         self._lines.append(line)
         if self._writes:
             append(self.out / LOG, line)
@@ -189,7 +189,9 @@ _RENAMED = {
     "mean_token_accuracy": "accuracy", "step_time": "seconds",
 }  # fmt: skip
 """TRL's names of log fields, and ours."""
-_LOGGED = {"loss", "reward", "kl", "entropy", "equal", "grad_norm", *_RENAMED}
+_LOGGED = {
+    "loss", "reward", "kl", "entropy", "equal", "grad_norm", "copied", "repeats", *_RENAMED,
+}  # fmt: skip
 """Fields of TRL's log that go into ours, beside those that begin so."""
 _LOGGED_GROUPS = ("part/", "fault/", "sampling/", "clip_ratio/")
 

@@ -8,7 +8,9 @@ from rearank_agent.llm.checkpoint import PromptConfig
 from rearank_training.lm.processes import process_count
 from rearank_training.lm.prompts import check_form
 from rearank_training.lm.settings import GRPOSettings, SFTSettings
+from rearank_training.lm.trackers import check_tracker
 from rearank_training.lm.trl_settings import accumulation_steps
+from rearank_training.lm.trl_table import check_trl
 
 __all__ = ["check_run"]
 
@@ -28,10 +30,13 @@ def check_run(
         processes: that train together; None for those of this run.
 
     Raises:
-        InputError: the model is asked for scores, or the settings do not go together.
+        InputError: the model is asked for scores, a setting of TRL cannot be used, or the settings
+            do not go together.
         SetupError: a package is missing, or vLLM or 4 bits are asked for without a GPU.
     """
     check_form(prompt_config)
+    check_tracker(recipe.report_to)
+    check_trl("sft" if isinstance(recipe, SFTSettings) else "grpo", recipe.trl or ())
     processes = processes or process_count()
     sharded = device == "cuda" and processes > 1
     if recipe.qlora and device == "cpu":  # bitsandbytes packs them anew there after each look

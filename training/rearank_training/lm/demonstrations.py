@@ -1,7 +1,6 @@
-"""Demonstrations: replies to imitate before reinforcement, in another policy's order.
+"""Demonstrations: replies to imitate before reinforcement, in another policy's order or by grade.
 
-The reasoning names the evidence in every passage. Grades are not used here: reinforcement learns
-from them.
+The reasoning names the evidence in every passage.
 """
 
 from __future__ import annotations
@@ -15,12 +14,16 @@ from random import Random
 from rearank_agent.errors import InputError
 from rearank_agent.listwise import write_reply
 from rearank_agent.listwise.prompt import shown_text
+from rearank_agent.listwise.template import Template
 from rearank_agent.policies.protocol import Policy
 from rearank_agent.reranker import run_sync
 from rearank_agent.types import Passage, Ranking, Rationale, Reply, Step, Task, Window
 from rearank_training.lm.prompts import Example
 
-__all__ = ["Demonstration", "policy_demonstrations", "record_demonstrations"]
+__all__ = ["JUDGEMENTS", "Demonstration", "policy_demonstrations", "record_demonstrations"]
+
+JUDGEMENTS = "judgements"
+"""The teacher that orders by grade; its evidence is that of the lexical policy."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +42,8 @@ def policy_demonstrations(
     *,
     think: bool = True,
     cut: int | None = None,
+    template: Template | None = None,
+    by_grade: bool = False,
 ) -> Iterator[Demonstration]:
     """The orders that a policy without a language model gives for rows, written as replies.
 
@@ -52,25 +57,29 @@ def policy_demonstrations(
         think: whether the replies have reasoning.
         cut: the characters of a passage that a prompt shows: the teacher reads no more, so that
             no reasoning quotes what is not there; None for all.
+        template: of that prompt.
+        by_grade: whether the order is by grade, and the policy orders equal grades alone.
     """
     for row in rows:
         order = list(range(len(row.passages)))
         Random(f"{seed} {row.name}").shuffle(order)  # noqa: S311 - reproducible, not secret
         passages = tuple(row.passages[position] for position in order)
         grades = tuple(row.grades[position] for position in order)
-        read = passages if cut is None else tuple(_as_shown(one, cut) for one in passages)
+        read = passages if cut is None else tuple(_as_shown(one, cut, template) for one in passages)
         task = Task(row.name, row.query, row.instruction, read)
         reply = run_sync(policy.judge(task, tuple(range(len(passages)))))
+        if by_grade:
+            best = tuple(sorted(reply.order, key=lambda position: -max(grades[position], 0)))
+            reply = replace(reply, order=best, scores=None)
         shuffled = replace(row, passages=passages, grades=grades)
         yield Demonstration(shuffled, _reply_text(reply, read, quotes, think))
 
 
-def _as_shown(passage: Passage, cut: int) -> Passage:
-    """A passage with as much of its text as a prompt shows."""
-    title = len(passage.content) - len(passage.text)
-    shown = shown_text(passage, cut)
-    whole = len(shown) == len(passage.content.strip())
-    return passage if whole else replace(passage, text=shown[title:])
+def _as_shown(passage: Passage, cut: int, template: Template | None) -> Passage:
+    """A passage as a prompt shows it: all as text where that is not its title and text whole."""
+    shown = shown_text(passage, cut, template)
+    whole = shown == passage.content.strip()
+    return passage if whole else replace(passage, title="", text=shown)
 
 
 def record_demonstrations(

@@ -7,8 +7,9 @@ the goal is the order of a window, as in the paper, or of a complete list.
 from __future__ import annotations
 
 import os
-from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -18,47 +19,32 @@ from trl.trainer.grpo_config import GRPOConfig
 from trl.trainer.grpo_trainer import GRPOTrainer
 
 from rearank_agent.errors import InputError
-from rearank_agent.listwise import parse_reply
 from rearank_agent.llm.checkpoint import PromptConfig
 from rearank_agent.schedules import half_sliding
-from rearank_training.lm.callbacks import Dev, DevCallback, Watch
+from rearank_training.lm.callbacks import DevCallback, Watch
 from rearank_training.lm.checks import check_run
+from rearank_training.lm.dev import Dev
 from rearank_training.lm.model import Loaded
 from rearank_training.lm.prompts import Example, example_prompt
+from rearank_training.lm.replies import Samples, metrics, rate
 from rearank_training.lm.runs import run, without_warnings
 from rearank_training.lm.sampler import Sampler, asked_thought, chat_options
 from rearank_training.lm.settings import GRPOSettings
+from rearank_training.lm.trackers import report_dev
 from rearank_training.lm.trl_settings import (
     accumulation_steps,
     adapters,
     common_settings,
 )
+from rearank_training.lm.trl_table import trl_config
 from rearank_training.lm.vllm_sampler import VLLMSampler
 from rearank_training.lm.whole_list import WholeList
-from rearank_training.rows.rewards import (
-    CompleteList,
-    Ndcg,
-    Rbo,
-    Rearank,
-    Recall,
-    RelativeNdcg,
-    Reward,
-    Tags,
-    reward_by_name,
-)
+from rearank_training.rows.rewards import Reward, reward_by_name
 
 __all__ = ["TRLReward", "grpo", "vllm_settings"]
 
 _CORRECTIONS = {"token": "token_truncate", "sequence": "sequence_mask"}
 """TRL's names for how rollouts of vLLM are weighted."""
-_FAULTS = ("unreadable", "missing", "repeated", "foreign")
-
-
-def _parts(reward: Reward) -> tuple[Reward, ...]:
-    """The parts of a reward that are logged."""
-    form = Tags(getattr(reward, "thought", "written")), CompleteList()
-    order = (Ndcg(), Recall(), Rbo()) if reward.name == "reasonrank" else (RelativeNdcg(),)
-    return (*order, *form)
 
 
 class TRLReward:
@@ -66,13 +52,17 @@ class TRLReward:
 
     Args:
         reward: of a reply.
+        queries: by the name of the row.
+
+    Attributes:
+        samples: of the replies.
     """
 
     __name__ = "reward"
 
-    def __init__(self, reward: Reward) -> None:
-        self.reward = reward
-        self._parts = _parts(reward)
+    def __init__(self, reward: Reward, queries: Mapping[str, str], seed: int = 0) -> None:
+        self.reward, self._queries = reward, queries
+        self.samples = Samples(seed)
 
     def __call__(
         self,
@@ -90,42 +80,25 @@ class TRLReward:
             grades: of the passages as they were shown.
             gained: the relative nDCG@10 of complete lists, where they are the goal: it replaces
                 the window's own.
-            log_metric: TRL's, for the parts of the reward, faults and equal rewards.
+            log_metric: TRL's, for the parts of the reward, faults, measures and equal rewards.
 
         Raises:
             InputError: the reward failed, or is not a number; the message names the row.
         """
         gains: Sequence[float | None] = gained or [None] * len(completions)
         replies = [chat[-1]["content"] for chat in completions]
-        rewards: list[float | None] = [
-            self._reward(*one) for one in zip(replies, row, grades, gains, strict=True)
+        found = [
+            rate(self.reward, name, self._queries.get(name, ""), reply, shown, gain)
+            for name, reply, shown, gain in zip(row, replies, grades, gains, strict=True)
         ]
-        for reply, shown in zip(replies, grades, strict=True):
-            found = Counter(fault.kind for fault in parse_reply(reply, len(shown)).faults)
-            for kind in _FAULTS:
-                log_metric(f"fault/{kind}", float(found[kind] > 0))
-            for part in self._parts:
-                log_metric(f"part/{part.name}", part.of_reply(reply, shown))
-        for gain in gained or ():
-            log_metric("part/list_gain", gain)
+        self.samples.extend(found)
+        for one in found:
+            for metric, value in metrics(one).items():
+                log_metric(metric, value)
+        rewards: list[float | None] = [one.reward for one in found]
         for _, same in groupby(zip(row, rewards, strict=True), key=lambda pair: pair[0]):
             log_metric("equal", float(len({reward for _, reward in same}) == 1))
         return rewards
-
-    def _reward(self, reply: str, row: str, grades: Sequence[float], gain: float | None) -> float:
-        try:
-            if gain is not None and isinstance(self.reward, Rearank):
-                value = self.reward.of_gain(gain, reply, grades)
-            else:
-                value = self.reward.of_reply(reply, grades)
-        except Exception as error:
-            raise InputError(
-                f"the reward {self.reward.name} failed on the row {row}: {error!r:.200}; "
-                f"the reply was {reply!r:.200}"
-            ) from error
-        if value != value:
-            raise InputError(f"the reward {self.reward.name} of the row {row} is not a number")
-        return value
 
 
 @without_warnings()
@@ -158,19 +131,21 @@ def grpo(
     os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")  # rollout_func is called experimental
     config = loaded.prompt_config
     check_run(recipe, config, loaded.device)
-    thought = asked_thought(config, loaded.tokenizer)
     lists = (
         WholeList(rows, config, half_sliding(config.window), recipe.temperature, recipe.seed)
         if recipe.goal == "list"
         else None
     )
+    reward = reward_by_name(recipe.reward, asked_thought(config, loaded.tokenizer))
+    rewarding = TRLReward(reward, {one.name: one.query for one in rows}, recipe.seed)
     callback = DevCallback(
-        "grpo", out, dev, every=recipe.every, patience=recipe.patience, updates=recipe.updates,
-        watch=watch,
+        "grpo", out, replace(dev, reward=reward), every=recipe.every, patience=recipe.patience,
+        updates=recipe.updates, watch=watch, rollouts=rewarding.samples,
+        first=recipe.evaluate_first,
     )  # fmt: skip
     trainer = GRPOTrainer(
         model=loaded.model,
-        reward_funcs=TRLReward(reward_by_name(recipe.reward, thought)),
+        reward_funcs=rewarding,
         args=_config(recipe, loaded, out, len(rows)),
         train_dataset=Dataset.from_list([_row(one, loaded, lists) for one in rows]),
         processing_class=loaded.tokenizer,
@@ -178,13 +153,17 @@ def grpo(
         callbacks=[callback],
         rollout_func=lists,
     )
-    if recipe.samples_with_vllm:
-        sampler: Sampler = VLLMSampler(trainer, loaded.tokenizer, config)
-    else:
-        sampler = Sampler(trainer.model, loaded.tokenizer, config)
+    callback.report = partial(report_dev, trainer)
+    sampler = _sampler(trainer, recipe, loaded)
     if lists:
-        lists.sampler = sampler
-    return run(trainer, callback, loaded, sampler.reply, checkpoint)
+        lists.sampler = _sampler(trainer, recipe, loaded)
+    return run(trainer, callback, loaded, sampler.reply, checkpoint, sampler.share_cut_off)
+
+
+def _sampler(trainer: Any, recipe: GRPOSettings, loaded: Loaded) -> Sampler:
+    if recipe.samples_with_vllm:
+        return VLLMSampler(trainer, loaded.tokenizer, loaded.prompt_config)
+    return Sampler(trainer.model, loaded.tokenizer, loaded.prompt_config)
 
 
 def _row(one: Example, loaded: Loaded, lists: WholeList | None) -> dict[str, Any]:
@@ -199,24 +178,28 @@ def _config(recipe: GRPOSettings, loaded: Loaded, out: Path, rows: int) -> GRPOC
             "give --prompts"
         )
     each = accumulation_steps(recipe.prompts * recipe.rollouts // recipe.updates, recipe.at_once)
-    return GRPOConfig(
+    ours = {
         **common_settings(out, recipe, loaded.device),
         **(vllm_settings(recipe, loaded.prompt_config) if recipe.samples_with_vllm else {}),
-        loss_type="grpo",
-        max_steps=recipe.steps * recipe.updates,
-        logging_steps=recipe.updates,
-        per_device_train_batch_size=recipe.at_once,
-        gradient_accumulation_steps=each,
-        steps_per_generation=each * recipe.updates,
-        num_generations=recipe.rollouts,
-        max_completion_length=loaded.prompt_config.budget,
-        learning_rate=recipe.rate,
-        lr_scheduler_type="constant",
-        beta=recipe.kl,
-        epsilon=recipe.clip,
-        temperature=recipe.temperature,
-        chat_template_kwargs=chat_options(loaded.prompt_config) or None,
-    )
+        "loss_type": "grpo",
+        "max_steps": recipe.steps * recipe.updates,
+        "logging_steps": recipe.updates,
+        "per_device_train_batch_size": recipe.at_once,
+        "gradient_accumulation_steps": each,
+        "steps_per_generation": each * recipe.updates,
+        "num_generations": recipe.rollouts,
+        "max_completion_length": loaded.prompt_config.budget,
+        "learning_rate": recipe.rate,
+        "lr_scheduler_type": "constant",
+        "beta": recipe.kl,
+        "delta": 3.0,  # as published: below an advantage of 0, the ratio counts as 3 at most
+        "use_bias_correction_kl": False,  # the published loss adds the KL without the ratio
+        "weight_decay": 0.01,  # as published
+        "epsilon": recipe.clip,
+        "temperature": recipe.temperature,
+        "chat_template_kwargs": chat_options(loaded.prompt_config) or None,
+    }
+    return trl_config(GRPOConfig, ours, recipe.trl or ())
 
 
 def vllm_settings(recipe: GRPOSettings, config: PromptConfig) -> dict[str, Any]:

@@ -55,8 +55,13 @@ def roll_out(
     config: PromptConfig,
     generate: Generate,
     keep_going: Callable[[Rollout], bool] = lambda _rollout: True,
+    seen: Callable[[Rollout, Window, str], None] = lambda _rollout, _window, _text: None,
 ) -> None:
-    """Advance all rollouts a turn at a time, each to its end or while `keep_going` holds."""
+    """Advance all rollouts a turn at a time, each to its end or while `keep_going` holds.
+
+    Args:
+        seen: gets every reply's text, with its rollout before that turn and its window.
+    """
     while active := [one for one in rollouts if one.windows and keep_going(one)]:
         prompts = [
             example_prompt(config, one.example, window).messages
@@ -65,7 +70,11 @@ def roll_out(
         ]
         texts = iter(generate(prompts))
         for one in active:
-            one.advance([to_reply(next(texts), len(window), config) for window in one.windows])
+            replies = []
+            for window in one.windows:
+                seen(one, window, text := next(texts))
+                replies.append(to_reply(text, len(window), config))
+            one.advance(replies)
 
 
 def to_reply(text: str, n: int, config: PromptConfig) -> Reply:

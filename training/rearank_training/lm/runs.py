@@ -2,6 +2,7 @@
 
 run.json        what the run depends on
 log.jsonl       a line per step, and one per evaluation on dev
+rollouts.jsonl  the best, the worst and a random reply at every evaluation
 checkpoint-N/   the state after step N, for --resume
 policy/         the best on dev, to serve: weights, tokenizer and prompt config
 """
@@ -25,15 +26,15 @@ from transformers import PrinterCallback
 from rearank_agent.errors import InputError, RearankError, SetupError
 from rearank_agent.files import write_text
 from rearank_training.lm.callbacks import DevCallback
+from rearank_training.lm.labelled_positions import labelled_positions_only
 from rearank_training.lm.model import Loaded
 from rearank_training.lm.processes import is_first_process
 from rearank_training.lm.rollout import Generate
 from rearank_training.lm.served import save_policy
-from rearank_training.log import LOG
+from rearank_training.log import LOG, ROLLOUTS, RUN
 
 __all__ = ["find_checkpoint", "run", "without_warnings", "write_run_file"]
 
-_RUN = "run.json"
 _DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS, errno.EACCES}
 
 
@@ -49,7 +50,7 @@ def find_checkpoint(out: Path, inputs: Mapping[str, Any], resume: bool) -> Path 
         InputError: the folder holds a run with a checkpoint and `resume` is false, or a run with
             other settings; or there is nothing to resume.
     """
-    path = out / _RUN
+    path = out / RUN
     complete = [one for one in out.glob("checkpoint-*") if _is_complete(one)]
     if not resume:
         if complete and is_first_process():
@@ -75,8 +76,9 @@ def write_run_file(out: Path, inputs: Mapping[str, Any]) -> None:
         SetupError: it cannot be written.
     """
     if is_first_process():
-        (out / LOG).unlink(missing_ok=True)  # of a run without a checkpoint
-        write_text(out / _RUN, json.dumps(_as_json(inputs), indent=2) + "\n")
+        for name in (LOG, ROLLOUTS):
+            (out / name).unlink(missing_ok=True)  # of a run without a checkpoint
+        write_text(out / RUN, json.dumps(_as_json(inputs), indent=2) + "\n")
 
 
 def _as_json(inputs: Mapping[str, Any]) -> dict[str, Any]:
@@ -137,7 +139,8 @@ def run(
             return callback.best
         _skip_epochs(trainer, int(state["epoch"]))
     try:
-        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+        with labelled_positions_only():
+            trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     except RearankError:
         raise
     except Exception as error:

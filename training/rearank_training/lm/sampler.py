@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from statistics import fmean
 from typing import Any
 
 import torch
@@ -52,10 +53,21 @@ class Sampler:
         self._batch_size = batch_size
         ends = [tokenizer.eos_token_id, *_as_list(model.generation_config.eos_token_id)]
         self._ends = list(dict.fromkeys(ends))
+        self._cut_off: list[bool] = []
 
     def reply(self, prompts: Sequence[Sequence[Message]]) -> list[str]:
         """The replies at temperature 0, as in serving."""
-        return self.text(self.generate([self.tokens(prompt) for prompt in prompts], 0.0))
+        replies = self.generate([self.tokens(prompt) for prompt in prompts], 0.0)
+        self._cut_off += [not ids or ids[-1] not in self._ends for ids in replies]
+        return self.text(replies)
+
+    def share_cut_off(self) -> dict[str, float]:
+        """`cut_off`, the share of replies that reached the limit of tokens, since the last call.
+
+        Those of `reply` count; without any there is nothing in it.
+        """
+        found, self._cut_off = self._cut_off, []
+        return {"cut_off": round(fmean(found), 6)} if found else {}
 
     def tokens(self, messages: Sequence[Message]) -> list[int]:
         """The token ids of a prompt, the start of the reply included."""

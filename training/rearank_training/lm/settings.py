@@ -1,27 +1,38 @@
-"""The settings of training a language model, and the recipes that name sets of them."""
+"""The settings of training a language model."""
 
 from __future__ import annotations
 
-import tomllib
-from dataclasses import dataclass, fields, replace
-from pathlib import Path
-from typing import Annotated, Any
+from dataclasses import dataclass
+from typing import Annotated
 
 import typer
 
+from rearank_agent.cli.complete import templates
 from rearank_agent.errors import InputError
 from rearank_agent.listwise.template import Template
 from rearank_agent.llm.checkpoint import PromptConfig
+from rearank_training.lm.trl_table import read_pairs, write_pairs
 from rearank_training.rows.rewards import reward_by_name
 
-__all__ = ["GRPOSettings", "PromptOptions", "SFTSettings", "recipe_by_name"]
+__all__ = ["TRACKERS", "GRPOSettings", "PromptOptions", "SFTSettings"]
 
-_FOLDER = Path(__file__).parents[1] / "recipes"
+TRACKERS = ("none", "tensorboard", "trackio", "wandb")
+"""Where else a run can be logged: names of the packages that do it."""
+
+
+def _with_recipe(context: typer.Context, given: list[str] | None) -> list[str]:
+    """The recipe's settings of TRL, and in their place those given."""
+    recipe = (context.default_map or {}).get("trl", [])
+    return write_pairs(read_pairs([*recipe, *(given or ())]))
 
 
 @dataclass(frozen=True)
 class Common:
-    """The settings of both phases."""
+    """The settings of both phases.
+
+    Raises:
+        InputError: a setting is out of its range.
+    """
 
     rate: Annotated[float, typer.Option(help="Learning rate.")] = 1e-5
     at_once: Annotated[
@@ -48,15 +59,32 @@ class Common:
     patience: Annotated[
         int, typer.Option(min=0, help="Evaluations without gain before it ends; 0: never.")
     ] = 0
+    evaluate_first: Annotated[bool, typer.Option(help="Evaluate on dev before the first step.")] = (
+        True
+    )
     prompt_tokens: Annotated[
         int, typer.Option(min=1, help="Tokens of a prompt, at most; longer ones are left out.")
     ] = 3072
+    trl: Annotated[
+        list[str] | None,
+        typer.Option(
+            callback=_with_recipe,
+            metavar="NAME=VALUE",
+            help="A setting of TRL's config, such as loss_type=dapo; repeatable.",
+            show_default=False,
+        ),
+    ] = None
+    report_to: Annotated[
+        str, typer.Option(help="Also log to: none, tensorboard, trackio or wandb.")
+    ] = "none"
     seed: Annotated[int, typer.Option(help="Of all random draws.")] = 0
     threads: Annotated[int, typer.Option(min=1, help="CPU threads.")] = 2
 
     def __post_init__(self) -> None:
         if self.rate <= 0:
             raise InputError("a learning rate must be above 0")
+        if self.report_to not in TRACKERS:
+            raise InputError(f"--report-to has {', '.join(TRACKERS)}, not {self.report_to!r}")
         if self.dtype not in ("auto", "float32", "bfloat16"):
             raise InputError(f"--dtype must be auto, float32 or bfloat16, not {self.dtype!r}")
         if self.qlora and not self.lora:
@@ -69,6 +97,9 @@ class SFTSettings(Common):
 
     steps: Annotated[int, typer.Option(min=1, help="Steps, at most.")] = 1000
     batch: Annotated[int, typer.Option(min=1, help="Replies per step.")] = 32
+    held_out: Annotated[
+        int, typer.Option(min=1, help="Replies that the held-out loss is of, at most.")
+    ] = 256
     every: Annotated[int, typer.Option(min=1, help="Steps between evaluations on dev.")] = 100
     patience: Annotated[
         int, typer.Option(min=0, help="Evaluations without gain before it ends; 0: never.")
@@ -155,8 +186,13 @@ class PromptOptions:
     """How a model without a prompt config is prompted; one that a model carries stays."""
 
     template: Annotated[
-        Path | None,
-        typer.Option(help="A prompt template other than the default.", show_default=False),
+        str | None,
+        typer.Option(
+            metavar="NAME|FILE",
+            help="A prompt template other than the default: rearank-7b, or a file.",
+            autocompletion=templates,
+            show_default=False,
+        ),
     ] = None
     window: Annotated[
         int | None, typer.Option(min=2, help="Passages per window.  \\[20]", show_default=False)
@@ -194,7 +230,7 @@ class PromptOptions:
             given["template"] = Template.load(self.template)
         carried = PromptConfig.load(model)
         if carried is None:
-            return replace(PromptConfig(), **given)
+            return PromptConfig.of(**given)
         different = [name for name, value in given.items() if getattr(carried, name) != value]
         if different:
             raise InputError(
@@ -202,29 +238,3 @@ class PromptOptions:
                 f"{', '.join(f'--{name}' for name in different)}"
             )
         return carried
-
-
-def recipe_by_name(name: str, phase: str) -> dict[str, Any]:
-    """The settings of a recipe: a packaged one by its name, or a TOML file of the same form.
-
-    Args:
-        name: of a packaged recipe, or the path of a .toml file.
-        phase: sft or grpo.
-
-    Raises:
-        InputError: there is no such recipe, or it has an unknown setting.
-    """
-    path = Path(name) if name.endswith(".toml") else _FOLDER / f"{name}.toml"
-    if not path.is_file():
-        names = ", ".join(sorted(one.stem for one in _FOLDER.glob("*.toml")))
-        raise InputError(f"there is no recipe {name!r}; there are: {names}, and files: NAME.toml")
-    try:
-        recipe = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(f"the recipe {path} cannot be used: {error}") from None
-    settings: dict[str, Any] = recipe.get("words", {}) | recipe.get(phase, {})
-    known = {field.name for field in fields(GRPOSettings if phase == "grpo" else SFTSettings)}
-    known |= {field.name for field in fields(PromptOptions)}
-    if unknown := [setting for setting in settings if setting not in known]:
-        raise InputError(f"the recipe {path} has unknown settings: {', '.join(unknown)}")
-    return settings

@@ -8,6 +8,8 @@ to its end, and what reinforcement gains is not what imitation had left to learn
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -16,23 +18,25 @@ from datasets import Dataset
 from trl.trainer.sft_config import SFTConfig
 from trl.trainer.sft_trainer import SFTTrainer
 
-from rearank_training.lm.callbacks import Dev, DevCallback, Watch
+from rearank_training.lm.callbacks import DevCallback, Watch
 from rearank_training.lm.checks import check_run
 from rearank_training.lm.demonstrations import Demonstration
+from rearank_training.lm.dev import Dev
 from rearank_training.lm.model import Loaded
 from rearank_training.lm.prompts import example_prompt
 from rearank_training.lm.runs import run, without_warnings
-from rearank_training.lm.sampler import Sampler, chat_options
+from rearank_training.lm.sampler import Sampler, asked_thought, chat_options
 from rearank_training.lm.settings import SFTSettings
+from rearank_training.lm.trackers import report_dev
 from rearank_training.lm.trl_settings import (
     accumulation_steps,
     adapters,
     common_settings,
 )
+from rearank_training.lm.trl_table import trl_config
+from rearank_training.rows.rewards import Rearank
 
 __all__ = ["sft"]
-
-_MAX_HELD_OUT = 256
 
 
 @without_warnings()
@@ -62,10 +66,13 @@ def sft(
         SetupError: the folder cannot be written.
     """
     check_run(recipe, loaded.prompt_config, loaded.device)
+    thought = asked_thought(loaded.prompt_config, loaded.tokenizer)
+    dev = replace(dev, reward=Rearank(thought))
     callback = DevCallback(
-        "sft", out, dev, every=recipe.every, patience=recipe.patience, watch=watch
-    )
-    learned, held = _held_out(demonstrations, recipe.seed)
+        "sft", out, dev, every=recipe.every, patience=recipe.patience, watch=watch,
+        first=recipe.evaluate_first,
+    )  # fmt: skip
+    learned, held = _held_out(demonstrations, recipe)
     trainer = SFTTrainer(
         model=loaded.model,
         args=_config(recipe, loaded, out),
@@ -76,41 +83,44 @@ def sft(
         callbacks=[callback],
     )
 
-    def held_out() -> dict[str, float]:
-        return {"held_out": round(trainer.evaluate()["eval_loss"], 6)}
-
+    callback.report = partial(report_dev, trainer)
     sampler = Sampler(trainer.model, loaded.tokenizer, loaded.prompt_config)
-    return run(trainer, callback, loaded, sampler.reply, checkpoint, held_out)
+
+    def measure() -> dict[str, float]:
+        return {"held_out": round(trainer.evaluate()["eval_loss"], 6), **sampler.share_cut_off()}
+
+    return run(trainer, callback, loaded, sampler.reply, checkpoint, measure)
 
 
 def _config(recipe: SFTSettings, loaded: Loaded, out: Path) -> SFTConfig:
-    return SFTConfig(
+    ours = {
         **common_settings(out, recipe, loaded.device),
-        max_steps=recipe.steps,
-        per_device_train_batch_size=recipe.at_once,
-        gradient_accumulation_steps=accumulation_steps(recipe.batch, recipe.at_once),
-        learning_rate=recipe.rate,
-        lr_scheduler_type="linear",
-        warmup_steps=min(50, recipe.steps // 10),
-        weight_decay=0.01,
-        logging_steps=1,
-        per_device_eval_batch_size=recipe.at_once,
-        max_length=None,
-        completion_only_loss=True,
-        dataset_num_proc=None,
-    )
+        "max_steps": recipe.steps,
+        "per_device_train_batch_size": recipe.at_once,
+        "gradient_accumulation_steps": accumulation_steps(recipe.batch, recipe.at_once),
+        "learning_rate": recipe.rate,
+        "lr_scheduler_type": "linear",
+        "warmup_steps": min(50, recipe.steps // 10),
+        "weight_decay": 0.01,
+        "logging_steps": 1,
+        "per_device_eval_batch_size": recipe.at_once,
+        "max_length": None,
+        "completion_only_loss": True,
+        "dataset_num_proc": None,
+    }
+    return trl_config(SFTConfig, ours, recipe.trl or ())
 
 
 def _held_out(
-    demonstrations: Sequence[Demonstration], seed: int
+    demonstrations: Sequence[Demonstration], recipe: SFTSettings
 ) -> tuple[Sequence[Demonstration], Sequence[Demonstration]]:
     """Those to train on, and those of a twentieth of the queries; with one query, all in both."""
     queries = sorted({one.example.query for one in demonstrations})
     count = min(len(queries) // 2, max(1, len(queries) // 20))
-    chosen = set(Random(seed).sample(queries, count))  # noqa: S311 - reproducible, not secret
+    chosen = set(Random(recipe.seed).sample(queries, count))  # noqa: S311 - reproducible, not secret
     held = [one for one in demonstrations if one.example.query in chosen]
     learned = [one for one in demonstrations if one.example.query not in chosen]
-    return learned, held[:_MAX_HELD_OUT] or demonstrations
+    return learned, held[: recipe.held_out] or demonstrations
 
 
 def _table(demonstrations: Sequence[Demonstration], loaded: Loaded) -> Dataset:

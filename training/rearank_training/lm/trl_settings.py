@@ -43,7 +43,7 @@ def common_settings(out: Path, recipe: SFTSettings | GRPOSettings, device: str) 
         "use_cpu": device == "cpu",
         "bf16": in_bfloat16(recipe, device),
         _CHECKPOINTING: device == "cuda",
-        "report_to": "none",
+        "report_to": recipe.report_to,
         "disable_tqdm": True,
         "logging_nan_inf_filter": False,  # a loss that is NaN must be reported
         "save_strategy": "no",  # an evaluation saves

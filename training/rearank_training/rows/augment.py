@@ -9,23 +9,21 @@ the queries of a small sample are among those of a larger one.
 from __future__ import annotations
 
 import json
-import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from hashlib import sha256
 from random import Random
 from typing import Any
-from unicodedata import normalize
 
 from rearank_agent.data.collection import Collection
 from rearank_agent.errors import InputError
+from rearank_agent.metrics import ndcg
 from rearank_agent.types import Passage, check_text
+from rearank_training.rows.overlap import shared_queries
 from rearank_training.rows.rows import Query, Row, Rows
 
-__all__ = [
-    "MAX_SHARED", "MIN_PASSAGES", "Augmentation", "augment", "dropped_lines", "normalized_query",
-]  # fmt: skip
+__all__ = ["MIN_PASSAGES", "Augmentation", "Draw", "augment", "dropped_lines"]
 
 MIN_PASSAGES = 5
 """A query with a shorter list has no rows, unless sets are smaller still."""
@@ -33,10 +31,8 @@ MIN_PASSAGES = 5
 _MIN_SIZE = 2
 
 _MIN_NDCG = 0.1
-"""The lowest nDCG@10 of a set in its first-stage order, as in the paper."""
-
-MAX_SHARED = 0.05
-"""The largest share of a collection's queries that may be in dev collections too."""
+"""The lowest nDCG@10 of a set in its first-stage order, as in the paper; the ideal is the query's,
+so a set whose best passages are far from the query's best is dropped too."""
 
 _REASONS = {
     "repeated": "sets were drawn before",
@@ -64,8 +60,10 @@ class Augmentation:
         depth: candidates at the head of a list that sets are drawn from.
         seed: of the sets, and of the sample of queries.
         limit: judged queries that are used, of all collections together; None for all.
+        shuffled: whether a set is shown in random order, and a list no longer than `size` is
+            shown in `sets` orders; else in the first stage's.
         filtered: whether the paper's filter is applied: no set without relevant passages, with a
-            single grade, or with nDCG@10 below 0.1.
+            single grade, or with nDCG@10 below 0.1 in the order shown.
 
     Raises:
         InputError: a number is out of its range.
@@ -76,6 +74,7 @@ class Augmentation:
     depth: int = 100
     seed: int = 0
     limit: int | None = None
+    shuffled: bool = False
     filtered: bool = True
 
     def __post_init__(self) -> None:
@@ -85,11 +84,16 @@ class Augmentation:
             raise InputError("there must be at least 1 set, and 1 query")
 
 
+Draw = Callable[[Query, Augmentation], Iterable[tuple[int, ...]]]
+"""The sets of a query: ranks in its list, from 1, in the order in which they are shown."""
+
+
 def augment(
     collections: Sequence[Collection],
     settings: Augmentation,
     dev: Sequence[Collection] = (),
     watch: Callable[[int, int], None] = lambda _done, _total: None,
+    draw: Draw | None = None,
 ) -> Rows:
     """The rows of all collections.
 
@@ -98,6 +102,7 @@ def augment(
         settings: how many sets, how large, how deep.
         dev: held-out collections: a query that is in one of them, normalized, is left out.
         watch: called with the number of queries done, and of all.
+        draw: gives the sets of a query, where they are not drawn at random.
 
     Raises:
         InputError: a collection has no lists, or shares more than 5% of its queries with `dev`;
@@ -105,7 +110,7 @@ def augment(
     """
     if len({one.name for one in collections}) < len(collections):
         raise InputError("two of the collections have the same name")
-    held = _held_out(collections, dev)
+    held = shared_queries(collections, dev)
     sampled = _sample_queries(collections, held, settings)
     total, done = sum(map(len, sampled.values())), 0
     rows: list[Row] = []
@@ -114,7 +119,9 @@ def augment(
     for one in collections:
         counts = Counter(queries=len(one.queries), held_out=len(held[one.name]))
         for query in (_query(one, name, settings.depth, counts) for name in sampled[one.name]):
-            if kept := list(_useful_rows(query, settings, counts)):
+            ideal = one.qrels[query.id].values()
+            sets = (draw or _draw)(query, settings)
+            if kept := list(_useful_rows(query, sets, ideal, settings, counts)):
                 rows += kept
                 passages |= {(one.name, name): one.corpus[name] for name in query.passages}
             watch(done := done + 1, total)
@@ -139,33 +146,6 @@ def dropped_lines(facts: Mapping[str, Mapping[str, Any]]) -> list[str]:
     for one in facts.values():
         counts.update({name: one[name] for name in _SKIPPED} | one["dropped"])
     return [f"{counts[why]:,} {text}" for why, text in (_SKIPPED | _REASONS).items() if counts[why]]
-
-
-def _held_out(
-    collections: Sequence[Collection], dev: Sequence[Collection]
-) -> dict[str, frozenset[str]]:
-    """The queries of every collection that are in a dev collection too."""
-    where = {normalized_query(text): one.name for one in dev for text in one.queries.values()}
-    held, over = {}, []
-    for one in collections:
-        found = {query: where.get(normalized_query(text)) for query, text in one.queries.items()}
-        shared = {query: name for query, name in found.items() if name is not None}
-        held[one.name] = frozenset(shared)
-        if len(shared) > MAX_SHARED * len(found):
-            places = ", ".join(f"{n:,} in {name}" for name, n in Counter(shared.values()).items())
-            over.append(f"{one.name}, {len(shared):,} of {len(found):,} ({places})")
-    if over:
-        raise InputError(
-            f"more than {MAX_SHARED:.0%} of the queries are in dev collections too: "
-            f"{'; '.join(over)}; use different collections for training and dev"
-        )
-    return held
-
-
-def normalized_query(text: str) -> str:
-    """The query's words alone, case-folded; a text without words is case-folded and stripped."""
-    plain = normalize("NFKC", text).casefold()
-    return " ".join(re.findall(r"\w+", plain)) or plain.strip()
 
 
 def _sample_queries(
@@ -198,39 +178,47 @@ def _query(one: Collection, name: str, depth: int, counts: Counter[str]) -> Quer
     return Query(one.name, name, text, one.instruction, found[:depth], grades)
 
 
-def _useful_rows(query: Query, settings: Augmentation, counts: Counter[str]) -> Iterator[Row]:
+def _useful_rows(
+    query: Query,
+    sets: Iterable[tuple[int, ...]],
+    ideal: Iterable[int],
+    settings: Augmentation,
+    counts: Counter[str],
+) -> Iterator[Row]:
     """The sets with a training signal; every set is counted as kept or by why it is dropped."""
-    if len(query.passages) < min(settings.size, MIN_PASSAGES):
-        counts["short"] += 1
-        return
-    seen = set()
-    for number, ranks in enumerate(_draw(query, settings)):
+    seen, ideal = set(), list(ideal)
+    for number, ranks in enumerate(sets):
         row = Row(query, number, ranks)
-        reason = "repeated" if ranks in seen else _drop_reason(row) if settings.filtered else ""
+        reason = _drop_reason(row, ideal) if settings.filtered else ""
+        reason = "repeated" if ranks in seen else reason
         seen.add(ranks)
         counts[reason or "rows"] += 1
         if not reason:
             counts["best_already"] += row.initial == 1
             yield row
+    counts["short"] += not seen
 
 
 def _draw(query: Query, settings: Augmentation) -> Iterator[tuple[int, ...]]:
     ranks = range(1, len(query.passages) + 1)
-    if len(ranks) <= settings.size:
+    if len(ranks) < min(settings.size, MIN_PASSAGES):
+        return
+    if len(ranks) <= settings.size and not settings.shuffled:
         yield tuple(ranks)
         return
     for number in range(settings.sets):
         random = _random(settings.seed, query.collection, query.id, number)
-        yield tuple(sorted(random.sample(ranks, settings.size)))
+        drawn = random.sample(ranks, min(settings.size, len(ranks)))
+        yield tuple(drawn if settings.shuffled else sorted(drawn))
 
 
-def _drop_reason(row: Row) -> str:
+def _drop_reason(row: Row, ideal: Sequence[int]) -> str:
     gains = {max(grade, 0) for grade in row.grades}
     if gains == {0}:
         return "irrelevant"
     if len(gains) == 1:
         return "equal"
-    return "low" if row.initial < _MIN_NDCG else ""
+    return "low" if ndcg(row.grades, ideal, 10) < _MIN_NDCG else ""
 
 
 def _facts(one: Collection, depth: int, counts: Counter[str]) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from rearank_agent.data.collection import Collection
 from rearank_agent.errors import InputError
 from rearank_agent.metrics import ndcg
 from rearank_agent.types import Passage
-from rearank_training.rows.augment import MAX_SHARED, normalized_query
+from rearank_training.rows.overlap import MAX_SHARED, normalized_query
 
 __all__ = ["HeldOutQuery", "held_out", "macro"]
 

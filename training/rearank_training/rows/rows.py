@@ -59,11 +59,11 @@ class Query:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A set of a query's passages, in first-stage order.
+    """A set of a query's passages, in the order in which they are shown.
 
     Attributes:
         number: of the draw, from 0.
-        ranks: of the passages in the query's list, from 1, ascending.
+        ranks: of the passages in the query's list, from 1; ascending unless the set is shuffled.
     """
 
     query: Query
@@ -82,7 +82,7 @@ class Row:
 
     @property
     def initial(self) -> float:
-        """nDCG@10 of the set in first-stage order, 0 to 1; the ideal is the set's own.
+        """nDCG@10 of the set in the order shown, 0 to 1; the ideal is the set's own.
 
         At 1 no order is better, and the relative reward of all orders is 0.
         """
