@@ -19,6 +19,7 @@ from rearank_agent.data.load import load_collections
 from rearank_agent.errors import InputError, SetupError
 from rearank_agent.policies.registry import policy
 from rearank_training.lm import model as model_module
+from rearank_training.lm import runs
 from rearank_training.lm import served as served_module
 from rearank_training.lm.callbacks import Dev
 from rearank_training.lm.checks import check_run
@@ -195,14 +196,13 @@ def test_adapters_on_bfloat16_learn_in_float32_and_reinforcement_needs_no_second
     assert {one.dtype for one in served(tmp_path / "policy")[0].values()} == {torch.bfloat16}
 
 
-def test_adapters_on_four_bits_learn_in_float32_too(made, tmp_path):
-    """TRL makes them bfloat16 where the model says that it was loaded in 4 bits."""
-    loaded = load(str(made.nano), CONFIG, "cpu", "bfloat16")
-    loaded.model.is_loaded_in_4bit = True
-    recipe = replace(SFT, lora=4, dtype="bfloat16")
-    sft(loaded, made.lessons, made.dev, recipe, tmp_path)
-    adapted = [one for name, one in loaded.model.named_parameters() if "lora_" in name]
-    assert {one.dtype for one in adapted} == {torch.float32}
+@pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing")
+def test_adapters_that_trl_made_bfloat16_learn_in_float32(made):
+    """It does so on 4 bits, which need bitsandbytes."""
+    model = get_peft_model(load(str(made.nano), CONFIG, "cpu", "bfloat16").model, adapters(4))
+    runs._learn_in_float32(SimpleNamespace(model=model.to(torch.bfloat16)))
+    kinds = {("lora_" in name, one.dtype) for name, one in model.named_parameters()}
+    assert kinds == {(True, torch.float32), (False, torch.bfloat16)}
 
 
 def test_a_model_s_size_is_known_without_its_weights(made, tmp_path):
