@@ -20,13 +20,21 @@ from rearank_agent.llm.checkpoint import PromptConfig
 from rearank_agent.policies.registry import policy
 from rearank_agent.schedules import sliding
 from rearank_agent.types import Fault, Ranked, Ranking, Rationale, Reply, Step, Task
+from rearank_training.cli.lm_checks import check_model
 from rearank_training.cli.lm_progress import progress_watch
 from rearank_training.lm import grpo as grpo_module
 from rearank_training.lm import sft as sft_module
 from rearank_training.lm.demonstrations import policy_demonstrations, record_demonstrations
 from rearank_training.lm.dev import Dev
 from rearank_training.lm.grpo import TRLReward, grpo, vllm_settings
-from rearank_training.lm.model import device, load, quiet, write_model
+from rearank_training.lm.model import (
+    device,
+    has_plain_chat,
+    load,
+    load_tokenizer,
+    quiet,
+    write_model,
+)
 from rearank_training.lm.nano import make, nano_config
 from rearank_training.lm.prompts import (
     Example,
@@ -305,13 +313,27 @@ def test_a_nano_model_is_loaded_with_its_prompt_config(nano):
     ] * 3
 
 
-def test_a_tokenizer_without_a_chat_template_is_refused(nano, tmp_path):
+def test_a_base_model_gets_a_plain_chat_template_and_keeps_it(nano, tmp_path, capsys):
     loaded = load(str(nano), CONFIG, "cpu")
     loaded.tokenizer.chat_template = None
-    write_model(tmp_path / "plain", lambda to: (
+    base = tmp_path / "base"
+    write_model(base, lambda to: (
         loaded.model.save_pretrained(to), loaded.tokenizer.save_pretrained(to)), CONFIG)  # fmt: skip
-    with pytest.raises(InputError, match="plain has no chat template"):
-        load(str(tmp_path / "plain"), CONFIG, "cpu")
+    tokenizer = load_tokenizer(str(base))
+    turns = [
+        {"role": "system", "content": "Rank."}, {"role": "user", "content": "[1] a"},
+        {"role": "assistant", "content": "yes"}, {"role": "user", "content": "order"},
+    ]  # fmt: skip
+    asked = tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
+    assert asked == "Rank.\n\n[1] a\n\norder\n\n"
+    reply = [*turns, {"role": "assistant", "content": "<answer>"}]
+    whole = tokenizer.apply_chat_template(reply, tokenize=False)
+    assert whole == f"{asked}<answer>{tokenizer.eos_token}"
+    tokenizer.save_pretrained(tmp_path / "saved")
+    assert has_plain_chat(load_tokenizer(str(tmp_path / "saved")))
+    assert not has_plain_chat(load_tokenizer(str(nano)))
+    check_model(str(base), PromptOptions(), SFT, "cpu")
+    assert "base has no chat template of its own: turns are plain text" in capsys.readouterr().err
 
 
 def test_a_model_that_is_not_there_or_a_gpu_that_is_not(tmp_path):

@@ -195,6 +195,16 @@ def test_adapters_on_bfloat16_learn_in_float32_and_reinforcement_needs_no_second
     assert {one.dtype for one in served(tmp_path / "policy")[0].values()} == {torch.bfloat16}
 
 
+def test_adapters_on_four_bits_learn_in_float32_too(made, tmp_path):
+    """TRL makes them bfloat16 where the model says that it was loaded in 4 bits."""
+    loaded = load(str(made.nano), CONFIG, "cpu", "bfloat16")
+    loaded.model.is_loaded_in_4bit = True
+    recipe = replace(SFT, lora=4, dtype="bfloat16")
+    sft(loaded, made.lessons, made.dev, recipe, tmp_path)
+    adapted = [one for name, one in loaded.model.named_parameters() if "lora_" in name]
+    assert {one.dtype for one in adapted} == {torch.float32}
+
+
 def test_a_model_s_size_is_known_without_its_weights(made, tmp_path):
     shutil.copytree(made.nano, tmp_path / "bare")
     (tmp_path / "bare" / "model.safetensors").unlink()

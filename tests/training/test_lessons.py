@@ -3,9 +3,11 @@ import json
 import pytest
 
 from helpers.policies import Judge
+from helpers.stub import completion
 from rearank_agent import Fault, InputError, Passage, Reply, Reranker
 from rearank_agent.errors import PolicyError
 from rearank_agent.policies.composed import compose
+from rearank_agent.policies.registry import policy
 from rearank_training.embedded.lessons import Candidates, Lesson, LessonSampler, teacher_scores
 from rearank_training.embedded.teacher import ask, read_records
 
@@ -88,6 +90,18 @@ def test_a_teacher_is_asked_once(tmp_path):
     other.fingerprint = "another"
     ask(other, wanted("a"), path)
     assert other.asked == ["a"], "what another teacher said is not its own"
+
+
+def test_a_language_model_teaches_orders(tmp_path, stub, monkeypatch):
+    monkeypatch.setenv("VLLM_BASE_URL", stub.url)
+    path = tmp_path / "teacher.jsonl"
+    taught = ask(policy("vllm:stub"), wanted("a", "b"), path)
+    assert taught.failures == []
+    assert [(one.scores, one.ordered) for one in taught.lessons] == 2 * [((-4, -3, -2, -1), True)]
+    stub.script = lambda _body: completion("I cannot help with that.")
+    failed = ask(policy("vllm:stub"), wanted("a", "c"), path)
+    assert [one.candidates.query for one in failed.lessons] == ["a"]
+    assert len(failed.failures) == 1
 
 
 def test_an_instruction_reaches_the_teacher(tmp_path):

@@ -153,12 +153,13 @@ def _trainer(
     from rearank_training.embedded.towers import Towers
     from rearank_training.embedded.trainer import Trainer
     from rearank_training.embedded.trunk import Trunk
-    from rearank_training.embedded.windows import WindowSampler
+    from rearank_training.embedded.windows import WindowSampler, in_first_stage_order
     from rearank_training.rows.rows import read_rows, with_signal
 
     base, start = weights
     with progress_bar("reading the rows"):
-        judged, passages = read_rows(rows) if rows else ((), {})
+        shown, passages = read_rows(rows) if rows else ((), {})
+        judged = in_first_stage_order(shown)
     trunk = Trunk(Encoder(WEIGHTS, WEIGHTS / "untrained"), recipe.threads)
     towers = Towers(base or packaged(), FROZEN, recipe.share)
     if start:

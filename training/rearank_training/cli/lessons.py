@@ -12,6 +12,7 @@ import typer
 
 from rearank_agent.cli.console import print_note, progress_bar
 from rearank_agent.errors import InputError
+from rearank_agent.redact import redact
 from rearank_training.cli.inputs import with_lists
 
 if TYPE_CHECKING:
@@ -106,7 +107,7 @@ def read_lessons(
         lessons = _useful(lessons, lambda lesson: lesson.candidates, held)
     else:
         made = policy(teacher[0])
-        name = made.fingerprint
+        name = redact(made.fingerprint)
         wanted = [*_of_rows(*judged), *(one for folder in folders for one in _of_folder(folder))]
         wanted = _useful(wanted, lambda one: one, held)
         out.mkdir(parents=True, exist_ok=True)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from rearank_agent.cli.console import print_note, progress_bar
 from rearank_agent.llm.checkpoint import PromptConfig
+from rearank_training.cli.lm_progress import note
 from rearank_training.lm.settings import GRPOSettings, PromptOptions, SFTSettings
 
 __all__ = ["Inputs", "check_model", "check_teacher"]
@@ -71,16 +72,17 @@ def check_model(
         processes: that train together; None for those of this run.
 
     Raises:
-        InputError: it is asked for scores, has no chat template or another prompt config, or the
-            settings do not go together.
+        InputError: it is asked for scores, has another prompt config, or the settings do not go
+            together.
         SetupError: it cannot be loaded, or a package is missing.
     """
     from rearank_training.lm.checks import check_run
-    from rearank_training.lm.model import load_tokenizer, parameter_count
+    from rearank_training.lm.model import has_plain_chat, load_tokenizer, parameter_count
 
     config = prompt_options.config_of(model)
     check_run(settings, config, device, processes)
-    load_tokenizer(model)
+    if has_plain_chat(load_tokenizer(model)):
+        note(f"{model} has no chat template of its own: turns are plain text, a blank line between")
     parameter_count(model)
     return config
 
@@ -91,7 +93,8 @@ def check_teacher(model: str, teacher: str) -> None:
     from rearank_training.lm.processes import is_first_process
 
     count = parameter_count(model)
-    if count > _LARGE and teacher in ("embedded", "lexical") and is_first_process():
+    weak = teacher.partition(":")[0] in ("embedded", "lexical")
+    if count > _LARGE and weak and is_first_process():
         print_note(
             f"note: {model} has {count / 1e9:.1f} billion parameters, and is taught the orders of "
             f"{teacher}, a weaker policy. Stronger: the replies of a larger model, --records FILE "

@@ -1,7 +1,8 @@
 """The trainer of the embedded policy: REARANK's recipe (arXiv 2505.20046), at laptop scale.
 
 First a supervised start: queries of one collection, each with a relevant passage and others of
-its list; every query is scored against the passages of all. Then group-relative policy gradient
+its list, every query scored against the passages of all; or windows of queries' candidates, with a
+teacher's scores. Then group-relative policy gradient
 (GRPO) on windows of first-stage lists: orders are sampled from a Plackett-Luce policy whose most
 probable order is the served one, and their rewards are compared within the window. What is
 evaluated and served is the mean of the weights over a phase, interpolated half way back to the

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from math import sqrt
 from random import Random
 
 from rearank_agent.errors import InputError
 from rearank_training.rows.rows import Passages, Row
 
-__all__ = ["Window", "WindowSampler"]
+__all__ = ["Window", "WindowSampler", "in_first_stage_order"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +28,11 @@ class Window:
     texts: tuple[str, ...]
     gains: tuple[int, ...]
     relevant: Mapping[str, int]
+
+
+def in_first_stage_order(rows: Iterable[Row]) -> list[Row]:
+    """Rows whose sets may be shown in another order: this policy blends with the first stage's."""
+    return [replace(row, ranks=tuple(sorted(row.ranks))) for row in rows]
 
 
 class WindowSampler:

@@ -131,13 +131,12 @@ def grpo(
     os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")  # rollout_func is called experimental
     config = loaded.prompt_config
     check_run(recipe, config, loaded.device)
-    thought = asked_thought(config, loaded.tokenizer)
     lists = (
         WholeList(rows, config, half_sliding(config.window), recipe.temperature, recipe.seed)
         if recipe.goal == "list"
         else None
     )
-    reward = reward_by_name(recipe.reward, thought)
+    reward = reward_by_name(recipe.reward, asked_thought(config, loaded.tokenizer))
     rewarding = TRLReward(reward, {one.name: one.query for one in rows}, recipe.seed)
     callback = DevCallback(
         "grpo", out, replace(dev, reward=reward), every=recipe.every, patience=recipe.patience,
@@ -155,9 +154,9 @@ def grpo(
         rollout_func=lists,
     )
     callback.report = partial(report_dev, trainer)
+    sampler = _sampler(trainer, recipe, loaded)
     if lists:
         lists.sampler = _sampler(trainer, recipe, loaded)
-    sampler = _sampler(trainer, recipe, loaded)
     return run(trainer, callback, loaded, sampler.reply, checkpoint, sampler.share_cut_off)
 
 

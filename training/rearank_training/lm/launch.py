@@ -14,7 +14,7 @@ __all__ = ["launch_files"]
 _CONFIG = """\
 compute_environment: LOCAL_MACHINE
 distributed_type: FSDP
-mixed_precision: bf16
+mixed_precision: "no"  # --dtype says it; what stands here would win over it
 num_machines: 1
 machine_rank: 0
 num_processes: {processes}

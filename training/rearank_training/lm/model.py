@@ -18,9 +18,18 @@ from rearank_agent.files import write_error
 from rearank_agent.llm.checkpoint import PromptConfig
 
 __all__ = [
-    "Loaded", "device", "gpu_count", "load", "load_tokenizer", "parameter_count", "quiet",
-    "write_model",
+    "Loaded", "device", "gpu_count", "has_plain_chat", "load", "load_tokenizer",
+    "parameter_count", "quiet", "write_model",
 ]  # fmt: skip
+
+# For base models. Acknowledgements carry no information: only a last turn is the model's own.
+_PLAIN_CHAT = (
+    "{% if bos_token %}{{ bos_token }}{% endif %}"
+    "{% for message in messages %}"
+    "{% if message.role != 'assistant' %}{{ message.content }}\n\n"
+    "{% elif loop.last %}{{ message.content }}{{ eos_token }}{% endif %}"
+    "{% endfor %}"
+)
 
 
 def device(wanted: str) -> str:
@@ -66,7 +75,6 @@ def load(name: str, prompt_config: PromptConfig, device: str, weights: str = "fl
         weights: float32 where they are trained; bfloat16 or 4bit where they are frozen.
 
     Raises:
-        InputError: its tokenizer has no chat template.
         SetupError: it cannot be loaded, or bitsandbytes is missing for 4 bits.
     """
     tokenizer = load_tokenizer(name)
@@ -100,22 +108,26 @@ def parameter_count(name: str) -> int:
 
 
 def load_tokenizer(name: str) -> Any:
-    """The tokenizer of a model.
+    """The tokenizer of a model, with a chat template: its own, or a plain one for a base model.
+
+    The plain one is the texts of the turns with a blank line behind each, without
+    acknowledgements. It is saved with the policy, so that a server uses it too.
 
     Raises:
-        InputError: it has no chat template.
         SetupError: it cannot be loaded.
     """
     with _named(name):
         tokenizer = AutoTokenizer.from_pretrained(name)
     if not tokenizer.chat_template:
-        raise InputError(
-            f"the tokenizer of {name} has no chat template, so no prompt can be made: take "
-            "a model that was trained for chat (its name often ends in Instruct)"
-        )
+        tokenizer.chat_template = _PLAIN_CHAT
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
     return tokenizer
+
+
+def has_plain_chat(tokenizer: Any) -> bool:
+    """Whether the chat template is the plain one."""
+    return bool(tokenizer.chat_template == _PLAIN_CHAT)
 
 
 @contextmanager

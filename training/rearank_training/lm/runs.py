@@ -128,6 +128,7 @@ def run(
     """
     trainer.remove_callback(PrinterCallback)  # we write the log
     trainer.create_model_card = lambda *_, **__: None  # no generated model card
+    _learn_in_float32(trainer)
     _reduce_in_float32(trainer)
     save = partial(save_policy, trainer, loaded)
     callback.attach(generate, save, measure, _broadcast, is_first_process())
@@ -150,6 +151,13 @@ def run(
             "space, --resume goes on from the last complete checkpoint"
         ) from None
     return callback.best
+
+
+def _learn_in_float32(trainer: Any) -> None:
+    """Keep what is trained in float32: TRL makes adapters on 4 bits bfloat16, which loses steps."""
+    for parameter in trainer.model.parameters():
+        if parameter.requires_grad:
+            parameter.data = parameter.data.float()
 
 
 def _reduce_in_float32(trainer: Any) -> None:
