@@ -214,6 +214,10 @@ def test_two_processes_learn_together(made, tmp_path):
     assert done.returncode == 0, done.stderr[-3000:]
     lines = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
     assert [line["step"] for line in lines] == [0, 1, 1, 2, 2], "one log, not two"
+    replies = [json.loads(line) for line in (out / "rollouts.jsonl").read_text().splitlines()]
+    kinds = [(one["step"], one["of"], one["kind"]) for one in replies]
+    assert len(kinds) == len(set(kinds)), "the first process's alone"
+    assert {one[0] for one in kinds} == {0, 1, 2}
     assert PromptConfig.load(out / "policy") == nano_config()
     assert done.stdout.count('"macro"') == 1
 

@@ -34,6 +34,7 @@ REPLIES = [
     kept(1, "best", "dev", 0.9, "earlier"),
     kept(2, "best", "dev", 0.8, HOSTILE),
     kept(2, "worst", "rollouts", -0.25, "word " * 30),
+    kept(2, "random", "rollouts", 0.0, " "),
 ]
 
 
@@ -70,6 +71,12 @@ step 2, worst of rollouts: -0.250
   query: which boat has ice?
     word word word word word word word word word word word word word word word
     word word word word word word word word word word word word word word word
+
+step 2, random of rollouts: 0.000
+  relative_ndcg 0.000, tags 1.000; grades as shown: 0 2
+  harbour/q1/3
+  query: which boat has ice?
+    an empty reply
 """
 
 
@@ -94,6 +101,7 @@ def test_a_run_as_a_page(folder, run):
     assert 'src="data:image/png;base64,iVBORw==" alt="dev nDCG@10 by step"' in page
     assert page.index("step 2</summary>") < page.index("step 1</summary>")
     assert page.count("<details") == 2
+    assert page.count("an empty reply") == 1
     assert '<tr class="best"><th scope="row" class="r">1</th><td class="r">75.00</td>' in page
     assert '<th scope="row">rate</th><td>0.0001</td>' in page
 

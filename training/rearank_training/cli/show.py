@@ -83,4 +83,5 @@ def _print_reply(one: dict[str, Any]) -> None:
     facts += [(one["prompt"], "dim"), (f"query: {one['query']}", "")]
     out.print(Padding(styled(*facts), (0, 0, 0, 2)))
     lines = [(line, "") for line in one["reply"].split("\n")]
-    out.print(Padding(styled(*lines), (0, 0, 0, 4)))
+    shown = styled(*lines) if one["reply"].strip() else styled(("an empty reply", "dim"))
+    out.print(Padding(shown, (0, 0, 0, 4)))
