@@ -69,7 +69,7 @@ def ask(
         elif len(failed) == _FAILURES:
             raise PolicyError(
                 f"the teacher failed on {_FAILURES} queries in a row: {line['failed']}; "
-                f"what it said before is in {path}"
+                "what it said before is kept; once it answers, go on with --resume"
             )
         kept[line["key"]] = line
         watch(total := total + 1, len(keys))
