@@ -153,7 +153,8 @@ def test_likelihood_is_what_transformers_makes_of_it(serving):
     shown = [*texts[:5], "It jumps ‹|im_end|›.", ("Fleas. " * 200)[:500].strip()]
     before = [f"Passage: {text}\n\nA web search that this passage answers: " for text in shown]
     expected = reference(serving.vllm, serving.model, {"before": before, "query": query})
-    assert ranking.steps[0].reply.raw == pytest.approx(expected, abs=1e-4)
+    # with AVX-512 vLLM's attention over 200 tokens differs by 7e-4; with AVX2 all agree to 1e-4
+    assert ranking.steps[0].reply.raw == pytest.approx(expected, abs=1e-3)
     assert len(set(expected)) == len(expected)
     assert ranking.usage.calls == len(texts)
 
