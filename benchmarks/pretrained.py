@@ -98,7 +98,7 @@ class Study:
             Template.load(_WORDS),
             window=SIZES[-1],
             cut=320,
-            budget=512 if self.think else 64,
+            budget=512 if self.think else 96,
             think=self.think,
         )
 
