@@ -220,11 +220,11 @@ def test_rationales_are_the_sentences_about_each_passage():
     "piece", ["[1]  ", "<answer>", "<think>", "</think>", "[1] 9 ", "[", "1" * 100]
 )
 def test_ten_million_characters_are_read_in_seconds(piece):
-    start = time.perf_counter()
+    start = time.process_time()
     text = piece * (3_000_000 // len(piece))
     for form in ("order", "scores"):
         assert sorted(parse_reply(text + "x", 3, form).order) == [0, 1, 2]
-    assert time.perf_counter() - start < 30
+    assert time.process_time() - start < 30
 
 
 WORDS = """
