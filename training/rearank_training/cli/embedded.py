@@ -75,7 +75,7 @@ def embedded(
     The strongest way is a --teacher (cross-encoder:MODEL, a language model) on
     queries of your own corpus, which need no judgements:
 
-        rearank-agent train embedded --teacher POLICY --unjudged MY --dev D --out R
+        rearank-agent train embedded --teacher T --unjudged MY --dev D --out R
 
     Without a teacher the supervised start learns the grades of rows, and so
     does reinforcement:

@@ -119,7 +119,7 @@ def augment(
     for one in collections:
         counts = Counter(queries=len(one.queries), held_out=len(held[one.name]))
         for query in (_query(one, name, settings.depth, counts) for name in sampled[one.name]):
-            ideal = one.qrels[query.id].values()
+            ideal = tuple(one.qrels[query.id].values())
             sets = (draw or _draw)(query, settings)
             if kept := list(_useful_rows(query, sets, ideal, settings, counts)):
                 rows += kept
@@ -181,12 +181,12 @@ def _query(one: Collection, name: str, depth: int, counts: Counter[str]) -> Quer
 def _useful_rows(
     query: Query,
     sets: Iterable[tuple[int, ...]],
-    ideal: Iterable[int],
+    ideal: Sequence[int],
     settings: Augmentation,
     counts: Counter[str],
 ) -> Iterator[Row]:
     """The sets with a training signal; every set is counted as kept or by why it is dropped."""
-    seen, ideal = set(), list(ideal)
+    seen = set()
     for number, ranks in enumerate(sets):
         row = Row(query, number, ranks)
         reason = _drop_reason(row, ideal) if settings.filtered else ""

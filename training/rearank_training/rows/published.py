@@ -107,8 +107,8 @@ class _Reader:
 
     def add(self, row: Any, where: str) -> None:
         """Take a row."""
-        hits = row.get("hits") if isinstance(row, dict) else None
-        text = row.get("query") if isinstance(row, dict) else None
+        row = row if isinstance(row, dict) else {}
+        text, hits = row.get("query"), row.get("hits")
         if not isinstance(text, str) or not isinstance(hits, list) or len(hits) < 2:
             raise InputError(f"{where}: a row has a query, and a list of two hits or more")
         read = [_hit(hit, f"{where}, hit {number}") for number, hit in enumerate(hits, 1)]
@@ -149,13 +149,13 @@ class _Reader:
 
 def _hit(hit: Any, where: str) -> tuple[str, Passage, float | None]:
     """The query's id, the passage, and its score if it has one."""
-    if not isinstance(hit, dict) or not isinstance(hit.get("content"), str):
+    told = hit if isinstance(hit, dict) else {}
+    query, name, content, score = map(told.get, ("qid", "docid", "content", "score"))
+    ids = isinstance(query, str | int) and isinstance(name, str | int)
+    if not ids or not isinstance(content, str):
         raise InputError(f"{where}: a hit has qid, docid and content")
-    query, name, score = hit.get("qid"), hit.get("docid"), hit.get("score")
-    if not all(isinstance(one, str | int) for one in (query, name)):
-        raise InputError(f"{where}: a hit has qid, docid and content")
-    found = _TITLED.fullmatch(hit["content"])
-    texts = (found["text"], found["title"]) if found else (hit["content"],)
+    found = _TITLED.fullmatch(content)
+    texts = (found["text"], found["title"]) if found else (content,)
     number = float(score) if isinstance(score, int | float) else None
     return str(query), Passage(str(name), *texts), number
 
