@@ -110,8 +110,8 @@ class Study:
     def _phase(self, phase: str, model: Path, rows: str, seed: int, how: str) -> Path:
         name = rows if phase == "sft" else f"grpo-{rows}"
         return train_phase(
-            phase, model, self.folder / f"rows-{rows}", [self.folder / "dev"],
-            self.folder / f"{name}-{seed}", "--seed", seed, *how.split(),
+            phase, model, [self.folder / "dev"], self.folder / f"{name}-{seed}",
+            self.folder / f"rows-{rows}", "--seed", seed, *how.split(),
         )  # fmt: skip
 
     def teacher(self) -> Values:

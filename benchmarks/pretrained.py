@@ -1,212 +1,105 @@
 """The paper's experiment for any pretrained language model: what imitation and reinforcement gain.
 
     python -m benchmarks.pretrained MODEL --train FOLDER... --dev FOLDER... --test FOLDER... \\
-        --out runs/pretrained --vllm PROGRAM [--seeds 0 1 2] [--think] [--small] [-- OPTIONS]
+        --out runs/pretrained [--vllm PROGRAM] [--records FILE...] [--seeds 0 1 2] [--think] \\
+        [--rates 2e-4 5e-5] [--reinforcement 100 ...] [--small] [-- OPTIONS]
 
 Sets of 2, 3, 5 and 10 passages are drawn (most sets of 2 and 3 have one relevant passage). The
-model imitates judgements on them, from small to large, and then --teacher; it is reinforced on
-windows of 10, then on whole lists. All are served by `rearank-agent serve` and measured by
-`rearank-agent eval`, the model as it is too. Finished parts are kept: the same command resumes.
-OUT/table.md has the table, OUT/replies.md ten replies, each run its curves. Answers alone are
-asked for; with --think, in another OUT, reasoning too. OPTIONS go to both phases of training.
+model imitates judgements on them, from small to large, and then --teacher or the --records of a run
+of eval; it is reinforced on windows of 10, then on whole lists. All are served by
+`rearank-agent serve` and measured by `rearank-agent eval`, the model as it is too; without --vllm
+they are measured in this process. Finished parts are kept: the same command resumes. OUT/table.md
+has the table, OUT/replies.md ten replies, each run its curves. Answers alone are asked for; with
+--think, in another OUT, reasoning too. OPTIONS go to both phases of training.
 """
 
 from __future__ import annotations
 
 import argparse
-import os
+import json
 import sys
-from collections.abc import Sequence
-from dataclasses import dataclass
-from itertools import islice
+from collections.abc import Mapping, Sequence
+from dataclasses import fields, replace
 from pathlib import Path
 from random import Random
 from statistics import fmean
 
-from benchmarks.study import (
-    FIRST,
-    Values,
-    draw_rows,
-    repaired_share,
-    run_command,
-    served,
-    table,
-    train_phase,
-    values_of,
-)
-from rearank_agent.data.first_stage import first_stage
+from benchmarks.in_process import candidates, values_in_process
+from benchmarks.pretrained_stages import SIZES, SMALL, Effort, Study
+from benchmarks.study import FIRST, Values, repaired_share, run_command, served, table, values_of
 from rearank_agent.data.load import load_collections
 from rearank_agent.files import write_text
-from rearank_agent.listwise.template import Template
-from rearank_agent.llm.checkpoint import PromptConfig
 from rearank_agent.metrics import ndcg
 from rearank_agent.types import Ranking
-from rearank_training.lm.model import load, quiet, write_model
+from rearank_training.lm.prompts import Example
 
-SIZES = (2, 3, 5, 10)  # passages of a set, from easy to hard; the last is the window
-_WORDS = Path(__file__).with_name("pretrained.toml")
 _NAME, _BASES = "pretrained", (FIRST, "zero-shot", "SFT")
-_CORES = {"OMP_NUM_THREADS": str(os.cpu_count())}
 _ORDERS = 200  # of a list, whose mean nDCG@10 is that of random order
+_READ = 10  # replies
 
 
-@dataclass(frozen=True)
-class Effort:
-    """How much is trained and measured.
+class Measure:
+    """The measuring of a study's policies: served by vLLM, or in this process without it.
 
-    Attributes:
-        sets: drawn for each query and size.
-        imitation: steps on each size, and again for the teacher.
-        batch: replies of such a step.
-        reinforcement: steps on windows, and again on whole lists.
-        prompts: of a step of reinforcement, each with 8 replies.
-        depth: candidates of a query in evaluation.
-        queries: of each test collection, at most.
+    Args:
+        study: what is measured.
+        vllm: the program; None for this process.
     """
 
-    sets: int = 20
-    imitation: int = 150
-    batch: int = 16
-    reinforcement: int = 60
-    prompts: int = 8
-    depth: int = 20
-    queries: int = 100
-
-
-SMALL = Effort(sets=8, imitation=3, batch=4, reinforcement=1, prompts=2, depth=12, queries=3)
-
-
-@dataclass(frozen=True)
-class Study:
-    """A study in a folder; the commands are those that a person would type."""
-
-    model: Path
-    train: Sequence[Path]
-    dev: Sequence[Path]
-    test: Sequence[Path]
-    out: Path
-    vllm: str
-    teacher: str
-    think: bool
-    effort: Effort
-    training: Sequence[str]
-
-    @property
-    def config(self) -> PromptConfig:
-        """How the model is prompted."""
-        return PromptConfig(
-            Template.load(_WORDS),
-            window=SIZES[-1],
-            cut=320,
-            budget=512 if self.think else 96,
-            think=self.think,
-        )
-
-    def rows(self) -> None:
-        """Draw the sets of every size, and whole lists."""
-        for size in (*SIZES, self.effort.depth):
-            draw_rows(
-                self.train, [*self.dev, *self.test], self.out / f"rows-{size}", "--size", size,
-                "--depth", max(size, self.effort.depth), "--sets", self.effort.sets,
-            )  # fmt: skip
-
-    def models(self, seed: int) -> dict[str, Path]:
-        """The policies of a seed, by method of training."""
-        made = {"zero-shot": self._zero_shot()}
-        policy = made["zero-shot"]
-        stages = [*((size, "judgements") for size in SIZES), (SIZES[-1], self.teacher)]
-        for size, teacher in stages:
-            policy = self._imitate(policy, size, teacher, seed)
-        made["SFT"] = policy
-        made["SFT+GRPO"] = self._reinforce(policy, SIZES[-1], "window", seed)
-        made["SFT+GRPO, whole lists"] = self._reinforce(
-            made["SFT+GRPO"], self.effort.depth, "list", seed
-        )
-        return made
-
-    def _zero_shot(self) -> Path:
-        """The model as it is, with the words of the study beside it."""
-        folder = self.out / "zero-shot"
-        if not folder.exists():
-            quiet(2)
-            found = load(str(self.model), self.config, "cpu", "bfloat16")
-            parts = (found.model, found.tokenizer)
-            write_model(folder, lambda to: [p.save_pretrained(to) for p in parts], self.config)
-        return folder
-
-    def _imitate(self, model: Path, size: int, teacher: str, seed: int) -> Path:
-        steps = self.effort.imitation
-        return self._phase(
-            "sft", model, size, f"sft-{size}-{teacher.replace(':', '-')}-{seed}", seed,
-            "--teacher", teacher, "--steps", steps, "--every", steps, "--no-evaluate-first",
-            "--held-out", 64, "--batch", self.effort.batch,
-        )  # fmt: skip
-
-    def _reinforce(self, model: Path, size: int, goal: str, seed: int) -> Path:
-        steps = self.effort.reinforcement
-        return self._phase(
-            "grpo", model, size, f"grpo-{goal}-{seed}", seed, "--goal", goal, "--steps", steps,
-            "--every", max(1, steps // 4), "--prompts", self.effort.prompts, "--rollouts", 8,
-            "--no-evaluate-first",
-        )  # fmt: skip
-
-    def _phase(
-        self, phase: str, model: Path, size: int, name: str, seed: int, *how: object
-    ) -> Path:
-        return train_phase(
-            phase, model, self.out / f"rows-{size}", self.dev, self.out / name, "--seed", seed,
-            *how, *self.training, **_CORES,
-        )  # fmt: skip
-
-    def measure(self, name: str, seed: int, model: Path) -> tuple[Values, Values, float]:
-        """nDCG@10 of a served policy and of the first stage; the share of repaired replies."""
-        out = self._measured(name, seed)
-        if not (out / "report.json").exists():
-            options = ("--max-model-len", "4096")
-            with served(self.vllm, model, self.out, _NAME, options, **_CORES) as url:
-                run_command(
-                    "eval", *self.test, "--policy", f"vllm:{_NAME}", "--depth", self.effort.depth,
-                    "--limit", self.effort.queries, "--out", out, VLLM_BASE_URL=url,
-                )  # fmt: skip
-        ours, first = (self._values(out, system) for system in (f"vllm:{_NAME}", FIRST))
-        return ours, first, fmean(map(repaired_share, self._records(name, seed)))
-
-    def _measured(self, name: str, seed: int) -> Path:
-        where = name if name == "zero-shot" else f"{name}-{seed}"
-        return self.out / "measured" / where.replace(" ", "-").replace(",", "")
-
-    def _records(self, name: str, seed: int) -> list[Path]:
-        return sorted(self._measured(name, seed).glob("*/vllm*/records.jsonl"))
-
-    def _values(self, out: Path, system: str) -> Values:
-        return {
-            f"{one.name}/{query}": value
-            for one in load_collections(map(str, self.test))
-            for query, value in values_of(out, one.name, system).items()
+    def __init__(self, study: Study, vllm: Path | None) -> None:
+        self.study, self.vllm = study, vllm
+        found = load_collections(map(str, study.test))
+        self.queries = [*candidates(found, study.effort.depth, study.effort.queries)]
+        self.ideals = {
+            f"{one.name}/{query}": [*grades.values()]
+            for one in found
+            for query, grades in one.qrels.items()
         }
 
-    def random_order(self, queries: Values) -> Values:
-        """The mean nDCG@10 of random orders of the first stage's candidates."""
-        found = {}
-        for one in load_collections(map(str, self.test)):
-            lists = one.lists or first_stage(one, self.effort.depth).lists
-            for query, listed in lists.items():
-                name, judged = f"{one.name}/{query}", one.qrels.get(query, {})
-                if name in queries:
-                    gains = [judged.get(passage, 0) for passage in listed[: self.effort.depth]]
-                    found[name] = _mean_of_orders(gains, [*judged.values()], name)
-        return found
+    def others(self) -> dict[str, Values]:
+        """nDCG@10 by query of random orders of the first stage's candidates, and of their own."""
+        random = {one.name: _mean_of_orders(one, self.ideals[one.name]) for one in self.queries}
+        first = {one.name: ndcg(one.grades, self.ideals[one.name], 10) for one in self.queries}
+        return {"random order": random, FIRST: first}
 
-    def replies(self, name: str, seed: int) -> str:
-        """Ten replies to read, as Markdown."""
-        lines = (line for path in self._records(name, seed) for line in path.open())
-        return "\n".join(_reply_text(Ranking.from_json(line)) for line in islice(lines, 10))
+    def policy(self, name: str, seed: int, model: Path) -> tuple[Values, float, str]:
+        """nDCG@10 of a policy by query, the share of repaired replies, and replies to read."""
+        where = name if name == "zero-shot" else f"{name}-{seed}"
+        out = self.study.out / "measured" / where.replace(" ", "-").replace(",", "")
+        return self._served(out, model) if self.vllm else self._in_process(out, model)
+
+    def _in_process(self, out: Path, model: Path) -> tuple[Values, float, str]:
+        kept = out / "values.json"
+        if not kept.exists():
+            found = values_in_process(model, self.queries, self.ideals, _READ)
+            write_text(kept, json.dumps(found, indent=1))
+        facts = json.loads(kept.read_text())
+        return facts["values"], facts["repaired"], "\n".join(facts["replies"])
+
+    def _served(self, out: Path, model: Path) -> tuple[Values, float, str]:
+        if not (out / "report.json").exists():
+            options = ("--max-model-len", "4096")
+            where, cores = self.study.out, self.study.cores
+            with served(str(self.vllm), model, where, _NAME, options, **cores) as url:
+                run_command(
+                    "eval", *self.study.test, "--policy", f"vllm:{_NAME}",
+                    "--depth", self.study.effort.depth, "--limit", self.study.effort.queries,
+                    "--out", out, VLLM_BASE_URL=url,
+                )  # fmt: skip
+        values = {
+            f"{one}/{query}": value
+            for one in dict.fromkeys(each.name.rpartition("/")[0] for each in self.queries)
+            for query, value in values_of(out, one, f"vllm:{_NAME}").items()
+        }
+        records = sorted(out.glob("*/vllm*/records.jsonl"))
+        lines = [line for path in records for line in path.read_text().splitlines()]
+        read = [_reply_text(Ranking.from_json(line)) for line in lines[:_READ]]
+        return values, fmean(map(repaired_share, records)), "\n".join(read)
 
 
-def _mean_of_orders(gains: list[int], ideal: list[int], seed: str) -> float:
-    sample = Random(seed).sample
-    orders = (sample(gains, len(gains)) for _ in range(_ORDERS))
-    return fmean(ndcg(order, ideal, 10) for order in orders)
+def _mean_of_orders(one: Example, ideal: list[int]) -> float:
+    sample, n = Random(one.name).sample, len(one.grades)
+    return fmean(ndcg(sample(one.grades, n), ideal, 10) for _ in range(_ORDERS))
 
 
 def _reply_text(ranking: Ranking) -> str:
@@ -216,34 +109,86 @@ def _reply_text(ranking: Ranking) -> str:
     return f"## {ranking.query}\n\n{reply.reasoning}\n\n{order} (repaired: {faults})\n"
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Run what is left of the study, and print its table."""
+def tables(
+    found: Mapping[str, Sequence[tuple[Values, float]]], others: Mapping[str, Values]
+) -> str:
+    """A table of all test collections together, and one of each where there are several."""
+    names = sorted({query.rpartition("/")[0] for query in others[FIRST]})
+    parts = [("all test collections", "")] if len(names) > 1 else []
+    texts = []
+    for title, name in [*parts, *((name, f"{name}/") for name in names)]:
+        taken = {system: _part(values, name) for system, values in others.items()}
+        runs = {
+            system: [(_part(values, name), taken[FIRST], share) for values, share in one]
+            for system, one in found.items()
+        }
+        texts.append(f"**{title}**\n\n{table(runs, taken, _BASES)}\n")
+    return "\n".join(texts)
+
+
+def _part(values: Values, name: str) -> Values:
+    return {query: value for query, value in values.items() if query.startswith(name)}
+
+
+def _arguments(given: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("model", type=Path)
     for name in ("train", "dev", "test"):
         parser.add_argument(f"--{name}", type=Path, nargs="+", required=True)
-    for name in ("out", "vllm"):
-        parser.add_argument(f"--{name}", type=Path, required=True)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--vllm", type=Path, help="the program that serves; none: in this process")
+    parser.add_argument("--sizes", type=int, nargs="+", default=SIZES, help="of the sets")
     parser.add_argument("--teacher", default="embedded", help="imitated after the judgements")
+    parser.add_argument("--records", type=Path, nargs="+", default=[], help="in its place")
     parser.add_argument("--think", action="store_true", help="reasoning too")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
+    parser.add_argument(
+        "--imitated",
+        type=int,
+        metavar="SEED",
+        help="reinforce this seed's imitation with all seeds",
+    )
+    parser.add_argument(
+        "--rates", type=float, nargs=2, metavar="RATE", help="of imitation and reinforcement"
+    )
+    parser.add_argument(
+        "--train-only", action="store_true", help="measure nothing: for a process of each seed"
+    )
     parser.add_argument("--small", action="store_true", help="checks that all works")
+    for one in fields(Effort):
+        parser.add_argument(
+            f"--{one.name}", type=int, help=f"{one.metadata['help']}  [{one.default}]"
+        )
+    return parser.parse_args(given)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run what is left of the study, and print its table."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     end = given.index("--") if "--" in given else len(given)
-    args = parser.parse_args(given[:end])
+    args = _arguments(given[:end])
+    chosen = {one.name: getattr(args, one.name) for one in fields(Effort)}
+    effort = replace(
+        SMALL if args.small else Effort(), **{k: v for k, v in chosen.items() if v is not None}
+    )
     study = Study(
-        args.model, args.train, args.dev, args.test, args.out, str(args.vllm), args.teacher,
-        args.think, SMALL if args.small else Effort(), given[end + 1 :],
+        args.model, args.train, args.dev, args.test, args.out, args.sizes, args.teacher,
+        args.records, args.think, args.imitated, args.rates, effort, given[end + 1 :],
     )  # fmt: skip
     study.rows()
-    found: dict[str, list[tuple[Values, Values, float]]] = {}
-    for seed in args.seeds:
-        for name, model in study.models(seed).items():
-            found.setdefault(name, []).append(study.measure(name, seed, model))
-    first = found["SFT"][0][1]
-    text = table(found, {"random order": study.random_order(first), FIRST: first}, _BASES)
+    trained = {seed: study.models(seed) for seed in args.seeds}
+    if args.train_only:
+        return
+    measure = Measure(study, args.vllm)
+    found: dict[str, list[tuple[Values, float]]] = {}
+    for seed, models in trained.items():
+        for name, model in models.items():
+            if name not in found or model not in trained[args.seeds[0]].values():
+                values, repaired, read = measure.policy(name, seed, model)
+                found.setdefault(name, []).append((values, repaired))
+    text = tables(found, measure.others())
     write_text(args.out / "table.md", f"{text}\n")
-    write_text(args.out / "replies.md", study.replies(name, args.seeds[0]))
+    write_text(args.out / "replies.md", read)
     print(text)
 
 

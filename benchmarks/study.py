@@ -54,13 +54,17 @@ def draw_rows(
 
 
 def train_phase(
-    phase: str, model: Path, rows: Path, dev: Sequence[Path], out: Path, *how: object, **env: str
+    phase: str, model: Path, dev: Sequence[Path], out: Path, *how: object, **env: str
 ) -> Path:
-    """Train to the end, going on from the last checkpoint; gives the policy's folder."""
+    """Train to the end, going on from the last checkpoint; gives the policy's folder.
+
+    Args:
+        how: the rows, and options.
+    """
     if not (ended := out / "ended").exists():
         resume = ["--resume"] if list(out.glob("checkpoint-*")) else []
         devs = chain(*(("--dev", one) for one in dev))
-        run_command("train", phase, model, rows, *devs, "--out", out, *how, *resume, **env)
+        run_command("train", phase, model, *how, *devs, "--out", out, *resume, **env)
         ended.touch()
     return out / "policy"
 

@@ -1,11 +1,13 @@
 """The study of a pretrained model: its stages, what a second start does, and its table."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from benchmarks import pretrained, study
-from benchmarks.pretrained import SMALL, Study
+from benchmarks import study
+from benchmarks.pretrained import Measure, tables
+from benchmarks.pretrained_stages import SIZES, SMALL, Study
 from benchmarks.study import table
 from helpers.small import beir
 
@@ -28,8 +30,9 @@ def made(tmp_path, monkeypatch):
     monkeypatch.setattr(Study, "_zero_shot", lambda self: self.out / "zero-shot")
     folders = [[beir(tmp_path / name)] for name in ("train", "dev", "test")]
     one = Study(
-        tmp_path / "model", *folders, tmp_path / "out", "vllm", "lexical", False, SMALL, OPTIONS
-    )
+        tmp_path / "model", *folders, tmp_path / "out", SIZES, "lexical", [], False, None,
+        (2e-4, 5e-5), SMALL, OPTIONS,
+    )  # fmt: skip
     return one, commands
 
 
@@ -41,16 +44,38 @@ def test_the_stages_lead_from_small_sets_to_whole_lists(made):
     commands.clear()
     found = one.models(0)
     assert [(c[1], c[2], c[3], c[c.index("--out") + 1]) for c in commands] == [
-        ("sft", "/out/zero-shot", "/out/rows-2", "/out/sft-2-judgements-0"),
-        ("sft", "/out/sft-2-judgements-0/policy", "/out/rows-3", "/out/sft-3-judgements-0"),
-        ("sft", "/out/sft-3-judgements-0/policy", "/out/rows-5", "/out/sft-5-judgements-0"),
-        ("sft", "/out/sft-5-judgements-0/policy", "/out/rows-10", "/out/sft-10-judgements-0"),
-        ("sft", "/out/sft-10-judgements-0/policy", "/out/rows-10", "/out/sft-10-lexical-0"),
-        ("grpo", "/out/sft-10-lexical-0/policy", "/out/rows-10", "/out/grpo-window-0"),
+        ("sft", "/out/zero-shot", "/out/rows-2", "/out/sft-2-0"),
+        ("sft", "/out/sft-2-0/policy", "/out/rows-3", "/out/sft-3-0"),
+        ("sft", "/out/sft-3-0/policy", "/out/rows-5", "/out/sft-5-0"),
+        ("sft", "/out/sft-5-0/policy", "/out/rows-10", "/out/sft-10-0"),
+        ("sft", "/out/sft-10-0/policy", "/out/rows-10", "/out/sft-teacher-0"),
+        ("grpo", "/out/sft-teacher-0/policy", "/out/rows-10", "/out/grpo-window-0"),
         ("grpo", "/out/grpo-window-0/policy", "/out/rows-12", "/out/grpo-list-0"),
     ]
     assert list(found) == ["zero-shot", "SFT", "SFT+GRPO", "SFT+GRPO, whole lists"]
-    assert all(command[-2:] == [*OPTIONS] for command in commands)
+    assert all(set(OPTIONS) < set(command) for command in commands)
+    rates = [command[command.index("--rate") + 1] for command in commands]
+    assert rates == ["0.0002"] * 5 + ["5e-05"] * 2
+
+
+def test_records_take_the_place_of_the_teacher(made):
+    one, commands = made
+    replace(one, records=["a.jsonl", "b.jsonl"]).models(0)
+    command = next(c for c in commands if "/out/sft-teacher-0" in c)
+    assert command[3:7] == ["--records", "a.jsonl", "--records", "b.jsonl"]
+    assert "--teacher" not in command
+
+
+def test_seeds_can_share_an_imitation(made):
+    one, commands = made
+    shared = replace(one, imitated=0)
+    shared.models(0)
+    commands.clear()
+    shared.models(1)
+    assert [(c[2], c[c.index("--out") + 1]) for c in commands] == [
+        ("/out/sft-teacher-0/policy", "/out/grpo-window-1"),
+        ("/out/grpo-window-1/policy", "/out/grpo-list-1"),
+    ]
 
 
 def test_a_second_start_does_what_is_left(made):
@@ -66,12 +91,38 @@ def test_a_second_start_does_what_is_left(made):
     assert (command[1], command[-1]) == ("grpo", "--resume")
 
 
-def test_random_order_is_between_the_worst_and_the_best(made):
+def test_the_queries_are_those_of_eval_and_random_order_is_worse_than_the_best(made):
     one, _ = made
-    (mean,) = [pretrained._mean_of_orders([1, 0], [1], "seed")]
-    assert mean == pytest.approx((1 + 0.6309) / 2, abs=0.05)
-    queries = [f"test/{query}" for query in ("q1", "q2")]
-    assert set(one.random_order(dict.fromkeys(queries, 0.0))) <= set(queries)
+    measure = Measure(one, None)
+    assert [query.name for query in measure.queries] == ["test/q1", "test/q2", "test/q3"]
+    others = measure.others()
+    assert list(others) == ["random order", "first-stage"]
+    assert all(0 < value < 1 for value in others["random order"].values())
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_policy_measured_in_this_process_ranks_as_it_would_when_served(made):
+    one, _ = made
+    nano = Path("examples/nano")
+    found, repaired, replies = Measure(one, None).policy("SFT", 0, nano)
+    again = Measure(one, None).policy("SFT", 0, Path("nothing is loaded again"))
+    assert again == (found, repaired, replies)
+    assert set(found) == {"test/q1", "test/q2", "test/q3"}
+    assert 0 <= repaired <= 1
+    assert replies.count("## ") == 3
+
+
+def test_there_is_a_table_of_each_test_collection():
+    first = {"a/1": 0.5, "b/1": 0.25}
+    better = {"a/1": 0.75, "b/1": 0.25}
+    runs = {"zero-shot": [(first, 1.0)], "SFT": [(better, 0.5)]}
+    text = tables(runs, {"random order": first, "first-stage": first})
+    assert [line for line in text.splitlines() if line.startswith("**")] == [
+        "**all test collections**", "**a**", "**b**",
+    ]  # fmt: skip
+    assert [line.split("|")[2].strip() for line in text.splitlines() if "| SFT " in line] == [
+        "50.0", "75.0", "25.0",
+    ]  # fmt: skip
 
 
 def test_the_table_has_every_system_and_its_differences():

@@ -4,6 +4,7 @@ import re
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -20,6 +21,7 @@ from rearank_agent.llm.checkpoint import PromptConfig
 from rearank_agent.policies.registry import policy
 from rearank_agent.schedules import sliding
 from rearank_agent.types import Fault, Ranked, Ranking, Rationale, Reply, Step, Task
+from rearank_training.cli import lm_setup
 from rearank_training.cli.lm_checks import check_model
 from rearank_training.cli.lm_progress import progress_watch
 from rearank_training.lm import grpo as grpo_module
@@ -28,6 +30,7 @@ from rearank_training.lm.demonstrations import policy_demonstrations, record_dem
 from rearank_training.lm.dev import Dev
 from rearank_training.lm.grpo import TRLReward, grpo, vllm_settings
 from rearank_training.lm.model import (
+    Loaded,
     device,
     has_plain_chat,
     load,
@@ -155,15 +158,19 @@ def test_prompts_that_do_not_fit_are_left_out_and_counted(windows):
 
     sizes = sorted(length(example_prompt(CONFIG, one).messages) for one in windows)
     middle = sizes[len(sizes) // 2]
-    kept, counts = fitting_examples(windows, CONFIG, length, middle)
+
+    def tokens(prompts):
+        return [[0] * length(prompt) for prompt in prompts]
+
+    kept, counts = fitting_examples(windows, CONFIG, tokens, middle)
     assert [one.name for one in kept] == [
         one.name for one in windows if length(example_prompt(CONFIG, one).messages) <= middle
     ]
     assert counts == {"long": len(windows) - len(kept), "cut": 0}
-    _, counts = fitting_examples(windows, replace(CONFIG, cut=40), length, 999)
+    _, counts = fitting_examples(windows, replace(CONFIG, cut=40), tokens, 999)
     assert counts["cut"] > 0
     with pytest.raises(InputError, match="have more than 3 tokens: raise --prompt-tokens"):
-        fitting_examples(windows, CONFIG, length, 3)
+        fitting_examples(windows, CONFIG, tokens, 3)
 
 
 def test_sizes_of_rows_and_goals_must_go_together(windows, lists):
@@ -173,6 +180,18 @@ def test_sizes_of_rows_and_goals_must_go_together(windows, lists):
         check_sizes(lists, CONFIG, lists=False)
     with pytest.raises(InputError, match="--goal list needs more than a window of 5"):
         check_sizes(windows, CONFIG, lists=True)
+    check_sizes([*windows, *lists], CONFIG, lists=True)
+
+
+def test_rows_no_longer_than_a_window_are_left_out_of_whole_lists(
+    windows, lists, monkeypatch, capsys
+):
+    monkeypatch.setattr(lm_setup, "read_examples", lambda _rows: [*windows, *lists])
+    recipe = GRPOSettings(goal="list", prompts=2, rollouts=2, at_once=4)
+    setup = lm_setup.Setup(Loaded(None, None, CONFIG, "cpu"), recipe, Path(), None, {})
+    assert lm_setup.examples_with_signal(setup, Path()) == with_signal(lists)
+    said = " ".join(capsys.readouterr().err.split())
+    assert f"{len(windows)} rows are no longer than a window, and left out" in said
 
 
 def test_rows_without_a_better_order_are_left_out(windows):
@@ -222,7 +241,13 @@ def test_lessons_of_an_answer_alone_have_no_thought(windows, tmp_path):
     assert re.fullmatch(r"<answer>\[\d\]( > \[\d\]){4}</answer>", lesson.reply)
     own = Step(1, (2, 3, 4), Reply((2, 0, 1), reasoning="[3] is right."), 0.1)
     (record,) = record_demonstrations(kept(tmp_path, own), window=3, quotes=True, think=False)
-    assert record.reply == write_reply((2, 0, 1))
+    assert re.fullmatch(r"<answer>\[\d\]( > \[\d\]){2}</answer>", record.reply)
+    assert taught_order(record) == ["p4", "p2", "p3"]
+
+
+def taught_order(demonstration):
+    passages = demonstration.example.passages
+    return [passages[p].id for p in parse_reply(demonstration.reply, len(passages)).order]
 
 
 def test_lessons_quote_what_the_prompt_shows():
@@ -274,10 +299,24 @@ def test_a_larger_window_is_several_each_in_the_order_of_the_whole(tmp_path):
     why = tuple(Rationale(has=(f"w{i}",)) for i in range(7))
     whole = Step(1, tuple(range(7)), Reply((6, 5, 4, 3, 2, 1, 0), rationales=why), 0.1)
     found = list(record_demonstrations(kept(tmp_path, whole), window=5, quotes=False))
-    assert [[p.id for p in one.example.passages] for one in found] == [
-        ["p0", "p2", "p4", "p6"], ["p1", "p3", "p5"],
-    ]  # fmt: skip
-    assert found[1].reply == write_reply((2, 1, 0), "[1] has w1.\n[2] has w3.\n[3] has w5.")
+    assert [taught_order(one) for one in found] == [["p6", "p4", "p2", "p0"], ["p5", "p3", "p1"]]
+    lines = found[1].reply.splitlines()
+    words = [f"[{n}] has w{p.id[1]}." for n, p in enumerate(found[1].example.passages, 1)]
+    assert lines[1:4] == words, "the evidence of each passage goes with it"
+
+
+def test_records_without_reasoning_are_shuffled_so_that_the_first_stages_order_is_not_taught(
+    tmp_path,
+):
+    whole = Step(1, tuple(range(7)), Reply(tuple(range(7))), 0.1)
+    path = kept(tmp_path, whole)
+    shown = {
+        tuple(p.id for p in one.example.passages)
+        for seed in range(4)
+        for one in record_demonstrations(path, window=7, quotes=False, seed=seed)
+    }
+    assert len(shown) > 1
+    assert {tuple(sorted(order)) for order in shown} == {tuple(f"p{i}" for i in range(7))}
 
 
 def test_records_that_cannot_be_read_are_named(tmp_path):
@@ -373,7 +412,7 @@ def test_replies_do_not_depend_on_the_other_prompts_of_a_batch(speaking, windows
         Sampler(loaded.model, loaded.tokenizer, CONFIG).reply([prompt])[0] for prompt in prompts
     ]
     assert sampler.reply(prompts) == alone
-    ids = sampler.generate([sampler.tokens(prompts[0])] * 4, temperature=1.0)
+    ids = sampler.generate(sampler.tokens([prompts[0]] * 4), temperature=1.0)
     assert len({tuple(one) for one in ids}) > 1
     assert all(len(one) <= CONFIG.budget for one in ids)
 
@@ -519,7 +558,7 @@ def test_the_loss_is_on_the_reply_alone(nano, demonstrations):
     assert set(learned) == replies
     sampler = Sampler(loaded.model, loaded.tokenizer, CONFIG)
     prompts = [
-        sampler.tokens(example_prompt(CONFIG, demonstration.example).messages)
+        sampler.tokens([example_prompt(CONFIG, demonstration.example).messages])[0]
         for demonstration in demonstrations[:2]
     ]
     for row, labels in zip(batch["input_ids"].tolist(), batch["labels"].tolist(), strict=True):
@@ -586,7 +625,8 @@ def test_a_whole_list_is_rewarded_for_its_final_order(speaking, lists, dev, tmp_
         rollout, sampled = Rollout(sliding(5, 2), one), 0
         while rollout.windows:
             messages = example_prompt(CONFIG, one, rollout.windows[0]).messages
-            here = whole_list.sampler.tokens(messages) == made["prompt_ids"][number] and not sampled
+            (ids,) = whole_list.sampler.tokens([messages])
+            here = ids == made["prompt_ids"][number] and not sampled
             sampled += here
             reply = text if here else whole_list.sampler.reply([messages])[0]
             rollout.advance([Reply(parse_reply(reply, len(rollout.windows[0])).order)])

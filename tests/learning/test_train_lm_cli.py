@@ -113,7 +113,7 @@ def test_a_dry_run_does_one_step_of_everything(made, tmp_path, name, more):
         ("grpo", ["--prompt-tokens", "20"], "prompts have more than 20 tokens"),
         ("grpo", ["--prompts", "999", "--at-once", "333"], "rows are fewer than the 999 prompts"),
         ("grpo", ["--reward", "x"], "there is no reward 'x'"),
-        ("grpo", ["--goal", "list"], "there are rows of 5 passages, and --goal list"),
+        ("grpo", ["--goal", "list"], "the rows have at most 5 passages, and --goal list"),
         ("grpo", ["--temperature", "0"], "the temperature must be above 0"),
         ("grpo", ["--trl", "los_type=dapo"], "no setting 'los_type'; the nearest is loss_type"),
         ("grpo", ["--trl", "beta=0.1"], "TRL's beta is set by this program: use --kl"),

@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 from benchmarks.registry import registry
 from rearank_agent.cli import app
 from rearank_agent.errors import InputError, RearankError
+from rearank_agent.listwise import parse_reply
 from rearank_training.cli.lm_progress import progress_watch
 from rearank_training.lm import model as model_module
 from rearank_training.lm.demonstrations import record_demonstrations
@@ -66,7 +67,7 @@ def test_processes_are_started_by_a_script_once_their_inputs_are_checked(made, t
     [
         ({}, ["--at-once", "4"], "learns from 4 replies, which 2 processes cannot take 4"),
         ({}, ["--vllm"], "vLLM can only sample for training on a GPU"),
-        ({}, ["--goal", "list"], "there are rows of 5 passages, and --goal list needs more"),
+        ({}, ["--goal", "list"], "the rows have at most 5 passages, and --goal list needs more"),
         ({"rows": "none"}, [], "none"),
         ({"dev": "none"}, [], "none"),
         ({"model": "none"}, [], "none cannot be loaded"),
@@ -141,7 +142,8 @@ def test_what_rerank_prints_as_json_is_a_record_to_learn_from(made, tmp_path):
     found = list(record_demonstrations(records, 5, quotes=False))
     assert [one.example.query for one in found] == ["how far do fleas jump", "what barks"]
     assert [len(one.example.passages) for one in found] == [4, 4]
-    assert found[1].reply.endswith("<answer>[2] > [1] > [3] > [4]</answer>")
+    (best, *_) = parse_reply(found[1].reply, 4).order
+    assert found[1].example.passages[best].text == "Dogs bark."
 
 
 def test_the_curves_are_drawn_at_every_evaluation(tmp_path):

@@ -105,18 +105,21 @@ def read_examples(rows: Path) -> list[Example]:
 
 
 def examples_with_signal(setup: Setup, rows: Path) -> list[Example]:
-    """The rows of a folder that are not in their best order; their sizes must suit the goal."""
+    """The rows of a folder that suit the goal and are not in their best order."""
     from rearank_training.lm.prompts import check_sizes
     from rearank_training.rows.rows import with_signal
 
-    examples = read_examples(rows)
+    examples, config = read_examples(rows), setup.loaded.prompt_config
     lists = isinstance(setup.settings, GRPOSettings) and setup.settings.goal == "list"
-    check_sizes(examples, setup.loaded.prompt_config, lists)
-    kept = with_signal(examples)
+    check_sizes(examples, config, lists)
+    long = [one for one in examples if not lists or len(one.passages) > config.window]
+    if len(long) < len(examples):
+        note(f"{len(examples) - len(long):,} rows are no longer than a window, and left out")
+    kept = with_signal(long)
     if not kept:
         raise InputError(f"{rows} has no signal: every set is in its best order already")
-    if len(kept) < len(examples):
-        note(f"{len(examples) - len(kept):,} rows are in their best order, and left out")
+    if len(kept) < len(long):
+        note(f"{len(long) - len(kept):,} rows are in their best order, and left out")
     return kept
 
 
@@ -128,9 +131,7 @@ def fitting_ones(setup: Setup, examples: list[Example], what: str = "prompts") -
     config, max_tokens = setup.loaded.prompt_config, setup.settings.prompt_tokens
     sampler = Sampler(setup.loaded.model, setup.loaded.tokenizer, config)
     with console.progress_bar(f"measuring the {what}"):
-        kept, counts = fitting_examples(
-            examples, config, lambda prompt: len(sampler.tokens(prompt)), max_tokens
-        )
+        kept, counts = fitting_examples(examples, config, sampler.tokens, max_tokens)
     if counts["long"]:
         note(f"{counts['long']:,} {what} are longer than {max_tokens} tokens, and left out")
     if counts["cut"]:
@@ -164,7 +165,9 @@ def read_demonstrations(
             judge = policy("lexical" if graded else teacher)
             found = [*lessons(read_examples(rows), judge, quotes, setup.settings.seed)]
         else:
-            taken = partial(record_demonstrations, quotes=quotes, think=config.think)
+            taken = partial(
+                record_demonstrations, quotes=quotes, seed=setup.settings.seed, think=config.think
+            )
             found = [one for path in records for one in taken(path, config.window)]
     if not found:
         raise InputError("no reply to learn: every record was repaired, or has one passage")

@@ -83,16 +83,18 @@ def _as_shown(passage: Passage, cut: int, template: Template | None) -> Passage:
 
 
 def record_demonstrations(
-    path: Path, window: int, quotes: bool, *, think: bool = True
+    path: Path, window: int, quotes: bool, seed: int = 0, *, think: bool = True
 ) -> Iterator[Demonstration]:
     """The replies of a policy in a run of `eval`, where nothing was repaired.
 
-    A record's window of more than `window` passages is split with a stride.
+    A record's window of more than `window` passages is split with a stride. Passages are shuffled
+    as for `policy_demonstrations`, unless the reply has a reasoning of its own: it names numbers.
 
     Args:
         path: of records.jsonl.
         window: the most passages of a demonstration.
         quotes: whether the reasoning quotes the evidence, where the policy gave none.
+        seed: of the shuffle.
         think: whether the replies have reasoning.
 
     Raises:
@@ -110,27 +112,30 @@ def record_demonstrations(
         candidates = [r.passage for r in sorted(ranking.passages, key=lambda r: r.was)]
         for step in ranking.steps:
             if not step.reply.faults:
-                for example, reply in _step_parts(ranking, candidates, step, window):
+                shown = step if think else replace(step, reply=replace(step.reply, reasoning=""))
+                for example, reply in _step_parts(ranking, candidates, shown, window, seed):
                     text = _reply_text(reply, example.passages, quotes, think)
                     yield Demonstration(example, text)
 
 
 def _step_parts(
-    ranking: Ranking, candidates: Sequence[Passage], step: Step, window: int
+    ranking: Ranking, candidates: Sequence[Passage], step: Step, window: int, seed: int
 ) -> Iterator[tuple[Example, Reply]]:
     parts = ceil(len(step.window) / window)
     for part in range(parts):
-        positions = tuple(range(len(step.window)))[part::parts]
-        passages = tuple(candidates[step.window[position]] for position in positions)
+        positions = list(range(len(step.window)))[part::parts]
         name = f"{ranking.run}/{step.turn}/{part}"
+        if not step.reply.reasoning:
+            Random(f"{seed} {name}").shuffle(positions)  # noqa: S311 - reproducible, not secret
+        passages = tuple(candidates[step.window[position]] for position in positions)
         if len(passages) > 1:
             example = Example(name, ranking.query, ranking.instruction, passages)
-            yield example, _restrict(step.reply, positions)
+            yield example, _restrict(step.reply, tuple(positions))
 
 
 def _restrict(reply: Reply, positions: Window) -> Reply:
-    """A reply restricted to some of its passages; the reasoning is kept only for all of them."""
-    if len(positions) == len(reply.order):
+    """A reply about some of its passages, or another order; a reasoning needs them as they were."""
+    if positions == tuple(range(len(reply.order))):
         return reply
     new = {position: number for number, position in enumerate(positions)}
     order = tuple(new[position] for position in reply.order if position in new)

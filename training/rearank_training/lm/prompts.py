@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 from rearank_agent.errors import InputError
 from rearank_agent.listwise import build_prompt
@@ -14,12 +15,14 @@ from rearank_agent.types import Passage
 from rearank_training.rows.rows import Passages, Row
 
 __all__ = [
-    "CountTokens", "Example", "check_form", "check_sizes", "example_of", "example_prompt",
+    "Example", "Tokenize", "check_form", "check_sizes", "example_of", "example_prompt",
     "fitting_examples",
 ]  # fmt: skip
 
-CountTokens = Callable[[Sequence[Message]], int]
-"""The tokens of a prompt, the start of the reply included."""
+Tokenize = Callable[[Sequence[Sequence[Message]]], Sequence[Sequence[int]]]
+"""The token ids of every prompt, the start of the reply included."""
+
+_AT_ONCE = 1024  # prompts tokenized at once: enough for all processors, few enough for memory
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,22 +75,22 @@ def check_form(config: PromptConfig) -> None:
 
 
 def check_sizes(examples: Iterable[Example], config: PromptConfig, lists: bool) -> None:
-    """Raise InputError unless each is a window or, with `lists`, longer than a window."""
+    """Raise InputError unless each is a window or, with `lists`, some are longer than a window."""
     sizes = [len(one.passages) for one in examples]
     if not lists and max(sizes) > config.window:
         raise InputError(
             f"there are rows of {max(sizes)} passages, and the model is shown {config.window} at "
             f"once: draw rows with --size {config.window}, or give --goal list"
         )
-    if lists and min(sizes) <= config.window:
+    if lists and max(sizes) <= config.window:
         raise InputError(
-            f"there are rows of {min(sizes)} passages, and --goal list needs more than a window "
-            f"of {config.window}: draw larger ones with --size"
+            f"the rows have at most {max(sizes)} passages, and --goal list needs more than a "
+            f"window of {config.window}: draw larger ones with --size"
         )
 
 
 def fitting_examples(
-    examples: Iterable[Example], config: PromptConfig, count_tokens: CountTokens, max_tokens: int
+    examples: Iterable[Example], config: PromptConfig, tokenize: Tokenize, max_tokens: int
 ) -> tuple[list[Example], Counter[str]]:
     """Those whose prompt fits; and how many were too `long`, or show a passage truncated (`cut`).
 
@@ -99,18 +102,26 @@ def fitting_examples(
     """
     kept: list[Example] = []
     counts = Counter[str]()
-    for one in examples:
-        positions = range(len(one.passages))
-        longest = sorted(positions, key=lambda position: -len(one.passages[position].content))
-        prompt = example_prompt(config, one, longest[: config.window])  # of all possible windows
-        if count_tokens(prompt.messages) > max_tokens:
-            counts["long"] += 1
-        else:
-            counts["cut"] += any(fault.kind == "cut" for fault in prompt.faults)
-            kept.append(one)
+    remaining = iter(examples)
+    while some := [*islice(remaining, _AT_ONCE)]:
+        prompts = [_longest_prompt(config, one) for one in some]
+        tokenized = tokenize([prompt.messages for prompt in prompts])
+        for one, prompt, tokens in zip(some, prompts, tokenized, strict=True):
+            if len(tokens) > max_tokens:
+                counts["long"] += 1
+            else:
+                counts["cut"] += any(fault.kind == "cut" for fault in prompt.faults)
+                kept.append(one)
     if not kept:
         raise InputError(
             f"all {counts['long']:,} prompts have more than {max_tokens} tokens: raise "
             "--prompt-tokens, show less of a passage (--cut), or draw smaller sets"
         )
     return kept, counts
+
+
+def _longest_prompt(config: PromptConfig, one: Example) -> Prompt:
+    """The longest of all windows' prompts."""
+    positions = range(len(one.passages))
+    longest = sorted(positions, key=lambda position: -len(one.passages[position].content))
+    return example_prompt(config, one, longest[: config.window])

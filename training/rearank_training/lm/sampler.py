@@ -16,6 +16,8 @@ from rearank_training.rows.reply_form import Thought
 __all__ = ["Sampler", "asked_thought", "chat_options"]
 
 _BATCH_SIZE = 64
+_BATCH_SIZE_SMALL = 512  # of models below _SMALL: a step takes as long for few prompts as for many
+_SMALL = 1_000_000_000  # parameters
 
 
 def chat_options(config: PromptConfig) -> dict[str, Any]:
@@ -43,21 +45,22 @@ class Sampler:
         model: of transformers; also one in training.
         tokenizer: with a chat template.
         config: the model's.
-        batch_size: prompts per call of the model.
+        batch_size: prompts per call of the model; None for more where it is small and on a GPU.
     """
 
     def __init__(
-        self, model: Any, tokenizer: Any, config: PromptConfig, batch_size: int = _BATCH_SIZE
+        self, model: Any, tokenizer: Any, config: PromptConfig, batch_size: int | None = None
     ) -> None:
         self.model, self.tokenizer, self.config = model, tokenizer, config
-        self._batch_size = batch_size
+        small = model.device.type == "cuda" and _parameters(model) < _SMALL
+        self._batch_size = batch_size or (_BATCH_SIZE_SMALL if small else _BATCH_SIZE)
         ends = [tokenizer.eos_token_id, *_as_list(model.generation_config.eos_token_id)]
         self._ends = list(dict.fromkeys(ends))
         self._cut_off: list[bool] = []
 
     def reply(self, prompts: Sequence[Sequence[Message]]) -> list[str]:
         """The replies at temperature 0, as in serving."""
-        replies = self.generate([self.tokens(prompt) for prompt in prompts], 0.0)
+        replies = self.generate(self.tokens(prompts), 0.0)
         self._cut_off += [not ids or ids[-1] not in self._ends for ids in replies]
         return self.text(replies)
 
@@ -69,10 +72,11 @@ class Sampler:
         found, self._cut_off = self._cut_off, []
         return {"cut_off": round(fmean(found), 6)} if found else {}
 
-    def tokens(self, messages: Sequence[Message]) -> list[int]:
-        """The token ids of a prompt, the start of the reply included."""
+    def tokens(self, prompts: Sequence[Sequence[Message]]) -> list[list[int]]:
+        """The token ids of every prompt, the start of the reply included."""
         options = {"add_generation_prompt": True, "return_dict": True, **chat_options(self.config)}
-        ids: list[int] = self.tokenizer.apply_chat_template(list(messages), **options)["input_ids"]
+        chats = [list(prompt) for prompt in prompts]
+        ids: list[list[int]] = self.tokenizer.apply_chat_template(chats, **options)["input_ids"]
         return ids
 
     def text(self, replies: Sequence[Sequence[int]]) -> list[str]:
@@ -125,6 +129,10 @@ class Sampler:
     def _until_end(self, reply: list[int]) -> list[int]:
         end = next((i for i, token in enumerate(reply) if token in self._ends), len(reply))
         return reply[: end + 1]
+
+
+def _parameters(model: Any) -> int:
+    return sum(one.numel() for one in model.parameters())
 
 
 def _as_list(ids: int | list[int] | None) -> list[int]:

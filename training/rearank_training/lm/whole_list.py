@@ -68,7 +68,7 @@ class WholeList:
         groups = [(self._lists[name], len(list(same))) for name, same in groupby(names)]
         rollouts = self._until_sampled([one for one, _ in groups], trainer.state.global_step)
         shown = [example_prompt(self.config, one.example, one.windows[0]) for one in rollouts]
-        ids = [self.sampler.tokens(prompt.messages) for prompt in shown]
+        ids = self.sampler.tokens([prompt.messages for prompt in shown])
         counts = [count for _, count in groups]
         prompt_ids = [one for one, count in zip(ids, counts, strict=True) for _ in range(count)]
         completion_ids = self.sampler.generate(prompt_ids, self.temperature)
