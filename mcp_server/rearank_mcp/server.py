@@ -36,6 +36,8 @@ A result marked partial is the best order so far, not an error."""
 
 _READ_ONLY = ToolAnnotations(read_only_hint=True, idempotent_hint=True, open_world_hint=False)
 
+_NULL = {"type": "null"}
+
 Query = Annotated[str, Field(description="What you want to know, in words.")]
 Instruction = Annotated[str, Field(description="One sentence on what relevant means here.")]
 TopK = Annotated[int, Field(description="How many to give back, best first.", ge=1, le=1000)]
@@ -163,12 +165,21 @@ class Server(MCPServer[Any]):
 
 def _result(text: str, answer: Any) -> CallToolResult:
     return CallToolResult(
-        content=[TextContent(type="text", text=text)], structured_content=asdict(answer)
+        content=[TextContent(type="text", text=text)],
+        structured_content=asdict(answer, dict_factory=_without_none),
     )
 
 
+def _without_none(fields: list[tuple[str, Any]]) -> dict[str, Any]:
+    """What has no value is left out: not all hosts take a type that may be null."""
+    return {name: value for name, value in fields if value is not None}
+
+
 def _compact_schema(schema: Any, defs: Any = None) -> Any:
-    """The schema without titles and references, which only cost a model's context."""
+    """The schema without titles, references and null: they cost a model's context, and hosts fail.
+
+    What may be null may be left out instead.
+    """
     if isinstance(schema, list):
         return [_compact_schema(one, defs) for one in schema]
     if not isinstance(schema, dict):
@@ -176,6 +187,12 @@ def _compact_schema(schema: Any, defs: Any = None) -> Any:
     defs = defs or schema.get("$defs")
     if "$ref" in schema:
         return _compact_schema(defs[schema["$ref"].rpartition("/")[2]], defs)
+    if kinds := schema.get("anyOf"):
+        (only,) = (kind for kind in kinds if kind != _NULL)
+        schema = {name: value for name, value in schema.items() if name != "anyOf"} | only
+    if "required" in schema:
+        may_lack = {n for n, one in schema["properties"].items() if _NULL in one.get("anyOf", ())}
+        schema = schema | {"required": [n for n in schema["required"] if n not in may_lack]}
     left_out = {"$defs", "title"}
     return {
         key: {name: _compact_schema(one, defs) for name, one in value.items()}

@@ -83,8 +83,7 @@ def _line(ranked: Ranked) -> dict[str, Any]:
     line = {
         "rank": ranked.rank,
         "id": passage.id,
-        "score": ranked.score,
-        "scored": ranked.scored,
+        "score": ranked.relevance,
         "was": ranked.was,
         "evidence": ranked.evidence,
         "has": why.has if why else (),
@@ -106,12 +105,14 @@ def _print_table(ranking: Ranking, shown: Sequence[Ranked], top: int) -> None:
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("passage, and the evidence in it", ratio=1, overflow="fold")
     for ranked in shown[:top]:
-        score = f"{ranked.score:.3f}" if ranked.scored else "–"
+        score = "–" if ranked.relevance is None else f"{ranked.relevance:.3f}"
         table.add_row(str(ranked.rank), _rank_change(ranked), score, _passage_cell(ranked))
     out.print(table)
     n = len(ranking.passages)
     more = f"; {len(shown) - top} more with --top {len(shown)}" if len(shown) > top else ""
-    summary = f"{ranking.schedule}, {ranking.usage.seconds:.2f} s{_cost(ranking.usage)}{more}"
+    blend = f", the ranks as given count {ranking.blend:g}" if ranking.blend else ""
+    spent = f"{ranking.usage.seconds:.2f} s{_cost(ranking.usage)}"
+    summary = f"{ranking.schedule}, {spent}{blend}{more}"
     out.print(styled((f"{n} passages by {_policy_name(ranking.policy)}, {summary}", "dim")))
 
 

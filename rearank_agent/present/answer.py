@@ -25,13 +25,13 @@ class RankedLine:
     Attributes:
         rank: from 1.
         number: its position in the list that was given, from 1.
-        score: falls with rank.
+        score: the policy's own, 0 to 1; None where it gave none that compares.
         reason: the rationale, if it was asked for and the policy has one.
     """
 
     rank: int
     number: int
-    score: float
+    score: float | None
     reason: str
 
 
@@ -42,14 +42,15 @@ class Hit:
     Attributes:
         rank: from 1.
         place: path and lines.
-        score: falls with rank.
+        score: the policy's own, 0 to 1; None where it gave none that compares. The order also
+            counts the first stage's rank, so it may rise along the ranks.
         snippet: the passage from its best sentence on, or its beginning.
         reason: the rationale, if it was asked for and the policy has one.
     """
 
     rank: int
     place: str
-    score: float
+    score: float | None
     snippet: str
     reason: str
 
@@ -61,8 +62,7 @@ class Answer:
     Attributes:
         run: the id of the ranking, for `explain`.
         total: how many passages were ranked; the lines may be fewer.
-        scored: whether the policy gave the scores; otherwise they only follow the ranks. A note
-            says where it gave only those of the first.
+        scored: whether any passage has a score.
         partial: whether the deadline or a failure ended the work early.
         notes: what was repaired, left out or truncated.
     """
@@ -107,7 +107,7 @@ def _head(answer: RerankAnswer | SearchAnswer) -> str:
     if not answer.total:
         return f"run {answer.run}: nothing found"
     shown = len(answer.ranking)
-    order = "" if answer.scored else "; the policy gave an order only, the scores follow the ranks"
+    order = "" if answer.scored else "; the policy gave an order, no scores"
     head = f"run {answer.run}: {shown} of {answer.total}{order}"
     if answer.partial:
         head += "; partial: the best order so far"
@@ -116,9 +116,13 @@ def _head(answer: RerankAnswer | SearchAnswer) -> str:
 
 def _of_passage(one: RankedLine | Hit) -> list[str]:
     if isinstance(one, RankedLine):
-        return [f"{one.rank}. [{one.number}] {one.score:.3f} {one.reason}".rstrip()]
+        return [f"{one.rank}. [{one.number}]{_score(one)} {one.reason}".rstrip()]
     below = (f"   {text}" for text in (one.snippet, *filter(None, [one.reason])))
-    return [f"{one.rank}. {one.place} {one.score:.3f}", *below]
+    return [f"{one.rank}. {one.place}{_score(one)}", *below]
+
+
+def _score(one: RankedLine | Hit) -> str:
+    return "" if one.score is None else f" {one.score:.3f}"
 
 
 def estimate_tokens(text: str) -> int:

@@ -13,7 +13,6 @@ from rearank_agent import __version__
 from rearank_agent.policies.votes import voted
 from rearank_agent.present.bump_chart import TOP, WIDTH, bump_chart
 from rearank_agent.present.excerpt import Segment, excerpt, fair_share, html_bytes
-from rearank_agent.present.faults import unscored_note
 from rearank_agent.present.markup import load_template
 from rearank_agent.present.replay import replay
 from rearank_agent.text import shorten
@@ -111,7 +110,6 @@ def html_page(ranking: Ranking) -> str:
         windows=windows,
         left_out=_gaps(cards, windows),
         rank_of={ranked.id: ranked.rank for ranked in ranking.passages},
-        unscored=unscored_note(ranking.passages),
         limits=limits,
         version=__version__,
     )

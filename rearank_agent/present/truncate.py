@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from bisect import bisect_left
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import asdict, replace
 from typing import Any, TypeVar
 
@@ -17,7 +17,7 @@ from rearank_agent.present.answer import (
     as_text,
     estimate_tokens,
 )
-from rearank_agent.present.faults import fault_line, unscored_note
+from rearank_agent.present.faults import fault_line
 from rearank_agent.present.threshold import from_score
 from rearank_agent.text import shorten
 from rearank_agent.types import Ranked, Ranking
@@ -66,9 +66,9 @@ def rerank_answer(
 
     def make(lines: int, level: int) -> RerankAnswer:
         max_chars = _REASONS[level] if rationale else 0
-        notes = _notes(ranking, passages[:lines], left_out, *_NOTES[level])
+        notes = _notes(ranking, left_out, *_NOTES[level])
         shown = tuple(
-            RankedLine(one.rank, one.was, round(one.score, 4), _reason(one, max_chars, quote=True))
+            RankedLine(one.rank, one.was, _score(one), _reason(one, max_chars, quote=True))
             for one in passages[:lines]
         )
         return RerankAnswer(**_head(ranking), notes=notes, ranking=shown)
@@ -88,12 +88,12 @@ def search_answer(
 
     def make(lines: int, level: int) -> SearchAnswer:
         max_chars = _REASONS[level] if rationale else 0
-        notes = _notes(ranking, passages[:lines], left_out, *_NOTES[level])
+        notes = _notes(ranking, left_out, *_NOTES[level])
         shown = tuple(
             Hit(
                 one.rank,
                 _tail(one.id, _PLACES[level]),
-                round(one.score, 4),
+                _score(one),
                 _snippet(one, _SNIPPETS[level]),
                 _reason(one, max_chars, quote=False),
             )
@@ -141,20 +141,22 @@ def _head(ranking: Ranking) -> dict[str, Any]:
     return {
         "run": ranking.run,
         "total": len(ranking.passages),
-        "scored": any(one.scored for one in ranking.passages),
+        "scored": any(one.relevance is not None for one in ranking.passages),
         "partial": ranking.partial,
     }
 
 
-def _notes(
-    ranking: Ranking, shown: Sequence[Ranked], left_out: str, faults: int, length: int
-) -> tuple[str, ...]:
+def _notes(ranking: Ranking, left_out: str, faults: int, length: int) -> tuple[str, ...]:
     more = len(ranking.faults) - faults
     return (
-        *filter(None, (left_out, unscored_note(shown))),
+        *filter(None, (left_out,)),
         *(fault_line(fault, length) for fault in ranking.faults[:faults]),
         *([f"{more} more notes; explain has them"] if more > 0 else []),
     )
+
+
+def _score(ranked: Ranked) -> float | None:
+    return None if ranked.relevance is None else round(ranked.relevance, 4)
 
 
 def _reason(ranked: Ranked, max_chars: int, quote: bool) -> str:

@@ -228,7 +228,7 @@ def test_unsupported_scripts_are_ranked_by_pairs_of_letters(embedded, language):
      "great 😍😍😍 food 🍕🍔 10/10 🔥", "IL-1β and TNF-α rose", "TNF-α", "Δ9-THC", "µ and α, β", "12:30 (+49) 30-60", "x = y ** 2"],
 )  # fmt: skip
 def test_accents_emoji_and_signs_are_supported(embedded, text):
-    assert Reranker(embedded).rerank_sync("what is it", [text]).faults == ()
+    assert Reranker(embedded).rerank_sync(text, [text]).faults == ()
 
 
 @pytest.mark.parametrize("n", [1, 9])
@@ -244,6 +244,43 @@ def test_passages_in_unsupported_scripts_are_named_and_placed_by_pairs_of_letter
     assert scores(ranking)["3"] == unit_score(pairs.score, None) > 0.3
     (placed,) = (p for p in ranking.passages if p.id == "3")
     assert placed.rationale == Rationale(quotes=(Quote(0, 21),), has=("flea", "jump"))
+
+
+OTHER = ["Dogs bark.", "The treaty of Münster was signed in 1648 and ended the war."]
+
+
+@pytest.mark.parametrize(
+    ("query", "texts", "said"),
+    [
+        (QUERY, OTHER, True),
+        (QUERY, [*OTHER, JUMP], False),
+        ("error XK-4471", [*OTHER, "XK-4471 (error): see the list on page nine."], False),
+        ("Münster 1648", OTHER, False),
+        (QUERY, ["跳蚤能活一百天。"], False),
+    ],
+)
+def test_a_query_that_nothing_answers_has_a_fault(embedded, query, texts, said):
+    ranking = Reranker(embedded).rerank_sync(query, passages(texts))
+    kinds = [fault.kind for fault in ranking.faults]
+    assert ("unanswered" in kinds) is said
+    assert ranking.partial is False
+
+
+def test_the_fault_of_an_unanswered_query_names_the_best_score(embedded):
+    ranking = Reranker(embedded).rerank_sync(QUERY, OTHER)
+    best = max(one.relevance for one in ranking.passages)
+    (fault,) = ranking.faults
+    assert fault == Fault(
+        "unanswered",
+        (),
+        f"probably nothing here answers the query: the best score is {best:.2f}, and of queries "
+        "with an answer hardly any is below 0.35",
+    )
+
+
+def test_layers_without_a_measured_score_name_no_unanswered_query():
+    ranking = Reranker("embedded:untrained").rerank_sync(QUERY, OTHER)
+    assert ranking.faults == ()
 
 
 def test_empty_passages_come_last(embedded):

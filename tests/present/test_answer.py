@@ -17,7 +17,13 @@ def ranking_of(*texts, why=None, scored=True, faults=(), partial=False):
     n = len(texts)
     ranked = tuple(
         Ranked(
-            Passage(f"a.md:{n - at}", text, place="a.md"), at + 1, n - at, 1 - at / n, scored, why
+            Passage(f"a.md:{n - at}", text, place="a.md"),
+            rank=at + 1,
+            was=n - at,
+            score=-float(at),
+            scored=scored,
+            rationale=why,
+            relevance=1 - at / n if scored else None,
         )
         for at, text in enumerate(texts)
     )
@@ -92,7 +98,10 @@ def test_faults_and_missing_scores_are_reported():
     faults = [Fault("failed", tuple("123456"), "no server")]
     ranking = ranking_of("a", "b", scored=False, faults=faults, partial=True)
     text = as_text(rerank_answer(ranking, 9, True, 4000))
-    assert "scores follow the ranks" in text
+    assert text.splitlines()[:2] == [
+        "run r1: 2 of 2; the policy gave an order, no scores; partial: the best order so far",
+        "1. [2]",
+    ]
     assert "partial" in text
     assert text.endswith("note: failed: no server [1, 2, 3 and 3 more]")
 

@@ -380,8 +380,8 @@ def test_terms_are_a_dozen_at_most():
 
 def test_a_page_says_when_there_is_only_an_order():
     read = check(html_page(ranked("a", "bbb", "bb")))
-    assert read.texts(class_="score bare") == ["1.000", "0.667", "0.333"]
-    assert read.texts(class_="note")[1].startswith("The policy gave an order only")
+    assert read.texts(class_="score") == ["–"] * 3
+    assert read.texts(class_="note")[1] == "The policy gave an order, no scores."
 
 
 def test_a_ranking_of_nothing_and_of_one():
@@ -622,10 +622,17 @@ def test_a_blend_is_explained(run, tmp_path):
     path.write_text(out)
     _, explained, _ = run("explain", str(path), "host")
     own = Ranking.from_json(out).steps[0].reply.scores[4]
-    score = rf"score -?\d\.\d{{4}}, of the policy's score {own:.4f} and, with weight 0\.5, the rank"
+    score = (
+        rf"score {own:.4f} of 1; in the order -?\d\.\d{{4}}, of the policy's score {own:.4f} and, "
+        r"with weight 0\.5, the rank"
+    )
     assert re.search(score, explained)
     read = check(html_page(Ranking.from_json(out)))
-    assert "with weight 0.500 the ranks as given" in " ".join(read.texts(class_="note"))
+    assert read.texts(class_="score") == [
+        f"{one.relevance:.3f}" for one in Ranking.from_json(out).passages
+    ]
+    notes = " ".join(read.texts(class_="note"))
+    assert "The ranks as given count in the order, with weight 0.500." in notes
 
 
 def test_a_passage_shows_its_faults(run, tmp_path):

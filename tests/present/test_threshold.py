@@ -82,15 +82,13 @@ def test_what_the_last_stage_did_not_rank_is_below():
 
 def test_a_score_that_is_not_a_passages_own_is_marked(run, tmp_path):
     ranking = Reranker(Cascade([policy("lexical"), Lengths()], [2])).rerank_sync("q", TEXTS)
-    note = "scores of their own: the first 2; behind them the lowest is repeated"
     answer = rerank_answer(ranking, 9, False, 4000)
-    assert (answer.scored, answer.notes) == (True, (note,))
-    assert rerank_answer(ranking, 2, False, 4000).notes == ()
-    assert note in html_page(ranking)
+    assert [one.score for one in answer.ranking] == [*(r.relevance for r in ranking.above(0)), None]
+    assert "those without have none" in html_page(ranking)
     (tmp_path / "p.txt").write_text("Fleas jump far.\nThe moon barks.\n")
     asked = ("rerank", "fleas jump", str(tmp_path / "p.txt"), "--policy", "lexical,1,embedded")
     rows = [json.loads(line) for line in run(*asked)[1].splitlines()]
-    assert [row["scored"] for row in rows] == [True, False]
+    assert [row["score"] is None for row in rows] == [False, True]
     code, shown = in_terminal(asked)
     assert code == 0
     assert ["2", "=", "–"] in [line.split()[:3] for line in plain(shown).splitlines()]

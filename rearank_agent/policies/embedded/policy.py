@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from pathlib import Path
@@ -96,6 +96,12 @@ class Embedded:
         """The best one measured with these weights."""
         return float(self.encoder.manifest["blend"])
 
+    @property
+    def unanswered(self) -> float | None:
+        """The best score, 0 to 1, below which hardly any query is answered; None if unmeasured."""
+        found: float | None = self.encoder.manifest.get("unanswered")
+        return found
+
     @cached_property
     def _span_weight(self) -> float:
         return float(self.encoder.manifest["spans"])
@@ -132,7 +138,7 @@ class Embedded:
         ids = task.ids(window)
         cut = tuple(i for i, one in zip(ids, scored, strict=True) if not one.complete)
         unsupported = tuple(i for i, one in zip(ids, scored, strict=True) if not one.supported)
-        faults = [*instruction_fault(task, self.name)]
+        faults = [*instruction_fault(task, self.name), *self._unanswered(task, window, scored)]
         if not query.complete:
             faults.append(Fault("cut", (), f"of the query {detail}"))
         if cut:
@@ -143,6 +149,21 @@ class Embedded:
             )
             faults.append(Fault("vocabulary", unsupported, detail))
         return tuple(faults)
+
+    def _unanswered(self, task: Task, window: Window, scored: Sequence[_Scored]) -> Iterator[Fault]:
+        """The fault of a query that no passage answers, as far as scores can tell.
+
+        A passage that has all terms of the query counts as one, as what is found by its number.
+        """
+        best = max((one.score for one in scored if one.supported), default=None)
+        lacking = all(one.rationale.lacks for one in scored)
+        whole = len(window) == len(task.candidates)
+        if whole and lacking and best is not None and best < (self.unanswered or 0.0):
+            detail = (
+                f"probably nothing here answers the query: the best score is {max(best, 0.0):.2f}, "
+                f"and of queries with an answer hardly any is below {self.unanswered:g}"
+            )
+            yield Fault("unanswered", (), detail)
 
     def encode_query(self, text: str) -> EncodedQuery:
         """A query, as `quotes` takes it."""

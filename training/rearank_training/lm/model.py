@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -164,12 +163,7 @@ def write_model(folder: Path, save: Any, prompt_config: PromptConfig) -> None:
 
 
 def quiet(threads: int) -> None:
-    """Turn off the libraries' progress bars and warnings, and limit torch's threads.
-
-    JAX, which nothing here uses, takes three quarters of a GPU's memory where it is installed and
-    another library looks at it: it is told not to.
-    """
-    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
+    """Turn off the libraries' progress bars and warnings, and limit torch's threads."""
     import datasets
     from transformers.utils import logging
 
