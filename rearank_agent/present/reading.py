@@ -30,10 +30,10 @@ class ReadAnswer:
         place: path and lines.
         of: the number of the file's last line.
         part: from 1.
-        parts: how many there are; more than one where what was asked for is longer than an answer.
+        parts: more than one where what was asked for is longer than an answer.
         text: each line behind its number; "7…" is the rest of line 7.
-        before: the place to read for the text before it; "" if there is none.
-        after: the place to read for the text after it; "" if there is none.
+        before: the place to read for what is before, if there is anything.
+        after: the place to read for what is after.
         notes: what differs from what was asked for.
     """
 
