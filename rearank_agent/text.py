@@ -17,8 +17,8 @@ from rearank_agent.types import Quote, Rationale
 
 __all__ = [
     "UNSPACED_SCRIPTS", "QueryTerms", "Tokenizer", "bigrams", "content_tokens", "identifiers",
-    "json_line", "one_line", "printable", "sentences", "shorten", "visible", "whole_characters",
-    "words",
+    "json_line", "one_line", "printable", "sentences", "shorten", "text_line", "visible",
+    "whole_characters", "words",
 ]  # fmt: skip
 
 Tokenizer = Callable[[str], list[str]]
@@ -202,6 +202,11 @@ def one_line(text: str, shown: Callable[[str], str] = lambda _: _REPLACEMENT) ->
 
 def _is_shown(character: str) -> bool:
     return category(character) == "Zs" or character in _JOINERS
+
+
+def text_line(text: str) -> str:
+    """A line of a text as `one_line` shows it, where tabs stay: they indent code."""
+    return "\t".join(map(one_line, text.split("\t")))
 
 
 def printable(text: str) -> str:

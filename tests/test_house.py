@@ -82,7 +82,7 @@ ROOMS = {
     "data": "ground policies",
     "search": "ground policies loop",
     "tool_results": "ground",
-    "present": "ground policies loop schedules",
+    "present": "ground policies loop schedules search",
     "agents": "ground loop search present tool_results",
     "cli": "ground intake listwise llm policies loop search present schedules",
     "rearank_mcp": "ground intake policies loop search present tool_results cli",

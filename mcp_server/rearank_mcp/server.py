@@ -18,6 +18,7 @@ import rearank_agent
 from rearank_agent.errors import RearankError
 from rearank_agent.present.answer import RerankAnswer, SearchAnswer, as_text
 from rearank_agent.present.explanation import Explanation
+from rearank_agent.present.reading import AROUND, ReadAnswer, read_text
 from rearank_agent.search.find import Progress
 from rearank_agent.text import shorten
 from rearank_mcp.arguments import lenient
@@ -30,6 +31,7 @@ _INSTRUCTIONS = """\
 Ranks text by how well it answers a question, with reasons.
 - search: the answer is in files. One call finds and ranks them; the texts stay out of your context.
 - rerank: you already hold candidate passages (search results, chunks) and want the best first.
+- read: a hit with the lines around it, when its snippet is not enough; any file that search reads.
 - explain: why a passage stands where it does, after search or rerank, by their run.
 Ask in full sentences, and say what counts as relevant in `instruction` if it is not obvious.
 A result marked partial is the best order so far, not an error."""
@@ -47,7 +49,7 @@ Caller = Context[Any, Any]
 
 
 def make_server(service: Service) -> Server:
-    """An MCP server with the tools rerank, search and explain."""
+    """An MCP server with the tools rerank, search, read and explain."""
     mcp = Server(
         "rearank-agent",
         title="Reasoning reranker",
@@ -59,6 +61,7 @@ def make_server(service: Service) -> Server:
     tools = _Tools(service)
     mcp.register("Rerank passages", tools.rerank, RerankAnswer)
     mcp.register("Search files", tools.search, SearchAnswer)
+    mcp.register("Read a file", tools.read, ReadAnswer)
     mcp.register("Explain a ranking", tools.explain, Explanation)
     return mcp
 
@@ -101,13 +104,24 @@ class _Tools:
     ) -> CallToolResult:
         """Find the parts of files that answer a query, best first.
 
-        Gives `rank. path:lines score` and a snippet; read the file there for more.
+        Gives `rank. path:lines score` and a snippet; `read` has the text around it.
         """
         async with _reporting_progress(ctx) as progress:
             answer = await self.service.search(
                 query, path, instruction, top_k, rationale, progress, min_score or None
             )
         return _result(as_text(answer), answer)
+
+    async def read(
+        self,
+        place: Annotated[str, Field(description="path:lines as search gives it, or a path alone.")],
+        run: Annotated[str, Field(description="With a search's run, place may be a rank.")] = "",
+        around: Annotated[int, Field(description="Lines on each side.", ge=0, le=1000)] = AROUND,
+        part: Annotated[int, Field(description="Of a long answer, from 1.", ge=1)] = 1,
+    ) -> CallToolResult:
+        """Read what a search found, and the lines around it: `number: line`."""
+        answer = await self.service.read(place, run, around, part)
+        return _result(read_text(answer), answer)
 
     async def explain(
         self,
@@ -123,7 +137,13 @@ class _Tools:
 
 
 class Server(MCPServer[Any]):
-    """An MCP server whose errors say how to fix them."""
+    """An MCP server that has tools alone, and whose errors say how to fix them."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        handlers = self._lowlevel_server._request_handlers
+        for method in [name for name in handlers if name.startswith(("prompts/", "resources/"))]:
+            del handlers[method]  # what has a handler is advertised, and hosts show it
 
     def register(self, title: str, tool: Callable[..., Any], answer: type) -> None:
         """Add a tool, with compact schemas of its arguments and its answer."""

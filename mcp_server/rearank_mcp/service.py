@@ -14,27 +14,26 @@ from typing import TYPE_CHECKING, TypeVar
 from rearank_agent.errors import BusyError, InputError, SetupError
 from rearank_agent.intake.passages import as_passages
 from rearank_agent.present.answer import RerankAnswer, SearchAnswer
-from rearank_agent.present.explanation import Explanation, explain_part
+from rearank_agent.present.explanation import Explanation, explain_part, find_passage
 from rearank_agent.present.faults import fault_line
+from rearank_agent.present.reading import ReadAnswer, read_answer
 from rearank_agent.present.threshold import check_min_score
 from rearank_agent.present.truncate import check_budget, rerank_answer, search_answer
 from rearank_agent.reranker import Reranker
 from rearank_agent.search.find import Progress, find
+from rearank_agent.search.read import read
 from rearank_agent.store import Store
 from rearank_agent.types import Fault, Passage, Ranking
+from rearank_mcp.request_limits import check_lines, check_request
 
 if TYPE_CHECKING:
     from rearank_agent.search.library import Library
 
-__all__ = ["DEADLINE", "MAX_BYTES", "MAX_PASSAGES", "Service", "check_count"]
+__all__ = ["DEADLINE", "Service"]
 
 DEADLINE = 50.0
 """Default seconds for a request: hosts commonly give up after 60."""
 
-MAX_PASSAGES = 1_000
-MAX_BYTES = 4 * 1024 * 1024
-MAX_QUERY = 20_000  # characters
-MAX_LINES = 1_000
 _MIN_SECONDS = 0.5  # in which something can still be ranked
 
 T = TypeVar("T")
@@ -49,7 +48,7 @@ class Service:
     Attributes:
         reranker: ranks; its deadline, if it has one, holds for each request.
         roots: the folders and files that may be searched.
-        runs: the store of rankings, by run, for `explain`.
+        runs: the store of rankings, by run, for `explain` and `read`.
         max_tokens: maximum of an answer, text and structured form together.
     """
 
@@ -89,7 +88,7 @@ class Service:
             BusyError: too many other requests were first.
         """
         passages = as_passages(passages)
-        _check(query, instruction, passages)
+        check_request(query, instruction, passages)
         title = f"ranking {len(passages)} passages"
         if progress:
             progress(title, 0, 0)
@@ -119,7 +118,7 @@ class Service:
             InputError: nothing to rank, or more than is ranked in one request.
             BusyError: too many other requests were first.
         """
-        _check_lines(top_k)
+        check_lines(top_k)
         check_min_score(self.reranker.policy, min_score)
         ranking = await self.rank(query, passages, instruction, progress)
         make = partial(rerank_answer, ranking, top_k, rationale, self.max_tokens, min_score)
@@ -141,9 +140,9 @@ class Service:
             InputError: an empty query, or a path outside the roots.
             BusyError: too many other requests were first, or the files are still being read.
         """
-        _check_lines(top_k)
+        check_lines(top_k)
         check_min_score(self.reranker.policy, min_score)
-        _check(query, instruction)
+        check_request(query, instruction)
         if progress:
             progress("looking at the files", 0, 0)
         ranking = await find(
@@ -169,11 +168,30 @@ class Service:
         """
         return await self._with_store(5.0, self._explain_part, run.strip(), passage.strip(), part)
 
+    async def read(self, place: str, run: str, around: int, part: int) -> ReadAnswer:
+        """The lines of a file that a place names, or those of a hit of an earlier run.
+
+        Raises:
+            InputError: nothing of that name is searched, or the store has no such run.
+            SetupError: the store cannot be read.
+            BusyError: the store, or the files, are in use for long.
+        """
+        place, run = place.strip(), run.strip()
+        hit = await self._with_store(5.0, self._hit, run, place) if run else None
+        reading = await read(self._get_library(), place, hit, self.deadline)
+        return await asyncio.to_thread(read_answer, reading, around, part, self.max_tokens)
+
     def _explain_part(self, run: str, passage: str, part: int) -> Explanation:
+        return explain_part(self._kept(run), passage, part, self.max_tokens)
+
+    def _hit(self, run: str, place: str) -> Passage:
+        return find_passage(self._kept(run), place).passage
+
+    def _kept(self, run: str) -> Ranking:
         text = self.runs.get(run)
         if text is None:
             raise InputError(f"no run {run!r:.40} is kept (any more); rank again")
-        return explain_part(Ranking.from_json(text), passage, part, self.max_tokens)
+        return Ranking.from_json(text)
 
     def _get_library(self) -> Library:
         if not self.roots:
@@ -212,26 +230,3 @@ class Service:
                 return await loop.run_in_executor(self._store_thread, work, *arguments)
         except TimeoutError:
             raise BusyError("the store of runs is in use; ask again in a moment") from None
-
-
-def _check(query: str, instruction: str, passages: Sequence[Passage] = ()) -> None:
-    for name, text in (("query", query), ("instruction", instruction)):
-        if len(text) > MAX_QUERY:
-            raise InputError(f"the {name} has {len(text):,} characters; {MAX_QUERY:,} at most")
-    check_count(len(passages))
-    if (size := sum(len(passage.content.encode()) for passage in passages)) > MAX_BYTES:
-        raise InputError(f"the passages have {size:,} bytes; {MAX_BYTES:,} at most")
-
-
-def check_count(passages: int) -> None:
-    """Refuse more passages than are ranked in one request; raises InputError."""
-    if passages > MAX_PASSAGES:
-        raise InputError(
-            f"{passages:,} passages are too many for one request: give the best "
-            f"{MAX_PASSAGES:,} of a first stage, or use search over files"
-        )
-
-
-def _check_lines(top_k: int) -> None:
-    if not 1 <= top_k <= MAX_LINES:
-        raise InputError(f"top_k must be from 1 to {MAX_LINES:,}, not {top_k}")

@@ -1,4 +1,4 @@
-"""The tools `rerank` and `search` for pydantic-ai agents, as a toolset and as a capability."""
+"""The tools `rerank`, `search` and `read` for pydantic-ai agents: a toolset and a capability."""
 
 from __future__ import annotations
 
@@ -12,29 +12,37 @@ from typing import Annotated, Any
 from pydantic import Field
 from pydantic_ai import FunctionToolset, ModelRetry, RunContext, Tool, ToolReturn
 from pydantic_ai.capabilities import AbstractCapability
+from pydantic_ai.messages import ToolReturnPart
 from pydantic_ai.tools import ToolDefinition
 
 from rearank_agent.agents.wrapper import add_usage
 from rearank_agent.errors import BusyError, InputError
 from rearank_agent.present.answer import RerankAnswer, SearchAnswer
+from rearank_agent.present.explanation import find_passage
+from rearank_agent.present.reading import AROUND, ReadAnswer, read_answer
 from rearank_agent.present.threshold import check_min_score
 from rearank_agent.present.truncate import check_budget, rerank_answer, search_answer
 from rearank_agent.reranker import Reranker
 from rearank_agent.search.find import find
 from rearank_agent.search.library import EmptyError, Library
+from rearank_agent.search.read import read
 from rearank_agent.text import one_line
+from rearank_agent.types import Passage, Ranking
 
 __all__ = ["Rerank", "rerank_toolset"]
 
 _INSTRUCTIONS = "When you hold many candidate passages, rerank them and read the best ones first."
 _SEARCH_INSTRUCTIONS = (
-    "To find out what is in the files, search them; the result is already ranked."
+    "To find out what is in the files, search them; the result is already ranked. "
+    "Where a snippet is not enough, read the hit."
 )
 _RETRIES = 3
 
 _NO_RESULT = partial(SearchAnswer, run="", total=0, scored=False, partial=True, ranking=())
 TopK = Annotated[int, Field(ge=1, le=1000)]
 MinScore = Annotated[float, Field(ge=0, le=1)]
+Around = Annotated[int, Field(ge=0, le=1000)]
+Part = Annotated[int, Field(ge=1)]
 
 
 def rerank_toolset(
@@ -44,7 +52,7 @@ def rerank_toolset(
     max_tokens: int = 4_000,
     min_score: float | None = None,
 ) -> FunctionToolset[Any]:
-    """The tools `rerank` and, with a library, `search`, for an agent with any dependencies.
+    """The tools `rerank` and, with a library, `search` and `read`, for an agent with any deps.
 
     What the model can fix (an empty query, a path outside the library) is a retry; what it cannot
     (a policy that failed, a deadline) is a result with notes. The whole `Ranking` is the
@@ -53,7 +61,7 @@ def rerank_toolset(
 
     Args:
         reranker: may be shared; all share the process's cap on model calls.
-        library: the files of `search`.
+        library: the files of `search` and `read`.
         max_tokens: the limit of a result.
         min_score: the lowest relevance that a result shows, 0 to 1; None for all. The model may
             ask for a higher one where the policy gives scores.
@@ -65,8 +73,9 @@ def rerank_toolset(
     check_budget(max_tokens)
     check_min_score(reranker.policy, min_score)
     tools = _Tools(reranker, library, max_tokens, min_score or 0.0)
-    functions: list[Any] = [tools.rerank, tools.search] if library else [tools.rerank]
-    made: list[Any] = [Tool(function, prepare=tools.as_offered) for function in functions]
+    ranking: list[Any] = [tools.rerank, tools.search] if library else [tools.rerank]
+    made: list[Any] = [Tool(function, prepare=tools.as_offered) for function in ranking]
+    made += [tools.read] if library else []
     return FunctionToolset[Any](made, id="rearank-agent", max_retries=_RETRIES)
 
 
@@ -153,6 +162,42 @@ class _Tools:
         add_usage(ctx, ranking.usage)
         answer = search_answer(ranking, top_k, True, self.max_tokens, lowest)
         return ToolReturn(answer, metadata=ranking)
+
+    async def read(
+        self,
+        ctx: RunContext[Any],
+        place: str,
+        run: str = "",
+        around: Around = AROUND,
+        part: Part = 1,
+    ) -> ReadAnswer | str:
+        """Read what a search found, and the lines around it: each line behind its number.
+
+        Args:
+            ctx: the run.
+            place: Path and lines as search gives them, or a path alone.
+            run: With a search's run, place may be a rank.
+            around: Lines on each side.
+            part: Of a long answer, from 1.
+        """
+        assert self.library is not None  # noqa: S101 - as for `search`
+        try:
+            with _retried_by_the_model():
+                hit = _hit(ctx, run, place) if run else None
+                reading = await read(self.library, place, hit, self.reranker.deadline)
+                return read_answer(reading, around, part, self.max_tokens)
+        except BusyError as error:
+            return str(error)
+
+
+def _hit(ctx: RunContext[Any], run: str, place: str) -> Passage:
+    """A passage of a search, which the messages have as metadata; raises InputError."""
+    for message in ctx.messages:
+        for part in message.parts:
+            found = part.metadata if isinstance(part, ToolReturnPart) else None
+            if isinstance(found, Ranking) and found.run == run:
+                return find_passage(found, place).passage
+    raise InputError(f"no run {run!r:.40} is in this conversation; search again")
 
 
 @dataclass

@@ -26,6 +26,9 @@ COMMANDS = {
         "rearank_agent.cli.search",
         "Search the files under folders, and rerank what is found.",
     ),
+    "read": Command(
+        "rearank_agent.cli.read", "Read what a search found, with the lines around it."
+    ),
     "explain": Command(
         "rearank_agent.cli.explain",
         "Explain why an earlier ranking has the order it has.",

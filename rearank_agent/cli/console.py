@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from rearank_agent.redact import redact
-from rearank_agent.text import json_line, one_line, visible
+from rearank_agent.text import json_line, one_line, text_line, visible
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderableType
@@ -30,8 +30,8 @@ _PROGRESS_DELAY = 1.0  # seconds
 
 
 def print_line(text: str = "", *, flush: bool = False) -> None:
-    """Print one line on stdout."""
-    print(one_line(text), flush=flush)
+    """Print one line on stdout; tabs stay."""
+    print(text_line(text), flush=flush)
 
 
 def print_note(text: str) -> None:

@@ -44,7 +44,7 @@ def explain(
     from rearank_agent.cli.output import write_page
     from rearank_agent.present.explanation import explain_text
 
-    ranking = _ranking(run)
+    ranking = load_ranking(run)
     if html is None:
         for line in explain_text(ranking, passage).split("\n"):
             print_line(line)
@@ -54,8 +54,15 @@ def explain(
         write_page(ranking, html)
 
 
-def _ranking(run: str) -> Ranking:
-    """The ranking in a file, or the stored one of a run."""
+def load_ranking(run: str) -> Ranking:
+    """The ranking in a file, or the stored one of a run.
+
+    Args:
+        run: its id; a file of --json, or - for stdin.
+
+    Raises:
+        InputError: there is none, or it is no whole ranking.
+    """
     from rearank_agent.store import run_store
     from rearank_agent.text import shorten
     from rearank_agent.types import Ranking

@@ -42,8 +42,7 @@ class Hit:
     Attributes:
         rank: from 1.
         place: path and lines.
-        score: the policy's own, 0 to 1; None where it gave none that compares. The order also
-            counts the first stage's rank, so it may rise along the ranks.
+        score: as in `RankedLine`; the order counts BM25's rank too.
         snippet: the passage from its best sentence on, or its beginning.
         reason: the rationale, if it was asked for and the policy has one.
     """

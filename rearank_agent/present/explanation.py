@@ -13,7 +13,7 @@ from rearank_agent.present.answer import estimate_tokens
 from rearank_agent.text import one_line, printable, shorten
 from rearank_agent.types import Fault, Ranked, Ranking, Step, Usage
 
-__all__ = ["Explanation", "explain_part", "explain_text"]
+__all__ = ["Explanation", "explain_part", "explain_text", "find_passage"]
 
 _TOP = 10
 _MAX_LINE = 200  # characters
@@ -47,7 +47,7 @@ def explain_text(ranking: Ranking, passage: str) -> str:
     Raises:
         InputError: no such passage.
     """
-    lines = _of_passage(ranking, _find(ranking, passage)) if passage else _of_run(ranking)
+    lines = _of_passage(ranking, find_passage(ranking, passage)) if passage else _of_run(ranking)
     return "\n".join(map(one_line, lines))
 
 
@@ -101,8 +101,12 @@ def _split(text: str, max_tokens: int) -> list[str]:
     return pieces
 
 
-def _find(ranking: Ranking, passage: str) -> Ranked:
-    """The passage with this id, place or rank; a number is a rank first after a search."""
+def find_passage(ranking: Ranking, passage: str) -> Ranked:
+    """The passage with this id, place or rank; a number is a rank first after a search.
+
+    Raises:
+        InputError: there is none.
+    """
     for one in ranking.passages:
         if passage in (one.id, str(one.rank) if one.passage.place else ""):
             return one

@@ -19,7 +19,7 @@ from rearank_agent.text import UNSPACED_SCRIPTS, sentences
 
 __all__ = [
     "MAX_WORDS", "MIN_WORDS", "Chunk", "Document", "Heading", "chunk_document", "count_words",
-    "headings",
+    "headings", "line_starts",
 ]  # fmt: skip
 
 MIN_WORDS, MAX_WORDS = 80, 200
@@ -114,7 +114,7 @@ def _is_title(before: str, line: str, under: str) -> bool:
 
 def chunk_document(document: Document) -> tuple[Chunk, ...]:
     """The chunks in order: 80 to 200 words each, except the last of a document."""
-    text, lines = document.text, _lines(document.text)
+    text, lines = document.text, line_starts(document.text)
     titles = _titles(document.headings)
     chunks: list[Chunk] = []
     for start, end in pairwise([0, *_ends(document)]):
@@ -134,8 +134,8 @@ def chunk_document(document: Document) -> tuple[Chunk, ...]:
     return tuple(chunks)
 
 
-def _lines(text: str) -> array[int]:
-    """The offset of each line."""
+def line_starts(text: str) -> array[int]:
+    """The offset of each line of a text."""
     starts = array("Q", [0])
     starts.extend(newline.end() for newline in re.finditer("\n", text))
     return starts

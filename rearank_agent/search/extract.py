@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import PurePath
 from typing import BinaryIO
 
@@ -34,15 +34,20 @@ _NOT_TEXT = {
     ),
 }  # fmt: skip
 _SUFFIX_NOT_TEXT = {suffix: why for why, suffixes in _NOT_TEXT.items() for suffix in suffixes}
+_NO_TEXT = Document("", (1,))
 
 
 @dataclass(frozen=True, slots=True)
 class Extraction:
-    """The chunks and faults of a file; `cacheable` if they stay the same until it changes."""
+    """The chunks and faults of a file, and the text that the chunks are slices of, in order.
+
+    `cacheable` if they stay the same until the file changes.
+    """
 
     chunks: tuple[Chunk, ...] = ()
     faults: tuple[FileFault, ...] = ()
     cacheable: bool = True
+    document: Document = field(default=_NO_TEXT, compare=False, repr=False)
 
 
 def extract(
@@ -69,7 +74,7 @@ def extract(
         return _rows(text)
     prose = suffix in _PROSE or suffix in SUFFIXES
     document = html_document(text) if suffix in _HTML else _text_document(text, prose)
-    return Extraction(chunk_document(document))
+    return Extraction(chunk_document(document), document=document)
 
 
 def _bytes(open_file: Callable[[], BinaryIO], text: bool) -> bytes:
@@ -104,7 +109,7 @@ def _text_document(text: str, prose: bool) -> Document:
 
 
 def _rows(text: str) -> Extraction:
-    """One chunk for each line of JSON Lines; a fault for other lines."""
+    """One chunk for each line of JSON Lines, which is its text; a fault for other lines."""
     chunks: list[Chunk] = []
     faults: list[FileFault] = []
     for number, line in enumerate(text.split("\n"), 1):
@@ -112,7 +117,9 @@ def _rows(text: str) -> Extraction:
             continue
         found = _row(line, number)
         (chunks if isinstance(found, Chunk) else faults).append(found)  # type: ignore[arg-type]
-    return Extraction(tuple(chunks), tuple(faults))
+    numbers = [chunk.start for chunk in chunks for _ in range(chunk.text.count("\n") + 1)]
+    document = Document("\n".join(chunk.text for chunk in chunks), numbers)
+    return Extraction(tuple(chunks), tuple(faults), document=document)
 
 
 def _row(line: str, number: int) -> Chunk | FileFault:

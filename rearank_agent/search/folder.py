@@ -97,7 +97,7 @@ class Walk:
     files: list[File] = field(default_factory=list)
     faults: list[tuple[str, FileFault]] = field(default_factory=list)
     held: list[HeldRoot] = field(default_factory=list)
-    _seen: dict[str, bool] = field(default_factory=dict)  # real path: whether it is a file
+    _seen: dict[str, File | None] = field(default_factory=dict)  # by real path; None: a folder
     _links: list[tuple[str, Path]] = field(default_factory=list)
 
     def __enter__(self) -> Self:
@@ -125,8 +125,8 @@ class Walk:
         for root in self.held:
             root.close()
 
-    def find(self, place: str) -> Path:
-        """The real path of a file by its place, with or without lines, or its path below a root.
+    def find(self, place: str) -> tuple[File, str]:
+        """A file by its place or its path below a root, and the lines in the place, as ":12-30#2".
 
         Raises:
             InputError: it leads outside the roots in any way, or is not among the files.
@@ -138,10 +138,10 @@ class Walk:
                     real = (base / tried).resolve()
                 except (OSError, RuntimeError, ValueError):
                     continue
-                if self._seen.get(str(real)):
-                    return real
+                if file := self._seen.get(str(real)):
+                    return file, place[len(tried) :]
         named = ", ".join(str(root.named) for root in self.roots)
-        raise InputError(f"{place!r} is not below {named}, or no file that is searched")
+        raise InputError(f"{place!r:.200} is not below {named}, or no file that is searched")
 
     def _add(self, number: int) -> None:
         self.held.append(HeldRoot(self.roots[number].real))
@@ -156,7 +156,7 @@ class Walk:
             folder, ignores = pending.pop()
             if (real := self._real(number, folder)) in self._seen:
                 continue
-            self._seen[real] = False
+            self._seen[real] = None
             try:
                 with self.held[number].entries(folder) as entries:
                     if any(entry.name == ".gitignore" for entry in entries):
@@ -200,8 +200,8 @@ class Walk:
             fault = FileFault("unreadable", "is neither a file nor a folder")
             self._fault(number, real, fault)
             return
-        self._seen[real] = True
-        self.files.append(File(number, path, found.st_size, found.st_mtime_ns))
+        self._seen[real] = file = File(number, path, found.st_size, found.st_mtime_ns)
+        self.files.append(file)
 
     def _link(self, number: int, path: Path) -> None:
         try:

@@ -21,7 +21,7 @@ from time import perf_counter
 from rearank_agent.errors import InputError
 from rearank_agent.search.chunk import Chunk
 from rearank_agent.search.convert import Converter
-from rearank_agent.search.extract import extract
+from rearank_agent.search.extract import Extraction, extract
 from rearank_agent.search.folder import File, Walk, resolve_roots, strip_lines
 from rearank_agent.search.index import Index, IndexedFile
 from rearank_agent.search.unread import FileFault
@@ -71,6 +71,7 @@ class Library:
         name = sha256(real.encode()).hexdigest()[:16]
         self._index_path = (cache or cache_folder()) / "search" / f"{name}.npz"
         self._index: Index | None = None
+        self._last_read: tuple[File, Extraction] | None = None
         self._lock = Lock()
         self.worker = ThreadPoolExecutor(1, "rearank-library")
 
@@ -111,15 +112,24 @@ class Library:
         seconds["search"] = perf_counter() - start
         return SearchResult(passages, faults, seconds)
 
-    def resolve(self, place: str) -> Path:
-        """The real path of a file that is searched, by its place or its path below a root.
+    def read(self, place: str) -> tuple[str, str, Extraction]:
+        """A file by its place or its path below a root: its path, the lines named, its text.
+
+        The file read last is kept, since converting a document takes seconds.
 
         Raises:
-            InputError: it does not exist, is hidden or ignored, or leads outside by `..`, an
-                absolute path or a link.
+            InputError: it does not exist, is hidden or ignored, leads outside by `..`, an
+                absolute path or a link, or holds no text.
         """
-        with Walk(self.roots) as walk:
-            return walk.find(place)
+        with Walk(self.roots) as walk, Converter() as converter:
+            file, lines = walk.find(place)
+            path, last = self._place(file, 0), self._last_read
+            found = last[1] if last and last[0] == file else self._text(file, walk, converter)
+        if not found.chunks:
+            why = found.faults[0].reason if found.faults else "holds no text"
+            raise InputError(f"{path} {why}")
+        self._last_read = file, found
+        return path, lines, found
 
     def _wanted(self, within: str) -> Callable[[File], bool]:
         """A filter for the file or folder named, in any of the roots."""
@@ -190,10 +200,13 @@ class Library:
                 current.append(one)
         return current
 
-    def _extract(self, file: File, walk: Walk, converter: Converter) -> IndexedFile:
+    def _text(self, file: File, walk: Walk, converter: Converter) -> Extraction:
         name = file.path or self.roots[file.root].real.name
         open_file = partial(walk.held[file.root].open, file.path)
-        found = extract(name, open_file, converter.convert)
+        return extract(name, open_file, converter.convert)
+
+    def _extract(self, file: File, walk: Walk, converter: Converter) -> IndexedFile:
+        found = self._text(file, walk, converter)
         lines = tuple(json.dumps(list(asdict(c).values())).encode() for c in found.chunks)
         tokens = (" ".join(content_tokens(f"{c.title}\n{c.text}")).encode() for c in found.chunks)
         return IndexedFile(file, lines, tuple(tokens), found.faults, found.cacheable)

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import threading
 from dataclasses import dataclass
 
 import pytest
@@ -26,6 +27,7 @@ from rearank_agent.agents import Rerank, Reranked, rerank_toolset
 from rearank_agent.errors import InputError, SetupError
 from rearank_agent.llm.limits import Cap
 from rearank_agent.present.answer import RerankAnswer, SearchAnswer
+from rearank_agent.present.reading import ReadAnswer
 from rearank_agent.search.library import Library
 
 FLEAS = ["Dogs bark.", "A flea jumps. It leaps 20 cm high.", "Cats sleep all day."]
@@ -73,6 +75,60 @@ async def test_an_agent_searches_files(tmp_path):
     assert isinstance(found.content, SearchAnswer)
     assert found.content.ranking[0].snippet == "A flea jumps up to 20 cm."
     assert nothing.content.notes == ("nothing: no file holds a word of the query",)
+
+
+async def test_an_agent_reads_on_what_it_found(tmp_path):
+    lines = [f"Dog number {number}." for number in range(1, 9)]
+    (tmp_path / "a.txt").write_text("\n".join(["A flea jumps up to 20 cm.", *lines]))
+    toolset = rerank_toolset(Reranker("lexical"), Library([tmp_path]))
+    read = []
+
+    def script(messages, info):
+        turn = sum(isinstance(message, ModelResponse) for message in messages)
+        returned = [part for m in messages for part in m.parts if isinstance(part, ToolReturnPart)]
+        if turn == 0:
+            return ModelResponse([ToolCallPart("search", {"query": QUERY})])
+        if turn == 1:
+            answer = returned[0].content
+            hit = {"place": answer.ranking[0].place}
+            rank = {"place": "1", "run": answer.run}
+            return ModelResponse([ToolCallPart("read", hit), ToolCallPart("read", rank)])
+        read.extend(part.content for part in returned[1:])
+        return ModelResponse([TextPart("done")])
+
+    await Agent(FunctionModel(script), toolsets=[toolset]).run("go")
+    by_place, by_rank = read
+    assert isinstance(by_place, ReadAnswer)
+    assert by_place == by_rank
+    assert by_place.place == f"{tmp_path}/a.txt:1-9"
+    assert by_place.text.startswith("1: A flea jumps up to 20 cm.\n2: Dog number 1.")
+
+
+async def test_what_cannot_be_read_is_a_retry(tmp_path):
+    (tmp_path / "a.txt").write_text("A flea.\n")
+    toolset = rerank_toolset(Reranker("lexical"), Library([tmp_path]))
+    for wrong, message in (
+        ({"place": "/etc/passwd"}, "is not below"),
+        ({"place": "1", "run": "nope"}, "no run 'nope' is in this conversation; search again"),
+        ({"place": "a.txt", "part": 2}, "there is no part 2"),
+        ({"place": "a.txt", "around": -1}, "greater than or equal to 0"),
+    ):
+        model = calls(wrong, {"place": "a.txt"}, tool="read")
+        run = await Agent(model, toolsets=[toolset]).run("go")
+        refused = [*parts(run, RetryPromptPart), *parts(run, ToolReturnPart)][0]
+        assert message in str(refused.content)
+        assert parts(run, ToolReturnPart)[-1].content.text == "1: A flea."
+
+
+async def test_a_file_that_takes_long_is_a_result(tmp_path):
+    (tmp_path / "a.txt").write_text("A flea.\n")
+    library, free = Library([tmp_path]), threading.Event()
+    library.worker.submit(free.wait)
+    toolset = rerank_toolset(Reranker("lexical", deadline=0.01), library)
+    run = await Agent(calls({"place": "a.txt"}, tool="read"), toolsets=[toolset]).run("go")
+    free.set()
+    (returned,) = parts(run, ToolReturnPart)
+    assert returned.content == "the file is still being read; ask again in a moment"
 
 
 async def test_wrong_arguments_are_a_retry(tmp_path):

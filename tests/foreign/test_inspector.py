@@ -38,7 +38,7 @@ def target(request, tmp_path):
 
 def test_it_lists_the_tools(target):
     tools = inspect(target, "--method", "tools/list")["tools"]
-    assert [tool["name"] for tool in tools] == ["rerank", "search", "explain"]
+    assert [tool["name"] for tool in tools] == ["rerank", "search", "read", "explain"]
     assert all(tool["annotations"]["readOnlyHint"] for tool in tools)
 
 

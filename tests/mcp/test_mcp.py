@@ -7,10 +7,11 @@ import sqlite3
 import threading
 import time
 from contextlib import asynccontextmanager
+from pathlib import Path
 from time import perf_counter
 
 import pytest
-from mcp import Client
+from mcp import Client, MCPError
 from pydantic_ai import Agent
 from pydantic_ai.mcp import MCPToolset
 from pydantic_ai.messages import ModelResponse, TextPart, ToolCallPart, ToolReturnPart
@@ -70,7 +71,7 @@ def keys(schema):
 async def test_the_tools_are_small_and_flat(client, new_service):
     async with client(new_service()) as connected:
         tools = (await connected.list_tools()).tools
-    assert [tool.name for tool in tools] == ["rerank", "search", "explain"]
+    assert [tool.name for tool in tools] == ["rerank", "search", "read", "explain"]
     for tool in tools:
         entry = tool.model_dump(by_alias=True, exclude_none=True)
         assert len(json.dumps(entry, ensure_ascii=False).encode()) < 2048
@@ -82,6 +83,15 @@ async def test_the_tools_are_small_and_flat(client, new_service):
         assert tool.output_schema["type"] == "object"
         kinds = {p["type"] for p in tool.input_schema["properties"].values()}
         assert kinds <= {"string", "integer", "number", "boolean", "array"}
+
+
+async def test_nothing_is_advertised_that_is_not_there(client, new_service):
+    async with client(new_service()) as connected:
+        capabilities = connected.server_capabilities.model_dump(exclude_none=True)
+        assert capabilities == {"tools": {"list_changed": False}}
+        for listing in (connected.list_resources, connected.list_prompts):
+            with pytest.raises(MCPError, match=r"(?i)not found"):
+                await listing()
 
 
 async def test_what_is_below_the_minimum_score_is_counted_and_not_shown(client, new_service):
@@ -140,6 +150,72 @@ async def test_files_are_searched_in_one_call(client, new_service, tmp_path):
     assert "c.md:1 " in below
     assert "b.md" not in below
     assert "b.md:1-3 " in one
+
+
+async def test_a_hit_is_read_with_what_is_around_it(client, new_service, tmp_path):
+    service = new_service("lexical")
+    lines = [f"Line {number} is about dogs." for number in range(1, 400)]
+    lines[199] = "A flea jumps up to 20 cm."
+    (tmp_path / "files" / "dogs.txt").write_text("\n".join(lines) + "\n")
+    async with client(service) as connected:
+        found = await connected.call_tool("search", {"query": QUERY})
+        run, hits = (found.structured_content[name] for name in ("run", "ranking"))
+        place = hits[0]["place"]
+        path, _, span = place.rpartition(":")
+        first, last = map(int, span.split("-"))
+        read = await connected.call_tool("read", {"place": place, "around": 3})
+        assert not read.is_error
+        shown = "\n".join(f"{number}: {lines[number - 1]}" for number in range(first - 3, last + 4))
+        assert read.structured_content == {
+            "place": f"{path}:{first - 3}-{last + 3}",
+            "of": 399,
+            "part": 1,
+            "parts": 1,
+            "text": shown,
+            "before": f"{path}:{max(1, first - 53)}-{first - 4}",
+            "after": f"{path}:{last + 4}-{min(399, last + 53)}",
+            "notes": [],
+        }
+        assert read.content[0].text == (
+            f"{path}:{first - 3}-{last + 3} of 399 lines\n{shown}\n"
+            f"more before: read {path}:{max(1, first - 53)}-{first - 4}\n"
+            f"more after: read {path}:{last + 4}-{min(399, last + 53)}"
+        )
+        by_rank = await connected.call_tool("read", {"place": 1, "run": run, "around": 3})
+        assert by_rank.structured_content == read.structured_content
+        (tmp_path / "files" / "dogs.txt").write_text("A cat.\n" + "\n".join(lines) + "\n")
+        moved, _ = await text_of(connected, "read", place=place, run=run, around=0)
+        assert moved.startswith(f"{path}:{first + 1}-{last + 1} of 400 lines\n")
+        assert (
+            f"note: the file has changed since the search: the passage of lines {span} is in "
+            f"lines {first + 1}-{last + 1} now"
+        ) in moved
+
+
+async def test_a_long_file_is_read_in_parts_within_the_budget(client, new_service, tmp_path):
+    service = new_service("lexical", max_tokens=500)
+    text = "\n".join(
+        f'{{"name": "\\t{number}", "é": "{"x" * (number * 7)}"}}' for number in range(60)
+    )
+    (tmp_path / "files" / "a.py").write_text(text)
+    shown, part, parts = "", 0, 1
+    async with client(service) as connected:
+        while part < parts:
+            part += 1
+            read = await connected.call_tool("read", {"place": "a.py", "part": part})
+            answer, said = read.structured_content, read.content[0].text
+            whole = json.dumps(answer, ensure_ascii=False)
+            assert estimate_tokens(said) + estimate_tokens(whole) <= 500
+            parts = answer["parts"]
+            more = f"more: ask read again with part={part + 1}"
+            assert (more in said) == (part < parts)
+            for line in answer["text"].split("\n"):
+                number, _, rest = line.partition(": ")
+                shown += rest if number.endswith("…") else f"\n{rest}"
+        beyond, error = await text_of(connected, "read", place="a.py", part=parts + 1)
+    assert shown[1:] == text
+    assert parts > 3
+    assert (beyond, error) == (f"there is no part {parts + 1}: parts go from 1 to {parts}", True)
 
 
 async def test_no_word_found_is_no_error(client, new_service, tmp_path):
@@ -272,7 +348,11 @@ async def test_a_model_that_is_down_is_a_flagged_result(client, new_service):
 
 
 WRONG = {
-    "unknown tool": ("nope", {}, "there is no tool 'nope'; there are rerank, search, explain"),
+    "unknown tool": (
+        "nope",
+        {},
+        "there is no tool 'nope'; there are rerank, search, read, explain",
+    ),
     "nothing": ("rerank", {}, "rerank: query: field required; passages: field required"),
     "types": (
         "rerank",
@@ -349,6 +429,7 @@ async def test_every_optional_argument_may_be_null_or_empty(client, new_service,
     service = new_service()
     (tmp_path / "files" / "b.md").write_text("A flea jumps up to 20 cm.\n")
     required = {"rerank": {"query": QUERY, "passages": FLEAS}, "search": {"query": QUERY}}
+    required["read"] = {"place": "b.md:1"}
     async with client(service) as connected:
         tools = {tool.name: tool.input_schema for tool in (await connected.list_tools()).tools}
         run = (await connected.call_tool("rerank", required["rerank"])).structured_content["run"]
@@ -378,6 +459,43 @@ async def test_numbers_and_strings_are_taken_for_one_another(client, new_service
         assert (by_number, False) == await text_of(connected, "explain", run=run, passage="2")
         text, _ = await text_of(connected, "explain", run=run)
         assert text.startswith("query: 1984\n")
+
+
+READ_WRONG = {
+    "a rank alone": ({"place": "1"}, "1 is a hit's number: its run is needed too"),
+    "no such run": ({"place": "1", "run": "nope"}, "no run 'nope' is kept (any more); rank again"),
+    "no such file": ({"place": "b.md:1"}, "'b.md:1' is not below "),
+    "outside": ({"place": "../secret.md"}, "'../secret.md' is not below "),
+    "a link": ({"place": "link.md"}, "'link.md' is not below "),
+    "hidden": ({"place": ".env"}, "'.env' is not below "),
+    "ignored": ({"place": "ignored.md"}, "'ignored.md' is not below "),
+    "beyond": ({"place": "a.md:9"}, "files/a.md has no text at 9; it has lines 1 to 1"),
+    "a picture": ({"place": "a.png"}, "files/a.png is an image; text in pictures is not read"),
+}
+
+
+@pytest.mark.parametrize("case", READ_WRONG)
+async def test_what_cannot_be_read_is_a_clear_error(new_service, tmp_path, monkeypatch, case):
+    arguments, expected = READ_WRONG[case]
+    service = new_service("lexical")
+    monkeypatch.chdir(tmp_path)
+    service.roots = [Path("files")]
+    (tmp_path / "secret.md").write_text("A secret flea.\n")
+    for name in ("a.md", ".env", "ignored.md", "a.png"):
+        (tmp_path / "files" / name).write_text("A flea.\n")
+    (tmp_path / "files" / ".gitignore").write_text("ignored.md\n")
+    (tmp_path / "files" / "link.md").symlink_to(tmp_path / "secret.md")
+    async with Client(make_server(service)) as connected:
+        text, error = await text_of(connected, "read", **arguments)
+        assert (text[: len(expected)], error) == (expected, True)
+
+
+async def test_a_run_that_was_given_a_list_has_no_place_to_read(client, new_service):
+    async with client(new_service("lexical")) as connected:
+        ranked = await connected.call_tool("rerank", {"query": QUERY, "passages": FLEAS})
+        run = ranked.structured_content["run"]
+        text, error = await text_of(connected, "read", place="2", run=run)
+    assert (text, error) == ("passage '2' came in a list, not from a file", True)
 
 
 @pytest.mark.parametrize("path", ["..", "../secret.md", "/etc/passwd", "link.md", "\0", "a" * 9999])
@@ -533,7 +651,12 @@ async def test_an_agent_of_pydantic_ai_calls_the_tools(new_service):
         last = messages[-1].parts[-1]
         if isinstance(last, ToolReturnPart):
             return ModelResponse([TextPart(f"number {last.content['ranking'][0]['number']}")])
-        assert {tool.name for tool in info.function_tools} == {"rerank", "search", "explain"}
+        assert {tool.name for tool in info.function_tools} == {
+            "rerank",
+            "search",
+            "read",
+            "explain",
+        }
         return ModelResponse([ToolCallPart("rerank", {"query": QUERY, "passages": FLEAS})])
 
     async def note(*step):

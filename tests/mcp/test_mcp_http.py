@@ -81,7 +81,7 @@ async def test_the_official_client_speaks_with_it(url, mode):
     async with Client(url, mode=mode) as client:
         assert client.server_info.name == "rearank-agent"
         tools = (await client.list_tools()).tools
-        assert [tool.name for tool in tools] == ["rerank", "search", "explain"]
+        assert [tool.name for tool in tools] == ["rerank", "search", "read", "explain"]
         result = await client.call_tool("rerank", FLEAS, progress_callback=note)
         run = result.structured_content["run"]
         why = await client.call_tool("explain", {"run": run, "passage": "2"})

@@ -78,6 +78,37 @@ def test_a_swap_before_any_call_of_the_system(folder, tmp_path, monkeypatch, rel
     assert moments >= 5
 
 
+@pytest.mark.parametrize("relative", [True, False])
+def test_a_swap_while_a_file_is_read(folder, tmp_path, monkeypatch, relative):
+    monkeypatch.setattr(held, "_RELATIVE", relative)
+    opened, said = os.open, []
+    for moment in range(1, 10):
+        calls = 0
+
+        def hook(*arguments, **named):
+            nonlocal calls
+            calls += 1
+            if calls == moment:  # noqa: B023
+                swap(folder)
+            return opened(*arguments, **named)
+
+        library = Library([folder], tmp_path / "cache")
+        with monkeypatch.context() as patch:
+            patch.setattr(held.os, "open", hook)
+            try:
+                said.append(library.read("deep/note.txt")[2].document.text)
+            except InputError as error:
+                said.append(str(error))
+        if calls < moment:
+            break
+        swap_back(folder)
+    own, refusals = "a flea      jumps", ("is not below", "was replaced by a link")
+    assert said[-1] == own
+    assert len(said) >= 2
+    assert all(text == own or any(why in text for why in refusals) for text in said)
+    assert any(text != own for text in said)
+
+
 def test_a_swap_back_and_forth_while_searches_run(folder, tmp_path):
     stop, swaps = threading.Event(), 0
 
@@ -177,7 +208,7 @@ def test_descriptors_are_few_and_all_are_closed(tmp_path):
     assert len(library.search("flea", depth=500, progress=count).passages) == 160
     assert most < before + held._MOST_HELD + 10
     with pytest.raises(InputError):
-        library.resolve("nothing")
+        library.read("nothing")
     gc.collect()
     assert descriptors() <= before
 

@@ -19,9 +19,10 @@ from rearank_agent.errors import BusyError, InputError, RearankError
 from rearank_agent.present.threshold import check_min_score
 from rearank_agent.text import one_line
 from rearank_mcp.error_text import error_message, validation_message
+from rearank_mcp.request_limits import check_count
 from rearank_mcp.rest.openapi import openapi_document
 from rearank_mcp.rest.schemas import MODEL, ErrorDetail, ErrorResponse, RerankRequest, to_response
-from rearank_mcp.service import Service, check_count
+from rearank_mcp.service import Service
 
 __all__ = ["MAX_BODY", "error_response", "rest_app"]
 
