@@ -24,6 +24,7 @@ from pathlib import Path
 from random import Random
 from statistics import fmean
 
+from benchmarks import study as commands
 from benchmarks.in_process import candidates, values_in_process
 from benchmarks.pretrained_stages import SIZES, SMALL, Effort, Study
 from benchmarks.study import FIRST, Values, repaired_share, run_command, served, table, values_of
@@ -154,6 +155,9 @@ def _arguments(given: Sequence[str]) -> argparse.Namespace:
     parser.add_argument(
         "--train-only", action="store_true", help="measure nothing: for a process of each seed"
     )
+    parser.add_argument(
+        "--here", action="store_true", help="all commands in this process: each starts sooner"
+    )
     parser.add_argument("--small", action="store_true", help="checks that all works")
     for one in fields(Effort):
         parser.add_argument(
@@ -175,6 +179,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         args.model, args.train, args.dev, args.test, args.out, args.sizes, args.teacher,
         args.records, args.think, args.imitated, args.rates, effort, given[end + 1 :],
     )  # fmt: skip
+    if args.here:
+        commands.run_command = commands.run_here
     study.rows()
     trained = {seed: study.models(seed) for seed in args.seeds}
     if args.train_only:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import signal
@@ -15,13 +16,14 @@ from pathlib import Path
 from statistics import fmean, stdev
 from time import perf_counter
 
+from rearank_agent.cli import app
 from rearank_agent.errors import PolicyError
 from rearank_agent.types import Ranking
 from rearank_evals.measures.stats import compare
 
 __all__ = [
-    "FIRST", "Values", "draw_rows", "repaired_share", "run_command", "served", "table",
-    "train_phase", "values_of",
+    "FIRST", "Values", "draw_rows", "repaired_share", "run_command", "run_here", "served",
+    "table", "train_phase", "values_of",
 ]  # fmt: skip
 
 FIRST = "first-stage"
@@ -41,6 +43,16 @@ def run_command(*arguments: object, **environment: str) -> None:
     print("$ rearank-agent", *map(str, arguments), file=sys.stderr, flush=True)
     begun = perf_counter()
     subprocess.run(command, check=True, env={**os.environ, **_QUIET, **environment})
+    print(f"  {perf_counter() - begun:.0f} s", file=sys.stderr, flush=True)
+
+
+def run_here(*arguments: object, **environment: str) -> None:
+    """Run a command of the program in this process, which saves its start; as `run_command`."""
+    os.environ.update(_QUIET, **environment)
+    print("$ rearank-agent", *map(str, arguments), file=sys.stderr, flush=True)
+    begun = perf_counter()
+    app([*map(str, arguments)], standalone_mode=False)
+    gc.collect()
     print(f"  {perf_counter() - begun:.0f} s", file=sys.stderr, flush=True)
 
 

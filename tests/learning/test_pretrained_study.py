@@ -10,6 +10,7 @@ from benchmarks.pretrained import Measure, tables
 from benchmarks.pretrained_stages import SIZES, SMALL, Study
 from benchmarks.study import table
 from helpers.small import beir
+from rearank_agent.errors import InputError
 
 OPTIONS = ("--lora", "8")
 
@@ -110,6 +111,13 @@ def test_a_policy_measured_in_this_process_ranks_as_it_would_when_served(made):
     assert set(found) == {"test/q1", "test/q2", "test/q3"}
     assert 0 <= repaired <= 1
     assert replies.count("## ") == 3
+
+
+def test_commands_can_run_in_this_process(capsys):
+    study.run_here("plan", "--n", "30")
+    assert "$ rearank-agent plan --n 30" in capsys.readouterr().err
+    with pytest.raises(InputError, match="no policy is called 'x'"):
+        study.run_here("eval", "examples/harbour", "--policy", "x")
 
 
 def test_there_is_a_table_of_each_test_collection():

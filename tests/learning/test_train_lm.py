@@ -523,6 +523,18 @@ def test_imitation_learns_and_writes_a_policy_with_its_prompt_config(
     }  # fmt: skip
 
 
+def test_a_run_that_is_out_of_time_ends_with_an_evaluation_and_goes_on(
+    nano, demonstrations, dev, tmp_path
+):
+    short = replace(SFT, minutes=1e-9, evaluate_first=False)
+    sft(load(str(nano), CONFIG, "cpu"), demonstrations, dev, short, tmp_path)
+    assert [line["step"] for line in log(tmp_path) if "macro" in line] == [1]
+    assert PromptConfig.load(tmp_path / "policy") == CONFIG
+    checkpoint = tmp_path / "checkpoint-1"
+    sft(load(str(nano), CONFIG, "cpu"), demonstrations, dev, SFT, tmp_path, checkpoint)
+    assert [line["step"] for line in log(tmp_path) if "macro" in line] == [1, 2, 4]
+
+
 def test_evaluations_can_be_made_cheap(nano, demonstrations, dev, tmp_path, monkeypatch):
     recipe = replace(SFT, evaluate_first=False, held_out=3)
     tables = []

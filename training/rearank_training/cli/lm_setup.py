@@ -78,7 +78,7 @@ def set_up(
     facts = config.options() | {"template": config.template.fingerprint, "device": where}
     facts |= {"phase": phase, "model": model, "processes": str(process_count())}
     inputs = facts | data | asdict(settings)
-    del inputs["report_to"]  # a run does not depend on it
+    del inputs["report_to"], inputs["minutes"]  # a run does not depend on them
     checkpoint = find_checkpoint(out, inputs, resume)
     quiet(settings.threads)
     with console.progress_bar(f"loading {model}"):

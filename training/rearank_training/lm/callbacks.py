@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 from transformers import TrainerCallback
@@ -40,6 +42,7 @@ class DevCallback(TrainerCallback):
             phase, step and `evaluated` after its replies.
         rollouts: samples of the replies in training; at an evaluation they are written down.
         first: whether the model is evaluated before the first step.
+        minutes: from now on, after which the step is the last; 0 for no limit.
 
     Attributes:
         report: gets every evaluation; where else the run is logged.
@@ -64,11 +67,13 @@ class DevCallback(TrainerCallback):
         watch: Watch = lambda _line: None,
         rollouts: Samples | None = None,
         first: bool = True,
+        minutes: float = 0.0,
     ) -> None:
         self.phase, self.out, self.dev, self.watch = phase, out, dev, watch
         self.every, self.patience, self.updates = every, patience, updates
         self._replies = {"dev": Samples(), "rollouts": rollouts or Samples()}
         self._first = first
+        self._end = monotonic() + 60 * minutes if minutes else math.inf
         self._lines: list[dict[str, Any]] = []
 
     def attach(
@@ -145,11 +150,17 @@ class DevCallback(TrainerCallback):
         if "seconds" in line:
             line["seconds"] *= self.updates  # TRL logs the mean over updates
         self._log({"phase": self.phase, "step": step, **line})
-        last = state.global_step >= state.max_steps
+        last = state.global_step >= state.max_steps or self._out_of_time()
         if step % self.every == 0 or last:
             self._evaluate(step)
             control.should_training_stop = self.out_of_patience or last
             control.should_save = True
+
+    def _out_of_time(self) -> bool:
+        """Whether the time is over, by the clock of the first process."""
+        if self._end == math.inf:
+            return False
+        return bool(self._broadcast({"over": monotonic() >= self._end})["over"])
 
     def _evaluate(self, step: int) -> None:
         """Evaluate on dev, and save the model if it is the best."""

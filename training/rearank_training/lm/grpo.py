@@ -141,7 +141,7 @@ def grpo(
     callback = DevCallback(
         "grpo", out, replace(dev, reward=reward), every=recipe.every, patience=recipe.patience,
         updates=recipe.updates, watch=watch, rollouts=rewarding.samples,
-        first=recipe.evaluate_first,
+        first=recipe.evaluate_first, minutes=recipe.minutes,
     )  # fmt: skip
     trainer = GRPOTrainer(
         model=loaded.model,

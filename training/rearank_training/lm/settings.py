@@ -59,6 +59,14 @@ class Common:
     patience: Annotated[
         int, typer.Option(min=0, help="Evaluations without gain before it ends; 0: never.")
     ] = 0
+    minutes: Annotated[
+        float,
+        typer.Option(
+            min=0,
+            help="End after so long, with an evaluation; --resume goes on.  \\[0: no limit]",
+            show_default=False,
+        ),
+    ] = 0.0
     evaluate_first: Annotated[bool, typer.Option(help="Evaluate on dev before the first step.")] = (
         True
     )

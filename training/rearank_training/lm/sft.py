@@ -74,7 +74,7 @@ def sft(
     dev = replace(dev, reward=Rearank(thought))
     callback = DevCallback(
         "sft", out, dev, every=recipe.every, patience=recipe.patience, watch=watch,
-        first=recipe.evaluate_first,
+        first=recipe.evaluate_first, minutes=recipe.minutes,
     )  # fmt: skip
     learned, held = _held_out(demonstrations, recipe)
     trainer = SFTTrainer(
