@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
 from copy import deepcopy
@@ -185,7 +186,8 @@ class _Tools:
             with _retried_by_the_model():
                 hit = _hit(ctx, run, place) if run else None
                 reading = await read(self.library, place, hit, self.reranker.deadline)
-                return read_answer(reading, around, part, self.max_tokens)
+                make = partial(read_answer, reading, around, part, self.max_tokens)
+                return await asyncio.to_thread(make)
         except BusyError as error:
             return str(error)
 

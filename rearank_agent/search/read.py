@@ -153,14 +153,15 @@ def locate(library: Library, place: str, hit: Passage | None = None) -> Reading:
         if not hit.place:
             raise InputError(f"passage {hit.id!r:.60} came in a list, not from a file")
         place = hit.id if hit.id.startswith(hit.place) else hit.place
-    elif place.isdecimal():
-        raise InputError(f"{place:.60} is a hit's number: its run is needed too")
-    path, lines, found = library.read(place)
+    try:
+        path, lines, found = library.read(place)
+    except InputError:
+        if not place.isdecimal():
+            raise
+        raise InputError(f"{place:.60} is a hit's number: its run is needed too") from None
     reading = _whole(path, found)
     if hit:
         return _as_found(reading, lines, hit.text)
-    if not lines:
-        return reading
     start, end = _select(reading, lines)
     return replace(reading, start=start, end=end)
 
@@ -180,7 +181,8 @@ def _whole(path: str, found: Extraction) -> Reading:
 def _as_found(whole: Reading, lines: str, passage: str) -> Reading:
     """A hit's passage where it is now; what has changed is a note."""
     passage = passage.rstrip("\n")
-    gone = f"{_CHANGED}: the passage of lines {lines[1:]:.30} is not in it any more; search again"
+    what = f"the passage of lines {lines[1:]:.30}" if lines else "the passage"
+    gone = f"{_CHANGED}: {what} is not in it any more; search again"
     try:
         start, end = _select(whole, lines)
     except InputError:
@@ -192,13 +194,14 @@ def _as_found(whole: Reading, lines: str, passage: str) -> Reading:
     if (at := whole.text.find(passage)) < 0:
         return replace(whole, start=start, end=end, notes=(gone,))
     end = at + len(passage)
-    now = f"{whole.number(at)}-{whole.number(end)}"
-    moved = f"{_CHANGED}: the passage of lines {lines[1:]:.30} is in lines {now} now"
-    return replace(whole, start=at, end=end, notes=(moved,))
+    now = whole.place(at, end).rpartition(":")[2]
+    return replace(whole, start=at, end=end, notes=(f"{_CHANGED}: {what} is in lines {now} now",))
 
 
 def _select(whole: Reading, lines: str) -> Span:
-    """The offsets of the passage, or else of the lines, that a place names."""
+    """The offsets of the passage, or else of the lines, that a place names; of all without any."""
+    if not lines:
+        return whole.start, whole.end
     named = _LINES.fullmatch(lines)
     assert named  # noqa: S101 - `Walk.find` cut it so
     first, last, part = (int(n) if n and len(n) < _MAX_DIGITS else 0 for n in named.groups())

@@ -206,6 +206,18 @@ def test_what_is_no_place_is_refused(library, case):
     assert len(str(error.value)) < 400
 
 
+def test_a_place_may_be_a_number_or_have_no_lines(library):
+    Path("docs/2024").write_text("A flea.\nA cat.\n")
+    assert locate(library, "2024").path == "docs/2024"
+    whole = Passage("x", "A cat.", place="docs/2024")
+    assert locate(library, "", whole) == locate(library, "2024")
+    other = locate(library, "", Passage("x", "A dog.", place="docs/2024"))
+    assert other.notes == (
+        "the file has changed since the search: the passage is not in it any more; search again",
+    )
+    assert (other.start, other.end) == (0, len(other.text))
+
+
 def test_a_passage_of_no_file_and_a_part_that_is_not_there(library):
     with pytest.raises(InputError, match="passage '2' came in a list, not from a file"):
         locate(library, "2", Passage("2", "A flea."))

@@ -111,7 +111,7 @@ def mcp(
 ) -> None:
     """Serve MCP: tools for agents in desktop apps, IDEs and programs.
 
-    Agents get `search`, `rerank` and `explain`. A host starts the server
+    Agents get `search`, `read`, `rerank` and `explain`. A host starts the server
     itself, once it is in the host's configuration:
 
         rearank-agent mcp install --client claude-desktop --root ~/notes
