@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from pathlib import PurePath
 from typing import BinaryIO
 
-from rearank_agent.search.chunk import Chunk, Document, chunk_document, headings
+from rearank_agent.search.chunk import Chunk, Document, chunk_document
 from rearank_agent.search.convert import SUFFIXES
 from rearank_agent.search.html import html_document
+from rearank_agent.search.titles import headings
 from rearank_agent.search.unread import FileFault, UnreadError
 
 __all__ = ["MAX_BYTES", "Extraction", "extract"]

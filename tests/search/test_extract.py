@@ -6,22 +6,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rearank_agent.extras import install_line
-from rearank_agent.search.chunk import (
-    MAX_WORDS,
-    MIN_WORDS,
-    Document,
-    Heading,
-    chunk_document,
-    count_words,
-    headings,
-)
+from rearank_agent.policies.embedded.token_count import READ_TOKENS, count_tokens
+from rearank_agent.search.chunk import MIN_TOKENS, Document, chunk_document
 from rearank_agent.search.convert import Converter
 from rearank_agent.search.extract import MAX_BYTES, Extraction
 from rearank_agent.search.extract import extract as extract_opened
 from rearank_agent.search.held import HeldRoot
+from rearank_agent.search.titles import Heading, headings
 from rearank_agent.search.unread import FileFault
 
-SENTENCE = "The pump in the cellar failed after nine hours of rain. "  # 11 words
+SENTENCE = "The pump in the cellar failed after nine hours of rain. "  # 12 tokens
 
 
 def extract(path):
@@ -79,7 +73,7 @@ def test_chunks_are_the_text_in_order_without_overlap(parts, gap, prose):
         assert chunk.end == text.count("\n", 0, at) + 1
         assert lines[chunk.start - 1].strip()
         assert lines[chunk.end - 1].strip()
-        assert count_words(" ".join(chunk.text.split())) <= MAX_WORDS
+        assert count_tokens(" ".join(chunk.text.split())) <= READ_TOKENS - count_tokens(chunk.title)
     assert not text[at:].strip()
 
 
@@ -92,13 +86,13 @@ def test_ids_made_of_lines_and_part_are_unique(parts, prose):
 @given(st.lists(st.integers(1, 60), min_size=1, max_size=30))
 def test_paragraphs_are_merged_until_they_are_long_enough(lengths):
     text = "\n\n".join(SENTENCE * length for length in lengths)
-    sizes = [count_words(chunk.text) for chunk in chunk_document(document(text))]
-    assert all(MIN_WORDS <= words <= MAX_WORDS for words in sizes[:-1])
-    assert sum(sizes) == 11 * sum(lengths)
+    sizes = [count_tokens(chunk.text) for chunk in chunk_document(document(text))]
+    assert all(MIN_TOKENS <= tokens <= READ_TOKENS for tokens in sizes[:-1])
+    assert sum(sizes) == 12 * sum(lengths)
 
 
 def test_a_document_split_at_paragraphs(file):
-    paragraphs = [SENTENCE.strip() + " " + SENTENCE * 4 for _ in range(4)]  # 55 words each
+    paragraphs = [SENTENCE.strip() + " " + SENTENCE * 4 for _ in range(4)]  # 60 tokens each
     text = "\n\n".join(paragraph.strip() for paragraph in paragraphs)
     first = "\n\n".join(paragraph.strip() for paragraph in paragraphs[:2])
     assert rows(file("a.txt", text)) == [(1, 3, 1, "", first), (5, 7, 1, "", first)]
@@ -123,7 +117,7 @@ def test_code_is_split_between_lines_and_keeps_its_indentation(file):
 
 
 def test_a_heading_stays_with_what_follows_and_titles_what_comes_later(file):
-    text = f"# Cellar\n\n{SENTENCE * 8}\n\n## Pumps\n\n{SENTENCE * 30}"
+    text = f"# Cellar\n\n{SENTENCE * 9}\n\n## Pumps\n\n{SENTENCE * 25}"
     chunks = file("a.md", text).chunks
     assert [(chunk.start, chunk.end, chunk.part, chunk.title) for chunk in chunks] == [
         (1, 3, 1, ""), (5, 7, 1, "Cellar"), (7, 7, 1, "Cellar > Pumps"),
@@ -144,7 +138,7 @@ def test_scripts_without_spaces_are_measured_too(file):
     chunks = file("a.txt", text).chunks
     assert "".join(chunk.text for chunk in chunks) == text
     assert all(chunk.text.endswith("。") for chunk in chunks)
-    assert all(MIN_WORDS <= count_words(chunk.text) <= MAX_WORDS for chunk in chunks)
+    assert all(MIN_TOKENS <= count_tokens(chunk.text) <= READ_TOKENS for chunk in chunks)
     assert [chunk.part for chunk in chunks] == list(range(1, len(chunks) + 1))
 
 
@@ -159,7 +153,7 @@ def test_one_line_without_end_takes_seconds_and_stays_in_bounds(file, name, cont
     start = perf_counter()
     extraction = file(name, content)
     assert perf_counter() - start < 20
-    assert all(len(chunk.text) <= MAX_WORDS * 20 for chunk in extraction.chunks)
+    assert all(len(chunk.text) <= READ_TOKENS * 100 for chunk in extraction.chunks)
 
 
 def test_line_ends_and_byte_order_mark(file):
