@@ -1,21 +1,22 @@
 """The text of a file as chunks: Markdown, code, HTML, JSON Lines; PDF, Office with an extra.
 
-A file is text if its content has no zero byte and is UTF-8.
+Which files are text, and in which encoding, is in decode.py.
 """
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import PurePath
 from typing import BinaryIO
 
 from rearank_agent.search.chunk import Chunk, Document, chunk_document
 from rearank_agent.search.convert import SUFFIXES
+from rearank_agent.search.decode import decoded, is_binary
 from rearank_agent.search.html import html_document
-from rearank_agent.search.titles import headings
+from rearank_agent.search.titles import headings, short_title
 from rearank_agent.search.unread import FileFault, UnreadError
 
 __all__ = ["MAX_BYTES", "Extraction", "extract"]
@@ -63,23 +64,22 @@ def extract(
         return Extraction(faults=(FileFault("binary", why),))
     try:
         data = _bytes(open_file, text=suffix not in SUFFIXES)
-        text = convert(data, suffix) if suffix in SUFFIXES else _decoded(data)
+        text, faults = (convert(data, suffix), ()) if suffix in SUFFIXES else decoded(data)
     except UnreadError as unread:
         return Extraction(faults=(unread.fault,), cacheable=unread.cacheable)
     if suffix in _LINES:
-        return _rows(text)
+        chunks, wrong = _rows(text)
+        return Extraction(chunks, (*faults, *wrong))
     prose = suffix in _PROSE or suffix in SUFFIXES
     document = html_document(text) if suffix in _HTML else _text_document(text, prose)
-    return Extraction(chunk_document(document))
+    return Extraction(chunk_document(document), faults)
 
 
 def _bytes(open_file: Callable[[], BinaryIO], text: bool) -> bytes:
     try:
         with open_file() as file:
             start = file.read(8192)
-            if text and start.startswith((b"\xff\xfe", b"\xfe\xff")):
-                raise UnreadError("encoding", "is UTF-16; saved as UTF-8 it can be read")
-            if text and b"\0" in start:
+            if text and is_binary(start):
                 raise UnreadError("binary", "is not text")
             if os.fstat(file.fileno()).st_size > MAX_BYTES:
                 raise UnreadError("large", f"is larger than {MAX_BYTES // 2**20} MiB")
@@ -88,47 +88,42 @@ def _bytes(open_file: Callable[[], BinaryIO], text: bool) -> bytes:
         raise UnreadError.of(error) from None
 
 
-def _decoded(data: bytes) -> str:
-    if b"\0" in data:
-        raise UnreadError("binary", "is not text")
-    try:
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        raise UnreadError("encoding", f"is not UTF-8 (first seen in line {line})") from None
-    return text.replace("\r\n", "\n").replace("\r", "\n")
-
-
 def _text_document(text: str, prose: bool) -> Document:
     numbers = range(1, text.count("\n") + 2)
     return Document(text, numbers, headings(text) if prose else {}, prose)
 
 
-def _rows(text: str) -> Extraction:
-    """One chunk for each line of JSON Lines; a fault for other lines."""
+def _rows(text: str) -> tuple[tuple[Chunk, ...], tuple[FileFault, ...]]:
+    """The texts of JSON Lines; a fault for each line without one."""
     chunks: list[Chunk] = []
     faults: list[FileFault] = []
     for number, line in enumerate(text.split("\n"), 1):
         if not line.strip():
             continue
-        found = _row(line, number)
-        (chunks if isinstance(found, Chunk) else faults).append(found)  # type: ignore[arg-type]
-    return Extraction(tuple(chunks), tuple(faults))
+        try:
+            chunks += _row(line, number)
+        except UnreadError as unread:
+            faults.append(unread.fault)
+    return tuple(chunks), tuple(faults)
 
 
-def _row(line: str, number: int) -> Chunk | FileFault:
+def _row(line: str, number: int) -> Iterator[Chunk]:
+    """The chunks of a row, one or several; raises UnreadError."""
     try:
         row = json.loads(line)
     except (ValueError, RecursionError):
-        return FileFault("line", "is not JSON", number)
+        raise UnreadError("line", "is not JSON", line=number) from None
     if not isinstance(row, dict) or not isinstance(row.get("text"), str) or not row["text"].strip():
-        return FileFault("line", "has no text", number)
+        raise UnreadError("line", "has no text", line=number)
     title = row["title"] if isinstance(row.get("title"), str) else ""
     own = row.get("id", row.get("_id"))
-    meta = {"id": own} if isinstance(own, str | int) else {}
-    chunk = Chunk(row["text"], number, number, title=title, meta=meta)
     try:
-        f"{chunk.text}{title}{own}".encode()
+        f"{row['text']}{title}{own}".encode()
     except UnicodeEncodeError:
-        return FileFault("line", "holds half a character (a lone surrogate)", number)
-    return chunk
+        half = "holds half a character (a lone surrogate)"
+        raise UnreadError("line", half, line=number) from None
+    meta = {"id": own} if isinstance(own, str | int) else {}
+    above = short_title([title]) if title else ""
+    numbers = [number] * (row["text"].count("\n") + 1)
+    parts = chunk_document(Document(row["text"], numbers, above=lambda _: above))
+    return (replace(part, meta=meta) for part in parts)

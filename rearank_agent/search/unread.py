@@ -23,9 +23,9 @@ class FileFault:
 class UnreadError(Exception):
     """A file without text: its fault, and whether that stays the same until the file changes."""
 
-    def __init__(self, kind: str, reason: str, cacheable: bool = True) -> None:
+    def __init__(self, kind: str, reason: str, cacheable: bool = True, line: int = 0) -> None:
         super().__init__(reason)
-        self.fault, self.cacheable = FileFault(kind, reason), cacheable
+        self.fault, self.cacheable = FileFault(kind, reason, line), cacheable
 
     @classmethod
     def of(cls, error: OSError) -> UnreadError:

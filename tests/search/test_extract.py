@@ -1,3 +1,4 @@
+import json
 import sys
 from time import perf_counter
 
@@ -9,12 +10,14 @@ from rearank_agent.extras import install_line
 from rearank_agent.policies.embedded.token_count import READ_TOKENS, count_tokens
 from rearank_agent.search.chunk import MIN_TOKENS, Document, chunk_document
 from rearank_agent.search.convert import Converter
+from rearank_agent.search.decode import decoded
 from rearank_agent.search.extract import MAX_BYTES, Extraction
 from rearank_agent.search.extract import extract as extract_opened
 from rearank_agent.search.held import HeldRoot
 from rearank_agent.search.titles import Heading, headings
-from rearank_agent.search.unread import FileFault
+from rearank_agent.search.unread import FileFault, UnreadError
 
+NO_ENCODING = "is not UTF-8, nor says what it is"
 SENTENCE = "The pump in the cellar failed after nine hours of rain. "  # 12 tokens
 
 
@@ -178,16 +181,54 @@ def test_line_ends_and_byte_order_mark(file):
             FileFault("binary", "is an archive; unpack it to have its files read"),
         ),
         ("a.md", b"x" * 9000 + b"\0", FileFault("binary", "is not text")),
-        ("a.txt", b"one\ntw\xff", FileFault("encoding", "is not UTF-8 (first seen in line 2)")),
-        (
-            "a.txt",
-            "pump".encode("utf-16"),
-            FileFault("encoding", "is UTF-16; saved as UTF-8 it can be read"),
-        ),
+        ("a.txt", b"\x1b[1m\x00", FileFault("binary", "is not text")),
+        ("a.txt", "p\0ump".encode("utf-16"), FileFault("binary", "is not text")),
+        ("a.txt", b"one\ntw\x81", FileFault("encoding", NO_ENCODING, 2)),
+        ("a.txt", b"caf\xe9 \x01", FileFault("encoding", NO_ENCODING, 1)),
+        ("a.txt", "насос отказал".encode("cp1251"), FileFault("encoding", NO_ENCODING, 1)),
+        ("a.txt", "泵坏了 pump".encode("gb18030"), FileFault("encoding", NO_ENCODING, 1)),
     ],
 )
 def test_what_is_not_text_by_its_content(file, name, content, fault):
     assert file(name, content) == Extraction(faults=(fault,))
+
+
+@pytest.mark.parametrize(
+    ("content", "text", "guessed"),
+    [
+        ("une\nflèche “café”".encode("cp1252"), "une\nflèche “café”", 2),
+        ("flèche".encode("utf-16"), "flèche", 0),
+        ("\ufeffпомпа".encode("utf-16-be"), "помпа", 0),
+        ("\ufeffпомпа".encode("utf-32-le"), "помпа", 0),
+        ("int main(void)\r\n".encode("utf-16-le"), "int main(void)", 0),
+        ("int main(void)".encode("utf-16-be"), "int main(void)", 0),
+        ("# coding: koi8-r\nнасос".encode("koi8-r"), "# coding: koi8-r\nнасос", 0),
+        ("<?xml encoding='Shift_JIS'?>ポンプ".encode("shift_jis"), "<?xml encoding='Shift_JIS'?>ポンプ", 0),
+        ("coding: none, flèche".encode("cp1252"), "coding: none, flèche", 1),
+    ],
+)  # fmt: skip
+def test_text_in_other_encodings(file, content, text, guessed):
+    guess = FileFault("encoding", "is not UTF-8; it was read as Windows-1252", guessed)
+    extraction = file("a.txt", content)
+    assert [chunk.text for chunk in extraction.chunks] == [text]
+    assert extraction.faults == ((guess,) if guessed else ())
+
+
+def test_a_page_is_read_in_the_encoding_that_it_declares(file):
+    content = '<meta http-equiv="Content-Type" content="text/html; charset=windows-1251"><p>насос'
+    assert rows(file("a.html", content.encode("cp1251"))) == [(1, 1, 1, "", "насос")]
+
+
+@given(
+    st.binary(max_size=60), st.sampled_from([b"", b"coding: utf-7\n", b"coding:unicode_escape "])
+)
+def test_any_bytes_are_text_or_refused(data, head):
+    try:
+        text, _ = decoded(head + data)
+    except UnreadError:
+        return
+    text.encode()
+    assert "\0" not in text
 
 
 def test_too_large(tmp_path):
@@ -229,6 +270,15 @@ def test_json_lines(file):
         FileFault("line", "holds half a character (a lone surrogate)", 7),
         FileFault("line", "is not JSON", 9),
     )
+
+
+def test_a_long_row_is_several_passages(file):
+    row = {"id": 7, "title": "word " * 80, "text": "\n".join([(SENTENCE * 12).strip()] * 2)}
+    first, second = file("a.jsonl", f"\n{json.dumps(row)}").chunks
+    assert f"{first.text}\n{second.text}" == row["text"]
+    places = [(chunk.start, chunk.end, chunk.part, chunk.meta) for chunk in (first, second)]
+    assert places == [(2, 2, 1, {"id": 7}), (2, 2, 2, {"id": 7})]
+    assert first.title == second.title == "word " * 48 + "word…"
 
 
 def test_html_is_its_visible_text(file):
