@@ -15,7 +15,9 @@ from typing import BinaryIO
 from rearank_agent.search.chunk import Chunk, Document, chunk_document
 from rearank_agent.search.convert import SUFFIXES
 from rearank_agent.search.decode import decoded, is_binary
+from rearank_agent.search.generated import why_generated
 from rearank_agent.search.html import html_document
+from rearank_agent.search.notebook import notebook_document
 from rearank_agent.search.titles import headings, short_title
 from rearank_agent.search.unread import FileFault, UnreadError
 
@@ -29,7 +31,8 @@ _HTML = frozenset({".htm", ".html", ".xhtml"})
 _LINES = frozenset({".jsonl", ".ndjson"})
 _NOT_TEXT = {
     "is an image; text in pictures is not read": (
-        ".avif", ".bmp", ".gif", ".heic", ".ico", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp",
+        ".avif", ".bmp", ".gif", ".heic", ".ico", ".jpeg", ".jpg", ".png", ".svg", ".tif",
+        ".tiff", ".webp",
     ),
     "is an archive; unpack it to have its files read": (
         ".7z", ".bz2", ".gz", ".jar", ".rar", ".tar", ".tgz", ".whl", ".xz", ".zip", ".zst",
@@ -48,16 +51,22 @@ class Extraction:
 
 
 def extract(
-    name: str, open_file: Callable[[], BinaryIO], convert: Callable[[bytes, str], str]
+    name: str,
+    open_file: Callable[[], BinaryIO],
+    convert: Callable[[bytes, str], str],
+    named: bool = False,
 ) -> Extraction:
     """The chunks of a file of any kind; what cannot be read is a fault, never raised.
 
-    The lines of PDF and Office files are those of their conversion to Markdown.
+    The lines of PDF and Office files are those of their conversion to Markdown, those of a notebook
+    are its cells.
 
     Args:
         name: the file's name, which says what it is.
         open_file: opens it, unless its name says that it holds no text; raises UnreadError.
         convert: the Markdown of a PDF or Office file by its bytes and suffix; raises UnreadError.
+        named: whether somebody asked for this very file, and not for a folder above it: then it is
+            searched even if a program made it.
     """
     suffix = PurePath(name).suffix.lower()
     if why := _SUFFIX_NOT_TEXT.get(suffix):
@@ -65,14 +74,14 @@ def extract(
     try:
         data = _bytes(open_file, text=suffix not in SUFFIXES)
         text, faults = (convert(data, suffix), ()) if suffix in SUFFIXES else decoded(data)
+        if not named and suffix not in SUFFIXES and (why := why_generated(name, text)):
+            raise UnreadError("generated", f"{why}; name the file itself to search it")
+        if suffix in _LINES:
+            chunks, wrong = _rows(text)
+            return Extraction(chunks, (*faults, *wrong))
+        return Extraction(chunk_document(_document(text, suffix)), faults)
     except UnreadError as unread:
         return Extraction(faults=(unread.fault,), cacheable=unread.cacheable)
-    if suffix in _LINES:
-        chunks, wrong = _rows(text)
-        return Extraction(chunks, (*faults, *wrong))
-    prose = suffix in _PROSE or suffix in SUFFIXES
-    document = html_document(text) if suffix in _HTML else _text_document(text, prose)
-    return Extraction(chunk_document(document), faults)
 
 
 def _bytes(open_file: Callable[[], BinaryIO], text: bool) -> bytes:
@@ -88,7 +97,12 @@ def _bytes(open_file: Callable[[], BinaryIO], text: bool) -> bytes:
         raise UnreadError.of(error) from None
 
 
-def _text_document(text: str, prose: bool) -> Document:
+def _document(text: str, suffix: str) -> Document:
+    if suffix in _HTML:
+        return html_document(text)
+    if suffix == ".ipynb":
+        return notebook_document(text)
+    prose = suffix in _PROSE or suffix in SUFFIXES
     numbers = range(1, text.count("\n") + 2)
     return Document(text, numbers, headings(text) if prose else {}, prose)
 

@@ -193,7 +193,7 @@ class Library:
     def _extract(self, file: File, walk: Walk, converter: Converter) -> IndexedFile:
         name = file.path or self.roots[file.root].real.name
         open_file = partial(walk.held[file.root].open, file.path)
-        found = extract(name, open_file, converter.convert)
+        found = extract(name, open_file, converter.convert, not file.path)
         lines = tuple(json.dumps(list(asdict(c).values())).encode() for c in found.chunks)
         tokens = (" ".join(content_tokens(f"{c.title}\n{c.text}")).encode() for c in found.chunks)
         return IndexedFile(file, lines, tuple(tokens), found.faults, found.cacheable)
