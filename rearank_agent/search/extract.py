@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import PurePath
 from typing import BinaryIO
 
+from rearank_agent.search.above import definitions_above, header_above, prose_above
 from rearank_agent.search.chunk import Chunk, Document, chunk_document
 from rearank_agent.search.convert import SUFFIXES
 from rearank_agent.search.decode import decoded, is_binary
@@ -28,6 +29,7 @@ MAX_BYTES = 64 * 2**20
 
 _PROSE = frozenset({"", ".markdown", ".md", ".mdx", ".rst", ".text", ".txt"})
 _HTML = frozenset({".htm", ".html", ".xhtml"})
+_TABLES = frozenset({".csv", ".tsv"})
 _LINES = frozenset({".jsonl", ".ndjson"})
 _NOT_TEXT = {
     "is an image; text in pictures is not read": (
@@ -102,9 +104,12 @@ def _document(text: str, suffix: str) -> Document:
         return html_document(text)
     if suffix == ".ipynb":
         return notebook_document(text)
-    prose = suffix in _PROSE or suffix in SUFFIXES
     numbers = range(1, text.count("\n") + 2)
-    return Document(text, numbers, headings(text) if prose else {}, prose)
+    if suffix in _PROSE or suffix in SUFFIXES:
+        found = headings(text)
+        return Document(text, numbers, found, above=prose_above(text, found))
+    above = header_above(text) if suffix in _TABLES else definitions_above(text)
+    return Document(text, numbers, prose=False, above=above)
 
 
 def _rows(text: str) -> tuple[tuple[Chunk, ...], tuple[FileFault, ...]]:

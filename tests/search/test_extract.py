@@ -116,7 +116,18 @@ def test_code_is_split_between_lines_and_keeps_its_indentation(file):
     assert len(chunks) > 1
     assert [chunk.start for chunk in chunks[1:]] == [chunk.end + 1 for chunk in chunks[:-1]]
     assert all(chunk.text.startswith("    total") for chunk in chunks[1:])
-    assert [chunk.title for chunk in chunks] == [""] * len(chunks), "a comment is no heading"
+    assert [chunk.title for chunk in chunks] == ["", *["def add"] * (len(chunks) - 1)]
+
+
+def test_rows_of_a_table_keep_its_header(file):
+    rows_of = "".join(f"pump {i}, failed after {i} hours\n" for i in range(60))
+    first, *more = file("a.csv", f"name,state\n{rows_of}").chunks
+    assert (first.title, first.text[:10]) == ("", "name,state")
+    assert {chunk.title for chunk in more} == {"name,state"}
+    table = "".join(f"| pump {i} | failed |\n" for i in range(60))
+    first, *more = file("a.md", f"# Cellar\n\n| name | state |\n|---|---|\n{table}").chunks
+    assert (first.title, first.start) == ("", 1)
+    assert {chunk.title for chunk in more} == {"Cellar > name | state"}
 
 
 def test_a_heading_stays_with_what_follows_and_titles_what_comes_later(file):
