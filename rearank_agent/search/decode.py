@@ -57,7 +57,7 @@ def _marked(data: bytes) -> str:
     head = data[:_HEAD]
     for first, encoding in ((1, "utf-16-le"), (0, "utf-16-be")):
         zeros, others = head[first::2].count(0), head[1 - first :: 2].count(0)
-        if zeros > _MIN_ZEROS * (len(head) // 2) and not others:
+        if len(head) > 1 and zeros > _MIN_ZEROS * (len(head) // 2) and not others:
             return encoding
     return ""
 

@@ -13,7 +13,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from functools import partial
 from hashlib import sha256
-from itertools import groupby
 from pathlib import Path
 from threading import Lock
 from time import perf_counter
@@ -24,7 +23,7 @@ from rearank_agent.search.convert import Converter
 from rearank_agent.search.extract import extract
 from rearank_agent.search.folder import File, Walk, resolve_roots, strip_lines
 from rearank_agent.search.index import Index, IndexedFile
-from rearank_agent.search.unread import FileFault
+from rearank_agent.search.unread import FileFault, grouped
 from rearank_agent.settings import cache_folder
 from rearank_agent.text import QueryTerms, content_tokens
 from rearank_agent.types import Fault, Passage, check_text
@@ -40,7 +39,8 @@ class SearchResult:
 
     Attributes:
         passages: best first, with BM25's score; none without a word of the query.
-        faults: what was left out of the collection, and why; each reason once, `ids` are places.
+        faults: what was left out, and why, below the path that was asked; each reason once, `ids`
+            are places.
         seconds: the time of each part: look, load, read, index, search.
     """
 
@@ -99,12 +99,13 @@ class Library:
         seconds: dict[str, float] = {}
         with self._lock:
             index, file_faults = self._refresh(seconds, progress)
-        faults = _faults(file_faults)
+        faults = grouped(self._within(within, file_faults))
         if not index.lines:
-            why = f"; left out: {faults[0].detail}" if faults else ""
-            raise EmptyError(f"no text below {', '.join(str(r.named) for r in self.roots)}{why}")
-        if within and not any(wanted(one.file) for one in index.files):
-            raise InputError(f"{within!r:.80} holds no text that is searched")
+            raise EmptyError(
+                f"no text below {', '.join(str(r.named) for r in self.roots)}{_why(faults)}"
+            )
+        if within and not any(wanted(one.file) and one.lines for one in index.files):
+            raise InputError(f"{within!r:.80} holds no text that is searched{_why(faults)}")
         start = perf_counter()
         best = index.search(QueryTerms.of(query).tokens, depth, wanted)
         passages = tuple(self._passage(*index.at(position), score) for position, score in best)
@@ -147,6 +148,25 @@ class Library:
                 if any(real.is_relative_to(root.real) for root in self.roots):
                     found.add(real)
         return found
+
+    def _within(
+        self, within: str, faults: Iterable[tuple[str, FileFault]]
+    ) -> Iterable[tuple[str, FileFault]]:
+        """The faults of the file or folder named, and those of the cache."""
+        if not within:
+            return faults
+        named = {
+            root.place(str(real.relative_to(root.real)))
+            for real in self._below(within)
+            for root in self.roots
+            if real.is_relative_to(root.real)
+        }
+        below = tuple(f"{one}{os.sep}" for one in named)
+        return [
+            (place, fault)
+            for place, fault in faults
+            if fault.kind == "cache" or f"{strip_lines(place)}{os.sep}".startswith(below)
+        ]
 
     def _refresh(
         self, seconds: dict[str, float], progress: Progress | None
@@ -221,15 +241,5 @@ class _Timer:
         self._seconds[part] = self._last - last
 
 
-def _faults(file_faults: Iterable[tuple[str, FileFault]]) -> tuple[Fault, ...]:
-    """One fault for each reason: a folder of pictures is one fault, not a thousand."""
-
-    def key(placed: tuple[str, FileFault]) -> tuple[str, str]:
-        return placed[1].kind, placed[1].reason
-
-    faults = []
-    for (kind, reason), group in groupby(sorted(file_faults, key=key), key):
-        places = tuple(place for place, _ in group)
-        more = f" (and {len(places) - 1} more)" if len(places) > 1 else ""
-        faults.append(Fault(kind, places, f"{places[0]} {reason}{more}"))
-    return tuple(faults)
+def _why(faults: Sequence[Fault]) -> str:
+    return f"; left out: {faults[0].detail}" if faults else ""

@@ -93,6 +93,31 @@ def test_what_cannot_be_read_is_reported(search, folder, monkeypatch):
     assert search("flea").faults == found.faults, "reported again from the cached index"
 
 
+def test_what_was_left_out_is_told_below_the_path_that_was_asked(folder, tmp_path):
+    (folder / "a.png").write_bytes(b"")
+    (folder / "deep" / "b.png").write_bytes(b"")
+    (folder / "deep" / "latin.txt").write_bytes(b"tw\xf6 fleas")
+    (folder / "deeper.bin").write_bytes(b"\0")
+    library = Library([Path("docs")], tmp_path / "cache")
+
+    def told(within):
+        return [fault.ids for fault in library.search("flea dogs", within=within).faults]
+
+    assert told("") == [
+        ("docs/a.png", "docs/deep/b.png"),
+        ("docs/deeper.bin",),
+        ("docs/deep/latin.txt:1",),
+    ]
+    assert told("deep") == told("docs/deep/") == [("docs/deep/b.png",), ("docs/deep/latin.txt:1",)]
+    assert told("docs/deep/latin.txt") == [("docs/deep/latin.txt:1",)]
+    assert told("docs") == told("")
+    assert told("fleas.md") == []
+    with pytest.raises(
+        InputError, match=r"holds no text that is searched; left out: docs/a.png is an"
+    ):
+        told("a.png")
+
+
 def test_pdf_and_office_files_name_the_extra(search, folder, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "markitdown", None)
     (folder / "paper.pdf").write_bytes(b"%PDF-1.4 ...")
