@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from inspect import cleandoc
 from typing import Annotated, Any
+from weakref import WeakKeyDictionary
 
 from mcp.server.mcpserver import Context, MCPServer
 from mcp.server.mcpserver.exceptions import ToolError
@@ -18,6 +19,7 @@ import rearank_agent
 from rearank_agent.errors import RearankError
 from rearank_agent.present.answer import RerankAnswer, SearchAnswer, as_text
 from rearank_agent.present.explanation import Explanation
+from rearank_agent.present.faults import Told
 from rearank_agent.search.find import Progress
 from rearank_agent.text import shorten
 from rearank_mcp.arguments import lenient
@@ -66,6 +68,15 @@ class _Tools:
     """The tools; models see their names, docstrings and parameters."""
 
     service: Service
+    _told: Told = field(default_factory=Told)
+    _told_over_http: WeakKeyDictionary[Any, Told] = field(default_factory=WeakKeyDictionary)
+
+    def _session(self, ctx: Caller) -> Told:
+        """What the client of a call was told; one without a session over HTTP is told each time."""
+        if ctx.headers is None:  # stdio has one client
+            return self._told
+        connection = getattr(ctx.session, "_connection", ctx.session)
+        return self._told_over_http.setdefault(connection, Told())
 
     async def rerank(
         self,
@@ -103,7 +114,14 @@ class _Tools:
         """
         async with _reporting_progress(ctx) as progress:
             answer = await self.service.search(
-                query, path, instruction, top_k, rationale, progress, min_score or None
+                query,
+                path,
+                instruction,
+                top_k,
+                rationale,
+                progress,
+                min_score or None,
+                self._session(ctx),
             )
         return _result(as_text(answer), answer)
 

@@ -75,6 +75,18 @@ async def test_an_agent_searches_files(tmp_path):
     assert nothing.content.notes == ("nothing: no file holds a word of the query",)
 
 
+async def test_what_is_left_out_is_told_once_a_conversation(tmp_path):
+    (tmp_path / "a.md").write_text("A flea jumps.")
+    (tmp_path / "a.png").write_bytes(b"")
+    toolset = rerank_toolset(Reranker("lexical"), Library([tmp_path]))
+    agent = Agent(calls({"query": QUERY}, {"query": QUERY}, tool="search"), toolsets=[toolset])
+    for _ in range(2):
+        first, second = parts(await agent.run("go"), ToolReturnPart)
+        assert [note.split(":")[0] for note in first.content.notes] == ["binary"]
+        assert second.content.notes == ()
+        assert second.metadata.faults == first.metadata.faults, "the program is told each time"
+
+
 async def test_wrong_arguments_are_a_retry(tmp_path):
     (tmp_path / "a.md").write_text("A flea.\n")
     toolset = rerank_toolset(Reranker(), Library([tmp_path]))
