@@ -17,8 +17,10 @@ _MARKS = (
 )
 _HEAD = 8192
 _MIN_ZEROS = 0.7  # of every second byte, where UTF-16 without a mark holds English or code
-# In the head of HTML, XML, Python, and where an editor is told.
-_DECLARED = re.compile(rb"(?:charset|coding)[ \t]*[:=][ \t]*[\"']?([A-Za-z][\w.-]*)")
+# In the head of HTML, XML, Python, and where an editor is told; escapes are no encoding of a text.
+_DECLARED = re.compile(
+    rb"(?:charset|coding)[ \t]*[:=][ \t]*[\"']?(?![\w-]*escape)([A-Za-z][\w.-]*)"
+)
 # What no text in Windows-1252 holds: control characters, and the five bytes it leaves undefined.
 _NEVER = re.compile(rb"[\x00-\x06\x0e-\x1a\x1c-\x1f\x7f\x81\x8d\x8f\x90\x9d]")
 _LETTER, _HIGH = re.compile(rb"[A-Za-z]"), re.compile(rb"[\x80-\xff]")
