@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from inspect import cleandoc
 from typing import Annotated, Any
+from weakref import WeakKeyDictionary
 
 from mcp.server.mcpserver import Context, MCPServer
 from mcp.server.mcpserver.exceptions import ToolError
@@ -18,10 +19,12 @@ import rearank_agent
 from rearank_agent.errors import RearankError
 from rearank_agent.present.answer import RerankAnswer, SearchAnswer, as_text
 from rearank_agent.present.explanation import Explanation
+from rearank_agent.present.faults import Told
 from rearank_agent.present.reading import AROUND, ReadAnswer, read_text
 from rearank_agent.search.find import Progress
 from rearank_agent.text import shorten
 from rearank_mcp.arguments import lenient
+from rearank_mcp.compact_schema import compact_schema, without_none
 from rearank_mcp.error_text import error_message, validation_message
 from rearank_mcp.service import Service
 
@@ -37,8 +40,6 @@ Ask in full sentences, and say what counts as relevant in `instruction` if it is
 A result marked partial is the best order so far, not an error."""
 
 _READ_ONLY = ToolAnnotations(read_only_hint=True, idempotent_hint=True, open_world_hint=False)
-
-_NULL = {"type": "null"}
 
 Query = Annotated[str, Field(description="What you want to know, in words.")]
 Instruction = Annotated[str, Field(description="One sentence on what relevant means here.")]
@@ -71,6 +72,15 @@ class _Tools:
     """The tools; models see their names, docstrings and parameters."""
 
     service: Service
+    _told: Told = field(default_factory=Told)
+    _told_over_http: WeakKeyDictionary[Any, Told] = field(default_factory=WeakKeyDictionary)
+
+    def _session(self, ctx: Caller) -> Told:
+        """What the client of a call was told; one without a session over HTTP is told each time."""
+        if ctx.headers is None:  # stdio has one client
+            return self._told
+        connection = getattr(ctx.session, "_connection", ctx.session)
+        return self._told_over_http.setdefault(connection, Told())
 
     async def rerank(
         self,
@@ -108,7 +118,14 @@ class _Tools:
         """
         async with _reporting_progress(ctx) as progress:
             answer = await self.service.search(
-                query, path, instruction, top_k, rationale, progress, min_score or None
+                query,
+                path,
+                instruction,
+                top_k,
+                rationale,
+                progress,
+                min_score or None,
+                self._session(ctx),
             )
         return _result(as_text(answer), answer)
 
@@ -150,9 +167,9 @@ class Server(MCPServer[Any]):
         description = cleandoc(tool.__doc__ or "")
         self.add_tool(tool, title=title, description=description, annotations=_READ_ONLY)
         added = self._tool_manager.list_tools()[-1]
-        added.parameters = _compact_schema(added.parameters)
+        added.parameters = compact_schema(added.parameters)
         added.fn_metadata.arg_model = lenient(added.fn_metadata.arg_model)
-        added.fn_metadata.output_schema = _compact_schema(TypeAdapter(answer).json_schema())
+        added.fn_metadata.output_schema = compact_schema(TypeAdapter(answer).json_schema())
 
     async def serve(self, incoming: Any, outgoing: Any) -> None:
         """Serve MCP over two streams until the incoming one ends."""
@@ -186,41 +203,8 @@ class Server(MCPServer[Any]):
 def _result(text: str, answer: Any) -> CallToolResult:
     return CallToolResult(
         content=[TextContent(type="text", text=text)],
-        structured_content=asdict(answer, dict_factory=_without_none),
+        structured_content=asdict(answer, dict_factory=without_none),
     )
-
-
-def _without_none(fields: list[tuple[str, Any]]) -> dict[str, Any]:
-    """What has no value is left out: not all hosts take a type that may be null."""
-    return {name: value for name, value in fields if value is not None}
-
-
-def _compact_schema(schema: Any, defs: Any = None) -> Any:
-    """The schema without titles, references and null: they cost a model's context, and hosts fail.
-
-    What may be null may be left out instead.
-    """
-    if isinstance(schema, list):
-        return [_compact_schema(one, defs) for one in schema]
-    if not isinstance(schema, dict):
-        return schema
-    defs = defs or schema.get("$defs")
-    if "$ref" in schema:
-        return _compact_schema(defs[schema["$ref"].rpartition("/")[2]], defs)
-    if kinds := schema.get("anyOf"):
-        (only,) = (kind for kind in kinds if kind != _NULL)
-        schema = {name: value for name, value in schema.items() if name != "anyOf"} | only
-    if "required" in schema:
-        may_lack = {n for n, one in schema["properties"].items() if _NULL in one.get("anyOf", ())}
-        schema = schema | {"required": [n for n in schema["required"] if n not in may_lack]}
-    left_out = {"$defs", "title"}
-    return {
-        key: {name: _compact_schema(one, defs) for name, one in value.items()}
-        if key == "properties"
-        else _compact_schema(value, defs)
-        for key, value in schema.items()
-        if key not in left_out
-    }
 
 
 @asynccontextmanager

@@ -15,7 +15,7 @@ from rearank_agent.errors import BusyError, InputError, SetupError
 from rearank_agent.intake.passages import as_passages
 from rearank_agent.present.answer import RerankAnswer, SearchAnswer
 from rearank_agent.present.explanation import Explanation, explain_part, find_passage
-from rearank_agent.present.faults import fault_line
+from rearank_agent.present.faults import Told, fault_line
 from rearank_agent.present.reading import ReadAnswer, read_answer
 from rearank_agent.present.threshold import check_min_score
 from rearank_agent.present.truncate import check_budget, rerank_answer, search_answer
@@ -133,8 +133,12 @@ class Service:
         rationale: bool,
         progress: Progress | None = None,
         min_score: float | None = None,
+        told: Told | None = None,
     ) -> SearchAnswer:
         """The parts of files that answer a query, in order.
+
+        Args:
+            told: what the session was told before; the run that is kept has all faults.
 
         Raises:
             InputError: an empty query, or a path outside the roots.
@@ -155,6 +159,7 @@ class Service:
             progress=progress,
         )
         ranking = await self._store_run(ranking)
+        ranking = told.fresh(ranking) if told else ranking
         make = partial(search_answer, ranking, top_k, rationale, self.max_tokens, min_score)
         return await asyncio.to_thread(make)
 

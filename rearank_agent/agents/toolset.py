@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
-from functools import partial
+from functools import lru_cache, partial
 from typing import Annotated, Any
 
 from pydantic import Field
@@ -20,6 +20,7 @@ from rearank_agent.agents.wrapper import add_usage
 from rearank_agent.errors import BusyError, InputError
 from rearank_agent.present.answer import RerankAnswer, SearchAnswer
 from rearank_agent.present.explanation import find_passage
+from rearank_agent.present.faults import Told
 from rearank_agent.present.reading import AROUND, ReadAnswer, read_answer
 from rearank_agent.present.threshold import check_min_score
 from rearank_agent.present.truncate import check_budget, rerank_answer, search_answer
@@ -38,6 +39,7 @@ _SEARCH_INSTRUCTIONS = (
     "Where a snippet is not enough, read the hit."
 )
 _RETRIES = 3
+_CONVERSATIONS = 1_000  # of which it is remembered what they were told
 
 _NO_RESULT = partial(SearchAnswer, run="", total=0, scored=False, partial=True, ranking=())
 TopK = Annotated[int, Field(ge=1, le=1000)]
@@ -88,6 +90,9 @@ class _Tools:
     library: Library | None
     max_tokens: int
     floor: float
+    told: Callable[[str | None], Told] = field(
+        default_factory=lambda: lru_cache(_CONVERSATIONS)(lambda _: Told())
+    )
 
     async def as_offered(self, _: RunContext[Any], tool: ToolDefinition) -> ToolDefinition:
         """The tool without `min_score` where the policy has no scores to compare."""
@@ -161,7 +166,8 @@ class _Tools:
         except (BusyError, EmptyError) as error:
             return ToolReturn(_NO_RESULT(notes=(str(error),)))
         add_usage(ctx, ranking.usage)
-        answer = search_answer(ranking, top_k, True, self.max_tokens, lowest)
+        fresh = self.told(ctx.conversation_id or ctx.run_id).fresh(ranking)
+        answer = search_answer(fresh, top_k, True, self.max_tokens, lowest)
         return ToolReturn(answer, metadata=ranking)
 
     async def read(

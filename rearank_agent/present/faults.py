@@ -3,13 +3,40 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from rearank_agent.text import shorten
 from rearank_agent.types import Fault, Ranked, Ranking
 
-__all__ = ["fault_line", "unscored_note", "why_unranked"]
+__all__ = ["Told", "fault_line", "unscored_note", "why_unranked"]
 
 _IDS = 3
+_OF_FILES = frozenset(
+    {"binary", "encoding", "extra", "generated", "large", "line", "link", "outside", "unreadable"}
+)
+
+
+class Told:
+    """What a session was told about files that are left out: its answers say each thing once."""
+
+    def __init__(self) -> None:
+        self._told: set[int] = set()
+
+    def fresh(self, ranking: Ranking) -> Ranking:
+        """The ranking without the faults of files that an earlier answer had.
+
+        A fault that names another file by now is told again.
+        """
+        passages = {one.id for one in ranking.passages}
+        faults = []
+        for fault in ranking.faults:
+            # a policy has the kind `unreadable` as well, of passages
+            if fault.kind in _OF_FILES and fault.ids and passages.isdisjoint(fault.ids):
+                if hash(fault) in self._told:
+                    continue
+                self._told.add(hash(fault))
+            faults.append(fault)
+        return replace(ranking, faults=tuple(faults))
 
 
 def fault_line(fault: Fault, length: int = 200) -> str:

@@ -1,20 +1,25 @@
 """The text of a file as chunks: Markdown, code, HTML, JSON Lines; PDF, Office with an extra.
 
-A file is text if its content has no zero byte and is UTF-8.
+Which files are text, and in which encoding, is in decode.py.
 """
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
 from pathlib import PurePath
 from typing import BinaryIO
 
-from rearank_agent.search.chunk import Chunk, Document, chunk_document, headings
+from rearank_agent.search.above import definitions_above, header_above, prose_above
+from rearank_agent.search.chunk import Chunk, Document, chunk_document
 from rearank_agent.search.convert import SUFFIXES
+from rearank_agent.search.decode import decoded, is_binary
+from rearank_agent.search.generated import why_generated
 from rearank_agent.search.html import html_document
+from rearank_agent.search.notebook import notebook_document
+from rearank_agent.search.titles import headings, short_title
 from rearank_agent.search.unread import FileFault, UnreadError
 
 __all__ = ["MAX_BYTES", "Extraction", "extract"]
@@ -24,10 +29,12 @@ MAX_BYTES = 64 * 2**20
 
 _PROSE = frozenset({"", ".markdown", ".md", ".mdx", ".rst", ".text", ".txt"})
 _HTML = frozenset({".htm", ".html", ".xhtml"})
+_TABLES = frozenset({".csv", ".tsv"})
 _LINES = frozenset({".jsonl", ".ndjson"})
 _NOT_TEXT = {
     "is an image; text in pictures is not read": (
-        ".avif", ".bmp", ".gif", ".heic", ".ico", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp",
+        ".avif", ".bmp", ".gif", ".heic", ".ico", ".jpeg", ".jpg", ".png", ".svg", ".tif",
+        ".tiff", ".webp",
     ),
     "is an archive; unpack it to have its files read": (
         ".7z", ".bz2", ".gz", ".jar", ".rar", ".tar", ".tgz", ".whl", ".xz", ".zip", ".zst",
@@ -51,39 +58,45 @@ class Extraction:
 
 
 def extract(
-    name: str, open_file: Callable[[], BinaryIO], convert: Callable[[bytes, str], str]
+    name: str,
+    open_file: Callable[[], BinaryIO],
+    convert: Callable[[bytes, str], str],
+    named: bool = False,
 ) -> Extraction:
     """The chunks of a file of any kind; what cannot be read is a fault, never raised.
 
-    The lines of PDF and Office files are those of their conversion to Markdown.
+    The lines of PDF and Office files are those of their conversion to Markdown, those of a notebook
+    are its cells.
 
     Args:
         name: the file's name, which says what it is.
         open_file: opens it, unless its name says that it holds no text; raises UnreadError.
         convert: the Markdown of a PDF or Office file by its bytes and suffix; raises UnreadError.
+        named: whether somebody asked for this very file, and not for a folder above it: then it is
+            searched even if a program made it.
     """
     suffix = PurePath(name).suffix.lower()
     if why := _SUFFIX_NOT_TEXT.get(suffix):
         return Extraction(faults=(FileFault("binary", why),))
     try:
         data = _bytes(open_file, text=suffix not in SUFFIXES)
-        text = convert(data, suffix) if suffix in SUFFIXES else _decoded(data)
+        text, faults = (convert(data, suffix), ()) if suffix in SUFFIXES else decoded(data)
+        if not named and suffix not in SUFFIXES and (why := why_generated(name, text)):
+            raise UnreadError("generated", f"{why}; name the file itself to search it")
+        if suffix in _LINES:
+            found = _rows(text)
+            return replace(found, faults=(*faults, *found.faults))
+        document = _document(text, suffix)
+        return Extraction(chunk_document(document), faults, document=document)
     except UnreadError as unread:
         return Extraction(faults=(unread.fault,), cacheable=unread.cacheable)
-    if suffix in _LINES:
-        return _rows(text)
-    prose = suffix in _PROSE or suffix in SUFFIXES
-    document = html_document(text) if suffix in _HTML else _text_document(text, prose)
-    return Extraction(chunk_document(document), document=document)
 
 
 def _bytes(open_file: Callable[[], BinaryIO], text: bool) -> bytes:
     try:
         with open_file() as file:
             start = file.read(8192)
-            if text and start.startswith((b"\xff\xfe", b"\xfe\xff")):
-                raise UnreadError("encoding", "is UTF-16; saved as UTF-8 it can be read")
-            if text and b"\0" in start:
+            if text and is_binary(start):
                 raise UnreadError("binary", "is not text")
             if os.fstat(file.fileno()).st_size > MAX_BYTES:
                 raise UnreadError("large", f"is larger than {MAX_BYTES // 2**20} MiB")
@@ -92,49 +105,52 @@ def _bytes(open_file: Callable[[], BinaryIO], text: bool) -> bytes:
         raise UnreadError.of(error) from None
 
 
-def _decoded(data: bytes) -> str:
-    if b"\0" in data:
-        raise UnreadError("binary", "is not text")
-    try:
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        raise UnreadError("encoding", f"is not UTF-8 (first seen in line {line})") from None
-    return text.replace("\r\n", "\n").replace("\r", "\n")
-
-
-def _text_document(text: str, prose: bool) -> Document:
+def _document(text: str, suffix: str) -> Document:
+    if suffix in _HTML:
+        return html_document(text)
+    if suffix == ".ipynb":
+        return notebook_document(text)
     numbers = range(1, text.count("\n") + 2)
-    return Document(text, numbers, headings(text) if prose else {}, prose)
+    if suffix in _PROSE or suffix in SUFFIXES:
+        found = headings(text)
+        return Document(text, numbers, found, above=prose_above(text, found))
+    above = header_above(text) if suffix in _TABLES else definitions_above(text)
+    return Document(text, numbers, prose=False, above=above)
 
 
 def _rows(text: str) -> Extraction:
-    """One chunk for each line of JSON Lines, which is its text; a fault for other lines."""
+    """The texts of JSON Lines; a fault for each line without one."""
     chunks: list[Chunk] = []
     faults: list[FileFault] = []
     for number, line in enumerate(text.split("\n"), 1):
         if not line.strip():
             continue
-        found = _row(line, number)
-        (chunks if isinstance(found, Chunk) else faults).append(found)  # type: ignore[arg-type]
+        try:
+            chunks += _row(line, number)
+        except UnreadError as unread:
+            faults.append(unread.fault)
     numbers = [chunk.start for chunk in chunks for _ in range(chunk.text.count("\n") + 1)]
     document = Document("\n".join(chunk.text for chunk in chunks), numbers)
     return Extraction(tuple(chunks), tuple(faults), document=document)
 
 
-def _row(line: str, number: int) -> Chunk | FileFault:
+def _row(line: str, number: int) -> Iterator[Chunk]:
+    """The chunks of a row, one or several; raises UnreadError."""
     try:
         row = json.loads(line)
     except (ValueError, RecursionError):
-        return FileFault("line", "is not JSON", number)
+        raise UnreadError("line", "is not JSON", line=number) from None
     if not isinstance(row, dict) or not isinstance(row.get("text"), str) or not row["text"].strip():
-        return FileFault("line", "has no text", number)
+        raise UnreadError("line", "has no text", line=number)
     title = row["title"] if isinstance(row.get("title"), str) else ""
     own = row.get("id", row.get("_id"))
-    meta = {"id": own} if isinstance(own, str | int) else {}
-    chunk = Chunk(row["text"], number, number, title=title, meta=meta)
     try:
-        f"{chunk.text}{title}{own}".encode()
+        f"{row['text']}{title}{own}".encode()
     except UnicodeEncodeError:
-        return FileFault("line", "holds half a character (a lone surrogate)", number)
-    return chunk
+        half = "holds half a character (a lone surrogate)"
+        raise UnreadError("line", half, line=number) from None
+    meta = {"id": own} if isinstance(own, str | int) else {}
+    above = short_title([title]) if title else ""
+    numbers = [number] * (row["text"].count("\n") + 1)
+    parts = chunk_document(Document(row["text"], numbers, above=lambda _: above))
+    return (replace(part, meta=meta) for part in parts)

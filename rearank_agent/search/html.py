@@ -6,7 +6,8 @@ import re
 from html import unescape
 from html.parser import HTMLParser
 
-from rearank_agent.search.chunk import Document, Heading
+from rearank_agent.search.chunk import Document
+from rearank_agent.search.titles import Heading
 
 __all__ = ["html_document"]
 

@@ -7,13 +7,11 @@ read again when its size or time of change differs.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from functools import partial
 from hashlib import sha256
-from itertools import groupby
 from pathlib import Path
 from threading import Lock
 from time import perf_counter
@@ -22,9 +20,10 @@ from rearank_agent.errors import InputError
 from rearank_agent.search.chunk import Chunk
 from rearank_agent.search.convert import Converter
 from rearank_agent.search.extract import Extraction, extract
-from rearank_agent.search.folder import File, Walk, resolve_roots, strip_lines
+from rearank_agent.search.folder import File, Walk, resolve_roots
 from rearank_agent.search.index import Index, IndexedFile
-from rearank_agent.search.unread import FileFault
+from rearank_agent.search.unread import FileFault, grouped
+from rearank_agent.search.within import Within
 from rearank_agent.settings import cache_folder
 from rearank_agent.text import QueryTerms, content_tokens
 from rearank_agent.types import Fault, Passage, check_text
@@ -40,7 +39,8 @@ class SearchResult:
 
     Attributes:
         passages: best first, with BM25's score; none without a word of the query.
-        faults: what was left out of the collection, and why; each reason once, `ids` are places.
+        faults: what was left out, and why, below the path that was asked; each reason once, `ids`
+            are places.
         seconds: the time of each part: look, load, read, index, search.
     """
 
@@ -96,18 +96,19 @@ class Library:
             raise InputError("the query is empty")
         if depth < 1:
             raise InputError(f"the depth must be at least 1, not {depth}")
-        wanted = self._wanted(within)
+        named = Within(self.roots, within)
         seconds: dict[str, float] = {}
         with self._lock:
             index, file_faults = self._refresh(seconds, progress)
-        faults = _faults(file_faults)
+        faults = grouped(named.faults(file_faults))
         if not index.lines:
-            why = f"; left out: {faults[0].detail}" if faults else ""
-            raise EmptyError(f"no text below {', '.join(str(r.named) for r in self.roots)}{why}")
-        if within and not any(wanted(one.file) for one in index.files):
-            raise InputError(f"{within!r:.80} holds no text that is searched")
+            raise EmptyError(
+                f"no text below {', '.join(str(r.named) for r in self.roots)}{_why(faults)}"
+            )
+        if within and not any(one.file in named and one.lines for one in index.files):
+            raise InputError(f"{within!r:.80} holds no text that is searched{_why(faults)}")
         start = perf_counter()
-        best = index.search(QueryTerms.of(query).tokens, depth, wanted)
+        best = index.search(QueryTerms.of(query).tokens, depth, named.__contains__)
         passages = tuple(self._passage(*index.at(position), score) for position, score in best)
         seconds["search"] = perf_counter() - start
         return SearchResult(passages, faults, seconds)
@@ -130,33 +131,6 @@ class Library:
             raise InputError(f"{path} {why}")
         self._last_read = file, found
         return path, lines, found
-
-    def _wanted(self, within: str) -> Callable[[File], bool]:
-        """A filter for the file or folder named, in any of the roots."""
-        check_text(within, "the path to search")
-        if not within:
-            return lambda _: True
-        tops = [str(root.real).rstrip(os.sep) + os.sep for root in self.roots]
-        named = [f"{real}{os.sep}" for real in self._below(within)]
-        if not named:
-            roots = ", ".join(str(root.named) for root in self.roots)
-            raise InputError(f"{within!r:.80} is no file or folder below {roots}")
-        return lambda file: any(
-            f"{tops[file.root]}{file.path}{os.sep}".startswith(name) for name in named
-        )
-
-    def _below(self, within: str) -> set[Path]:
-        """The real paths below the roots that a path or the place of a passage may mean."""
-        found = set()
-        for path in (within, strip_lines(within)):
-            for base in (Path(), *(root.real for root in self.roots)):
-                try:
-                    real = (base / path).resolve(strict=True)
-                except (OSError, RuntimeError, ValueError):
-                    continue
-                if any(real.is_relative_to(root.real) for root in self.roots):
-                    found.add(real)
-        return found
 
     def _refresh(
         self, seconds: dict[str, float], progress: Progress | None
@@ -203,7 +177,7 @@ class Library:
     def _text(self, file: File, walk: Walk, converter: Converter) -> Extraction:
         name = file.path or self.roots[file.root].real.name
         open_file = partial(walk.held[file.root].open, file.path)
-        return extract(name, open_file, converter.convert)
+        return extract(name, open_file, converter.convert, not file.path)
 
     def _extract(self, file: File, walk: Walk, converter: Converter) -> IndexedFile:
         found = self._text(file, walk, converter)
@@ -234,15 +208,5 @@ class _Timer:
         self._seconds[part] = self._last - last
 
 
-def _faults(file_faults: Iterable[tuple[str, FileFault]]) -> tuple[Fault, ...]:
-    """One fault for each reason: a folder of pictures is one fault, not a thousand."""
-
-    def key(placed: tuple[str, FileFault]) -> tuple[str, str]:
-        return placed[1].kind, placed[1].reason
-
-    faults = []
-    for (kind, reason), group in groupby(sorted(file_faults, key=key), key):
-        places = tuple(place for place, _ in group)
-        more = f" (and {len(places) - 1} more)" if len(places) > 1 else ""
-        faults.append(Fault(kind, places, f"{places[0]} {reason}{more}"))
-    return tuple(faults)
+def _why(faults: Sequence[Fault]) -> str:
+    return f"; left out: {faults[0].detail}" if faults else ""

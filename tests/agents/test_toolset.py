@@ -131,6 +131,18 @@ async def test_a_file_that_takes_long_is_a_result(tmp_path):
     assert returned.content == "the file is still being read; ask again in a moment"
 
 
+async def test_what_is_left_out_is_told_once_a_conversation(tmp_path):
+    (tmp_path / "a.md").write_text("A flea jumps.")
+    (tmp_path / "a.png").write_bytes(b"")
+    toolset = rerank_toolset(Reranker("lexical"), Library([tmp_path]))
+    agent = Agent(calls({"query": QUERY}, {"query": QUERY}, tool="search"), toolsets=[toolset])
+    for _ in range(2):
+        first, second = parts(await agent.run("go"), ToolReturnPart)
+        assert [note.split(":")[0] for note in first.content.notes] == ["binary"]
+        assert second.content.notes == ()
+        assert second.metadata.faults == first.metadata.faults, "the program is told each time"
+
+
 async def test_wrong_arguments_are_a_retry(tmp_path):
     (tmp_path / "a.md").write_text("A flea.\n")
     toolset = rerank_toolset(Reranker(), Library([tmp_path]))

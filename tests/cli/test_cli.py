@@ -252,12 +252,12 @@ def test_search_finds_the_place(run, tmp_path):
 
 def test_what_search_left_out_is_in_the_json_and_on_stderr(run, tmp_path):
     (tmp_path / "fleas.md").write_text("A flea jumps far.")
-    (tmp_path / "odd.txt").write_bytes(b"flea \xff")
+    (tmp_path / "odd.txt").write_bytes(b"flea \x81")
     code, out, err = run("search", "flea", str(tmp_path), "--json")
     assert code == 0
     (fault,) = Ranking.from_json(out).faults
-    assert (fault.kind, fault.ids) == ("encoding", (str(tmp_path / "odd.txt"),))
-    assert err.startswith(f"note: encoding: {tmp_path}/odd.txt is not UTF-8")
+    assert (fault.kind, fault.ids) == ("encoding", (f"{tmp_path}/odd.txt:1",))
+    assert err.startswith(f"note: encoding: {tmp_path}/odd.txt:1 is not UTF-8")
 
 
 def test_long_work_is_reported_on_stderr(run, monkeypatch):

@@ -68,6 +68,29 @@ def keys(schema):
             yield from keys(value)
 
 
+async def test_what_is_left_out_is_told_a_client_once(client, new_service, tmp_path):
+    service = new_service("lexical")
+    (tmp_path / "files" / "flea.md").write_text("A flea jumps.")
+    (tmp_path / "files" / "a.png").write_bytes(b"")
+
+    async def notes(connected):
+        result = await connected.call_tool("search", {"query": QUERY})
+        return [note.split(":")[0] for note in result.structured_content["notes"]]
+
+    for _ in range(2):
+        async with client(service) as connected:
+            assert await notes(connected) == ["binary"]
+            assert await notes(connected) == []
+            (tmp_path / "files" / "b.png").write_bytes(b"")
+            result = await connected.call_tool("search", {"query": QUERY})
+            assert "binary: " in result.content[0].text, "another file"
+            again = await connected.call_tool("search", {"query": QUERY})
+            assert "binary: " not in again.content[0].text
+            text, _ = await text_of(connected, "explain", run=again.structured_content["run"])
+            assert "binary" in text, "a run that is kept has all faults"
+            (tmp_path / "files" / "b.png").unlink()
+
+
 async def test_the_tools_are_small_and_flat(client, new_service):
     async with client(new_service()) as connected:
         tools = (await connected.list_tools()).tools

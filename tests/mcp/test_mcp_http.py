@@ -71,6 +71,21 @@ async def works(url, **more):
     return result.structured_content["ranking"][0]["number"] == 2
 
 
+async def test_every_session_is_told_what_is_left_out(start, tmp_path):
+    (tmp_path / "a.md").write_text("A flea jumps.")
+    (tmp_path / "a.png").write_bytes(b"")
+    _, url = start("--root", str(tmp_path), "--policy", "lexical")
+    for _ in range(2):
+        async with Client(url, mode="legacy") as client:
+            found = [await client.call_tool("search", {"query": "flea"}) for _ in range(2)]
+        notes = [result.structured_content["notes"] for result in found]
+        assert [note.split(":")[0] for note in notes[0]] == ["binary"]
+        assert notes[1] == []
+    async with Client(url, mode="auto") as client:
+        (note,) = (await client.call_tool("search", {"query": "flea"})).structured_content["notes"]
+    assert note.startswith("binary: ")
+
+
 @pytest.mark.parametrize("mode", ["auto", "legacy"])
 async def test_the_official_client_speaks_with_it(url, mode):
     seen = []

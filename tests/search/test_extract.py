@@ -1,3 +1,4 @@
+import json
 import sys
 from time import perf_counter
 
@@ -6,29 +7,25 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rearank_agent.extras import install_line
-from rearank_agent.search.chunk import (
-    MAX_WORDS,
-    MIN_WORDS,
-    Document,
-    Heading,
-    chunk_document,
-    count_words,
-    headings,
-)
+from rearank_agent.policies.embedded.token_count import READ_TOKENS, count_tokens
+from rearank_agent.search.chunk import MIN_TOKENS, Document, chunk_document
 from rearank_agent.search.convert import Converter
+from rearank_agent.search.decode import decoded
 from rearank_agent.search.extract import MAX_BYTES, Extraction
 from rearank_agent.search.extract import extract as extract_opened
 from rearank_agent.search.held import HeldRoot
-from rearank_agent.search.unread import FileFault
+from rearank_agent.search.titles import Heading, headings
+from rearank_agent.search.unread import FileFault, UnreadError
 
-SENTENCE = "The pump in the cellar failed after nine hours of rain. "  # 11 words
+NO_ENCODING = "is not UTF-8, nor says what it is"
+SENTENCE = "The pump in the cellar failed after nine hours of rain. "  # 12 tokens
 
 
-def extract(path):
+def extract(path, named=False):
     root = HeldRoot(path)
     with Converter() as converter:
         try:
-            return extract_opened(path.name, lambda: root.open(""), converter.convert)
+            return extract_opened(path.name, lambda: root.open(""), converter.convert, named)
         finally:
             root.close()
 
@@ -79,7 +76,7 @@ def test_chunks_are_the_text_in_order_without_overlap(parts, gap, prose):
         assert chunk.end == text.count("\n", 0, at) + 1
         assert lines[chunk.start - 1].strip()
         assert lines[chunk.end - 1].strip()
-        assert count_words(" ".join(chunk.text.split())) <= MAX_WORDS
+        assert count_tokens(" ".join(chunk.text.split())) <= READ_TOKENS - count_tokens(chunk.title)
     assert not text[at:].strip()
 
 
@@ -92,13 +89,13 @@ def test_ids_made_of_lines_and_part_are_unique(parts, prose):
 @given(st.lists(st.integers(1, 60), min_size=1, max_size=30))
 def test_paragraphs_are_merged_until_they_are_long_enough(lengths):
     text = "\n\n".join(SENTENCE * length for length in lengths)
-    sizes = [count_words(chunk.text) for chunk in chunk_document(document(text))]
-    assert all(MIN_WORDS <= words <= MAX_WORDS for words in sizes[:-1])
-    assert sum(sizes) == 11 * sum(lengths)
+    sizes = [count_tokens(chunk.text) for chunk in chunk_document(document(text))]
+    assert all(MIN_TOKENS <= tokens <= READ_TOKENS for tokens in sizes[:-1])
+    assert sum(sizes) == 12 * sum(lengths)
 
 
 def test_a_document_split_at_paragraphs(file):
-    paragraphs = [SENTENCE.strip() + " " + SENTENCE * 4 for _ in range(4)]  # 55 words each
+    paragraphs = [SENTENCE.strip() + " " + SENTENCE * 4 for _ in range(4)]  # 60 tokens each
     text = "\n\n".join(paragraph.strip() for paragraph in paragraphs)
     first = "\n\n".join(paragraph.strip() for paragraph in paragraphs[:2])
     assert rows(file("a.txt", text)) == [(1, 3, 1, "", first), (5, 7, 1, "", first)]
@@ -119,11 +116,22 @@ def test_code_is_split_between_lines_and_keeps_its_indentation(file):
     assert len(chunks) > 1
     assert [chunk.start for chunk in chunks[1:]] == [chunk.end + 1 for chunk in chunks[:-1]]
     assert all(chunk.text.startswith("    total") for chunk in chunks[1:])
-    assert [chunk.title for chunk in chunks] == [""] * len(chunks), "a comment is no heading"
+    assert [chunk.title for chunk in chunks] == ["", *["def add"] * (len(chunks) - 1)]
+
+
+def test_rows_of_a_table_keep_its_header(file):
+    rows_of = "".join(f"pump {i}, failed after {i} hours\n" for i in range(60))
+    first, *more = file("a.csv", f"name,state\n{rows_of}").chunks
+    assert (first.title, first.text[:10]) == ("", "name,state")
+    assert {chunk.title for chunk in more} == {"name,state"}
+    table = "".join(f"| pump {i} | failed |\n" for i in range(60))
+    first, *more = file("a.md", f"# Cellar\n\n| name | state |\n|---|---|\n{table}").chunks
+    assert (first.title, first.start) == ("", 1)
+    assert {chunk.title for chunk in more} == {"Cellar > name | state"}
 
 
 def test_a_heading_stays_with_what_follows_and_titles_what_comes_later(file):
-    text = f"# Cellar\n\n{SENTENCE * 8}\n\n## Pumps\n\n{SENTENCE * 30}"
+    text = f"# Cellar\n\n{SENTENCE * 9}\n\n## Pumps\n\n{SENTENCE * 25}"
     chunks = file("a.md", text).chunks
     assert [(chunk.start, chunk.end, chunk.part, chunk.title) for chunk in chunks] == [
         (1, 3, 1, ""), (5, 7, 1, "Cellar"), (7, 7, 1, "Cellar > Pumps"),
@@ -144,7 +152,7 @@ def test_scripts_without_spaces_are_measured_too(file):
     chunks = file("a.txt", text).chunks
     assert "".join(chunk.text for chunk in chunks) == text
     assert all(chunk.text.endswith("。") for chunk in chunks)
-    assert all(MIN_WORDS <= count_words(chunk.text) <= MAX_WORDS for chunk in chunks)
+    assert all(MIN_TOKENS <= count_tokens(chunk.text) <= READ_TOKENS for chunk in chunks)
     assert [chunk.part for chunk in chunks] == list(range(1, len(chunks) + 1))
 
 
@@ -159,7 +167,7 @@ def test_one_line_without_end_takes_seconds_and_stays_in_bounds(file, name, cont
     start = perf_counter()
     extraction = file(name, content)
     assert perf_counter() - start < 20
-    assert all(len(chunk.text) <= MAX_WORDS * 20 for chunk in extraction.chunks)
+    assert all(len(chunk.text) <= READ_TOKENS * 100 for chunk in extraction.chunks)
 
 
 def test_line_ends_and_byte_order_mark(file):
@@ -184,16 +192,54 @@ def test_line_ends_and_byte_order_mark(file):
             FileFault("binary", "is an archive; unpack it to have its files read"),
         ),
         ("a.md", b"x" * 9000 + b"\0", FileFault("binary", "is not text")),
-        ("a.txt", b"one\ntw\xff", FileFault("encoding", "is not UTF-8 (first seen in line 2)")),
-        (
-            "a.txt",
-            "pump".encode("utf-16"),
-            FileFault("encoding", "is UTF-16; saved as UTF-8 it can be read"),
-        ),
+        ("a.txt", b"\x1b[1m\x00", FileFault("binary", "is not text")),
+        ("a.txt", "p\0ump".encode("utf-16"), FileFault("binary", "is not text")),
+        ("a.txt", b"one\ntw\x81", FileFault("encoding", NO_ENCODING, 2)),
+        ("a.txt", b"caf\xe9 \x01", FileFault("encoding", NO_ENCODING, 1)),
+        ("a.txt", "насос отказал".encode("cp1251"), FileFault("encoding", NO_ENCODING, 1)),
+        ("a.txt", "泵坏了 pump".encode("gb18030"), FileFault("encoding", NO_ENCODING, 1)),
     ],
 )
 def test_what_is_not_text_by_its_content(file, name, content, fault):
     assert file(name, content) == Extraction(faults=(fault,))
+
+
+@pytest.mark.parametrize(
+    ("content", "text", "guessed"),
+    [
+        ("une\nflèche “café”".encode("cp1252"), "une\nflèche “café”", 2),
+        ("flèche".encode("utf-16"), "flèche", 0),
+        ("\ufeffпомпа".encode("utf-16-be"), "помпа", 0),
+        ("\ufeffпомпа".encode("utf-32-le"), "помпа", 0),
+        ("int main(void)\r\n".encode("utf-16-le"), "int main(void)", 0),
+        ("int main(void)".encode("utf-16-be"), "int main(void)", 0),
+        ("# coding: koi8-r\nнасос".encode("koi8-r"), "# coding: koi8-r\nнасос", 0),
+        ("<?xml encoding='Shift_JIS'?>ポンプ".encode("shift_jis"), "<?xml encoding='Shift_JIS'?>ポンプ", 0),
+        ("coding: none, flèche".encode("cp1252"), "coding: none, flèche", 1),
+    ],
+)  # fmt: skip
+def test_text_in_other_encodings(file, content, text, guessed):
+    guess = FileFault("encoding", "is not UTF-8; it was read as Windows-1252", guessed)
+    extraction = file("a.txt", content)
+    assert [chunk.text for chunk in extraction.chunks] == [text]
+    assert extraction.faults == ((guess,) if guessed else ())
+
+
+def test_a_page_is_read_in_the_encoding_that_it_declares(file):
+    content = '<meta http-equiv="Content-Type" content="text/html; charset=windows-1251"><p>насос'
+    assert rows(file("a.html", content.encode("cp1251"))) == [(1, 1, 1, "", "насос")]
+
+
+@given(
+    st.binary(max_size=60), st.sampled_from([b"", b"coding: utf-7\n", b"coding:unicode_escape "])
+)
+def test_any_bytes_are_text_or_refused(data, head):
+    try:
+        text, _ = decoded(head + data)
+    except UnreadError:
+        return
+    text.encode()
+    assert "\0" not in text
 
 
 def test_too_large(tmp_path):
@@ -235,6 +281,80 @@ def test_json_lines(file):
         FileFault("line", "holds half a character (a lone surrogate)", 7),
         FileFault("line", "is not JSON", 9),
     )
+
+
+def test_a_long_row_is_several_passages(file):
+    row = {"id": 7, "title": "word " * 80, "text": "\n".join([(SENTENCE * 12).strip()] * 2)}
+    first, second = file("a.jsonl", f"\n{json.dumps(row)}").chunks
+    assert f"{first.text}\n{second.text}" == row["text"]
+    places = [(chunk.start, chunk.end, chunk.part, chunk.meta) for chunk in (first, second)]
+    assert places == [(2, 2, 1, {"id": 7}), (2, 2, 2, {"id": 7})]
+    assert first.title == second.title == "word " * 48 + "word…"
+
+
+def notebook(*cells):
+    listed = [
+        {"cell_type": kind, "source": source, "outputs": ["x" * 900]} for kind, source in cells
+    ]
+    return json.dumps({"cells": listed, "nbformat": 4})
+
+
+def test_a_notebook_is_its_cells(file):
+    content = notebook(
+        ("markdown", ["# Cellar\n", SENTENCE * 10]),
+        ("code", []),
+        ("code", ["import pump\r\n", "# no heading"]),
+        ("markdown", f"## Pumps\n\n{SENTENCE * 12}"),
+        ("code", "pump.start()\n" * 30),
+    )
+    assert rows(file("a.ipynb", content)) == [
+        (1, 1, 1, "", f"# Cellar\n{(SENTENCE * 10).strip()}"),
+        (3, 4, 1, "Cellar", f"import pump\n# no heading\n\n## Pumps\n\n{(SENTENCE * 12).strip()}"),
+        (5, 5, 1, "Cellar > Pumps", ("pump.start()\n" * 30).strip()),
+    ]
+    assert file("b.ipynb", notebook()) == Extraction()
+
+
+@pytest.mark.parametrize(
+    "content", ["", "[]", "{}", '{"cells": 1}', "[" * 100_000, notebook(("code", "\ud800"))]
+)
+def test_what_is_no_notebook(file, content):
+    fault = FileFault("unreadable", "is no notebook of format 4")
+    assert file("a.ipynb", content) == Extraction(faults=(fault,))
+
+
+LONG_LINE = "f(a,b);" * 900
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "why"),
+    [
+        ("Cargo.lock", "x", "is a lock file"),
+        ("package-lock.json", "{}", "is a lock file"),
+        ("a.min.js", "x", "is minified, or a source map"),
+        ("a.css.map", "{}", "is minified, or a source map"),
+        (
+            "a.go",
+            "// Code generated by protoc-gen-go. DO NOT EDIT.\n",
+            "says that a program made it",
+        ),
+        ("a.json", "[1,\n" * 70_000, "is JSON of more than 256 KiB"),
+        ("a.js", LONG_LINE, "has lines of more than 500 characters on the average"),
+        ("a.js", f"{LONG_LINE[:3_000]}\n\n\n", ""),
+        ("a.txt", LONG_LINE, ""),
+        ("a.py", f"{'#' * 1_000}\n# DO NOT EDIT\n", ""),
+        ("a.md", "Files that say @generated are left out.", ""),
+        ("lock.json", "{}", ""),
+    ],
+)
+def test_what_programs_make_is_left_out_unless_it_is_named(tmp_path, name, content, why):
+    path = tmp_path / name
+    path.write_text(content)
+    fault = FileFault("generated", f"{why}; name the file itself to search it")
+    named = extract(path, named=True)
+    assert extract(path) == (Extraction(faults=(fault,)) if why else named)
+    assert named.chunks
+    assert named.faults == ()
 
 
 def test_html_is_its_visible_text(file):

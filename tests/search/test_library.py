@@ -73,20 +73,49 @@ def test_gitignore_hidden_and_generated_files_stay_out(search, folder):
 def test_what_cannot_be_read_is_reported(search, folder, monkeypatch):
     (folder / "binary.txt").write_bytes(b"flea \x00 flea")
     (folder / "latin.txt").write_bytes(b"one\ntw\xff flea")
+    (folder / "odd.txt").write_bytes(b"one\ntw\x81 flea")
     (folder / "rows.jsonl").write_text(
         '{"id": "r", "text": "a flea row", "title": "T"}\nnot json\n{"x": 1}\n'
     )
     found = search("flea")
-    assert sorted(places(found)) == ["docs/fleas.md:1-5", "docs/rows.jsonl:1"]
+    assert sorted(places(found)) == [
+        "docs/fleas.md:1-5", "docs/latin.txt:1-2", "docs/rows.jsonl:1",
+    ]  # fmt: skip
     (row,) = [passage for passage in found.passages if passage.title == "T"]
     assert row.meta == {"id": "r"}
     assert sorted((fault.kind, fault.detail) for fault in found.faults) == [
         ("binary", "docs/binary.txt is not text"),
-        ("encoding", "docs/latin.txt is not UTF-8 (first seen in line 2)"),
+        ("encoding", "docs/latin.txt:2 is not UTF-8; it was read as Windows-1252"),
+        ("encoding", "docs/odd.txt:2 is not UTF-8, nor says what it is"),
         ("line", "docs/rows.jsonl:2 is not JSON"),
         ("line", "docs/rows.jsonl:3 has no text"),
     ]
     assert search("flea").faults == found.faults, "reported again from the cached index"
+
+
+def test_what_was_left_out_is_told_below_the_path_that_was_asked(folder, tmp_path):
+    (folder / "a.png").write_bytes(b"")
+    (folder / "deep" / "b.png").write_bytes(b"")
+    (folder / "deep" / "latin.txt").write_bytes(b"tw\xf6 fleas")
+    (folder / "deeper.bin").write_bytes(b"\0")
+    library = Library([Path("docs")], tmp_path / "cache")
+
+    def told(within):
+        return [fault.ids for fault in library.search("flea dogs", within=within).faults]
+
+    assert told("") == [
+        ("docs/a.png", "docs/deep/b.png"),
+        ("docs/deeper.bin",),
+        ("docs/deep/latin.txt:1",),
+    ]
+    assert told("deep") == told("docs/deep/") == [("docs/deep/b.png",), ("docs/deep/latin.txt:1",)]
+    assert told("docs/deep/latin.txt") == [("docs/deep/latin.txt:1",)]
+    assert told("docs") == told("")
+    assert told("fleas.md") == []
+    with pytest.raises(
+        InputError, match=r"holds no text that is searched; left out: docs/a.png is an"
+    ):
+        told("a.png")
 
 
 def test_pdf_and_office_files_name_the_extra(search, folder, monkeypatch):
