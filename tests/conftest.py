@@ -1,6 +1,7 @@
 import io
 import sys
 
+import anyio
 import pytest
 from hypothesis import HealthCheck, settings
 from pydantic_ai import models
@@ -8,6 +9,10 @@ from pydantic_ai import models
 from helpers.proxied import Proxies
 from helpers.stub import Stub
 from rearank_agent.cli import main
+
+# anyio imports it when it is used, and pytest rewrites it then: CPython 3.11 may fail at that where
+# garbage is collected in the meantime (gh-106905)
+anyio.open_process  # noqa: B018
 
 # No test is timed: the machine may be busy.
 settings.register_profile(
