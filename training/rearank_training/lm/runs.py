@@ -9,6 +9,7 @@ policy/         the best on dev, to serve: weights, tokenizer and prompt config
 
 from __future__ import annotations
 
+import atexit
 import errno
 import json
 import warnings
@@ -28,7 +29,7 @@ from rearank_agent.files import write_text
 from rearank_training.lm.callbacks import DevCallback
 from rearank_training.lm.labelled_positions import labelled_positions_only
 from rearank_training.lm.model import Loaded
-from rearank_training.lm.processes import is_first_process
+from rearank_training.lm.processes import end_group, is_first_process
 from rearank_training.lm.rollout import Generate
 from rearank_training.lm.served import save_policy
 from rearank_training.log import LOG, ROLLOUTS, RUN
@@ -126,6 +127,7 @@ def run(
         InputError: the loss is not a number, or a reward fails.
         SetupError: the disk is full, or the folder cannot be written.
     """
+    atexit.register(end_group)
     trainer.remove_callback(PrinterCallback)  # we write the log
     trainer.create_model_card = lambda *_, **__: None  # no generated model card
     _learn_in_float32(trainer)
