@@ -40,7 +40,7 @@ def test_they_replace_ours_in_trl_s_config(tmp_path):
     assert (config.epsilon, config.epsilon_high) == (0.2, 4e-4)
     assert config.mask_truncated_completions
     assert config.beta == 0.01, "what is not given stays"
-    imitation = sft_config(replace(SFTSettings(), trl=["weight_decay=0"]), LOADED, tmp_path, 999)
+    imitation = sft_config(replace(SFTSettings(), trl=["weight_decay=0"]), LOADED, tmp_path)
     assert (imitation.weight_decay, imitation.max_grad_norm) == (0, 1.0)
 
 
@@ -76,7 +76,7 @@ def test_what_we_set_is_refused_or_known_to_be_free(tmp_path):
             )
         for more in ({}, {"vllm": True}, {"vllm_server": "http://gpu:8000"}):
             grpo_config(GRPOSettings(**more), LOADED, tmp_path, 999)
-        sft_config(SFTSettings(), LOADED, tmp_path, 999)
+        sft_config(SFTSettings(), LOADED, tmp_path)
     assert set().union(*given) - taken == free | {_CHECKPOINTING}
     known = {field.name for kind in (GRPOConfig, SFTConfig) for field in fields(kind)}
     assert taken - known <= {"overwrite_output_dir"}, "older versions of transformers had it"

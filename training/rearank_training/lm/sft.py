@@ -7,7 +7,6 @@ to its end, and what reinforcement gains is not what imitation had left to learn
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
@@ -38,9 +37,6 @@ from rearank_training.lm.trl_table import trl_config
 from rearank_training.rows.rewards import Rearank
 
 __all__ = ["sft"]
-
-_WORTH_A_PROCESS = 2_000
-"""Demonstrations whose tokenizing takes as long as some starts of a process."""
 
 
 @without_warnings()
@@ -79,7 +75,7 @@ def sft(
     learned, held = _held_out(demonstrations, recipe)
     trainer = SFTTrainer(
         model=loaded.model,
-        args=_config(recipe, loaded, out, len(learned)),
+        args=_config(recipe, loaded, out),
         train_dataset=_table(learned, loaded),
         eval_dataset=_table(held, loaded),
         processing_class=loaded.tokenizer,
@@ -96,7 +92,7 @@ def sft(
     return run(trainer, callback, loaded, sampler.reply, checkpoint, measure)
 
 
-def _config(recipe: SFTSettings, loaded: Loaded, out: Path, count: int) -> SFTConfig:
+def _config(recipe: SFTSettings, loaded: Loaded, out: Path) -> SFTConfig:
     ours = {
         **common_settings(out, recipe, loaded.device),
         "max_steps": recipe.steps,
@@ -110,14 +106,9 @@ def _config(recipe: SFTSettings, loaded: Loaded, out: Path, count: int) -> SFTCo
         "per_device_eval_batch_size": recipe.at_once,
         "max_length": None,
         "completion_only_loss": True,
-        "dataset_num_proc": _tokenizing_processes(count),
+        "dataset_num_proc": None,  # forked processes may hang where JAX is installed
     }
     return trl_config(SFTConfig, ours, recipe.trl or ())
-
-
-def _tokenizing_processes(count: int) -> int | None:
-    """Processes that tokenize so many demonstrations; None, this one, where they are few."""
-    return min(os.cpu_count() or 1, count // _WORTH_A_PROCESS) or None
 
 
 def _held_out(
