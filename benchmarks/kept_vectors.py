@@ -11,7 +11,6 @@ stage, as `eval` has it.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
@@ -23,9 +22,18 @@ from rearank_agent.metrics import ndcg
 from rearank_agent.policies.blend import blended_order
 from rearank_agent.policies.embedded.encoder import Vector, normalized
 from rearank_agent.policies.embedded.policy import Embedded
-from rearank_agent.policies.embedded.similarity import SPAN, PooledText
+from rearank_agent.policies.embedded.similarity import SPAN, PooledText, similarity
 
 _SERVED = "float32, spans overlap"
+
+
+@dataclass(frozen=True)
+class Kept:
+    """What `similarity` reads of a passage, and the bytes that it is kept in."""
+
+    mean: Vector
+    spans: Vector
+    size: int
 
 
 @dataclass(frozen=True)
@@ -41,16 +49,16 @@ class Form:
         kind = "float32" if self.bits == 32 else f"int{self.bits}"
         return f"{kind}, spans {'overlap' if self.overlap else 'side by side'}"
 
-    def keep(self, text: PooledText) -> tuple[Vector, int]:
-        """The mean and the spans [1 + spans, width], as they are read again, and their bytes."""
+    def keep(self, text: PooledText) -> Kept:
+        """A text's vectors as they are read again."""
         spans = text.spans if self.overlap else _side_by_side(text)
         vectors = np.concatenate([text.mean[None], spans])
         if self.bits == 32:
-            return vectors, vectors.nbytes
+            return Kept(vectors[0], vectors[1:], vectors.nbytes)
         most = 2 ** (self.bits - 1) - 1
         scale = np.abs(vectors).max(axis=1, keepdims=True) / most
         kept: Vector = (np.rint(vectors / np.maximum(scale, 1e-12)) * scale).astype(np.float32)
-        return kept, vectors.size * self.bits // 8 + 2 * len(vectors)
+        return Kept(kept[0], kept[1:], vectors.size * self.bits // 8 + 2 * len(vectors))
 
 
 FORMS = [Form(bits, overlap) for overlap in (True, False) for bits in (32, 8, 4)]
@@ -62,31 +70,6 @@ def _side_by_side(text: PooledText) -> Vector:
     return normalized(np.stack(parts))
 
 
-def _score(query: PooledText, kept: Vector, weight: float) -> float:
-    mean = float(np.dot(query.mean, kept[0]))
-    return (1 - weight) * mean + weight * float((query.spans @ kept[1:].T).max(axis=1).mean())
-
-
-def scored(policy: Embedded, passages: Sequence[str]) -> Callable[[str], dict[str, list[float]]]:
-    """The scores of passages in every form for a query; each passage is encoded once."""
-    kept: dict[str, list[tuple[Vector, int]]] = {}
-    for text in passages:
-        if text not in kept:
-            pooled = PooledText(policy.encoder.encode(text).hidden)
-            kept[text] = [form.keep(pooled) for form in FORMS]
-    weight = float(policy.encoder.manifest["spans"])
-
-    def of(query: str) -> dict[str, list[float]]:
-        pooled = PooledText(policy.encoder.encode(query).hidden)
-        return {
-            form.name: [_score(pooled, kept[text][at][0], weight) for text in passages]
-            for at, form in enumerate(FORMS)
-        }
-
-    of.sizes = [fmean(one[at][1] for one in kept.values()) for at in range(len(FORMS))]  # type: ignore[attr-defined]
-    return of
-
-
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
@@ -95,6 +78,7 @@ def main() -> None:
     parser.add_argument("--depth", type=int, default=50)
     args = parser.parse_args()
     policy = Embedded()
+    weight = float(policy.encoder.manifest["spans"])
     values: dict[str, dict[str, list[float]]] = {form.name: {} for form in FORMS}
     moved: dict[str, list[float]] = {form.name: [] for form in FORMS}
     sizes: list[list[float]] = []
@@ -102,10 +86,15 @@ def main() -> None:
         for example in candidates([one], args.depth, args.queries):
             if not example.passages:
                 continue
-            of = scored(policy, [passage.content for passage in example.passages])
-            sizes.append(of.sizes)  # type: ignore[attr-defined]
+            texts = (example.query, *(passage.content for passage in example.passages))
+            query, *passages = (PooledText(policy.encoder.encode(t).hidden) for t in texts)
+            kept = {form.name: [form.keep(passage) for passage in passages] for form in FORMS}
+            sizes.append([fmean(one.size for one in each) for each in kept.values()])
             ideal = [*one.qrels[example.name.rpartition("/")[2]].values()]
-            found = of(example.query)
+            found = {
+                name: [similarity(query, passage, weight) for passage in each]
+                for name, each in kept.items()
+            }
             for name, scores in found.items():
                 order, _ = blended_order(tuple(range(len(scores))), scores, policy.blend)
                 gains = [example.grades[position] for position in order]

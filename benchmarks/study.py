@@ -37,23 +37,30 @@ _QUIET = {
 }  # fmt: skip
 
 
+@contextmanager
+def _told(words: Sequence[str]) -> Iterator[None]:
+    """Print a command and its seconds to stderr."""
+    print("$ rearank-agent", *words, file=sys.stderr, flush=True)
+    begun = perf_counter()
+    yield
+    print(f"  {perf_counter() - begun:.0f} s", file=sys.stderr, flush=True)
+
+
 def run_command(*arguments: object, **environment: str) -> None:
     """Run a command of the program; it and its seconds are printed to stderr."""
-    command = [*_PROGRAM, *map(str, arguments)]
-    print("$ rearank-agent", *map(str, arguments), file=sys.stderr, flush=True)
-    begun = perf_counter()
-    subprocess.run(command, check=True, env={**os.environ, **_QUIET, **environment})
-    print(f"  {perf_counter() - begun:.0f} s", file=sys.stderr, flush=True)
+    words = [*map(str, arguments)]
+    with _told(words):
+        environment = {**os.environ, **_QUIET, **environment}
+        subprocess.run([*_PROGRAM, *words], check=True, env=environment)
 
 
 def run_here(*arguments: object, **environment: str) -> None:
     """Run a command of the program in this process, which saves its start; as `run_command`."""
     os.environ.update(_QUIET, **environment)
-    print("$ rearank-agent", *map(str, arguments), file=sys.stderr, flush=True)
-    begun = perf_counter()
-    app([*map(str, arguments)], standalone_mode=False)
-    gc.collect()
-    print(f"  {perf_counter() - begun:.0f} s", file=sys.stderr, flush=True)
+    words = [*map(str, arguments)]
+    with _told(words):
+        app(words, standalone_mode=False)
+        gc.collect()
 
 
 def draw_rows(

@@ -4,37 +4,34 @@
 
 Every query is asked of its own collection, where something is judged relevant among the first
 stage's candidates; of the same candidates without those; and of another collection's corpus (the
-next one named), where nothing can answer. The table has, for thresholds of the best score, the share of each kind that is called
-unanswered: wrong for the first, right for the others.
+next one named), where nothing can answer. The table has, for thresholds of the best score, the
+share of each kind that is called unanswered: wrong for the first, right for the others.
 """
 
 from __future__ import annotations
 
 import argparse
-import asyncio
 from collections.abc import Sequence
 from statistics import fmean
 
 from benchmarks.in_process import candidates
+from rearank_agent import Reranker
 from rearank_agent.data.collection import Collection
 from rearank_agent.data.load import load_collections
 from rearank_agent.policies.lexical import bm25_index, bm25_search
-from rearank_agent.policies.protocol import Policy, unit_score
-from rearank_agent.policies.registry import policy as policy_by_name
 from rearank_agent.text import QueryTerms, content_tokens
-from rearank_agent.types import Passage, Task
+from rearank_agent.types import Passage
 
 _THRESHOLDS = [number / 100 for number in range(5, 75, 5)]
 _KINDS = ("answered", "without the relevant ones", "another corpus")
 
 
-def best_score(policy: Policy, query: str, passages: Sequence[Passage]) -> float:
+def best_score(reranker: Reranker, query: str, passages: Sequence[Passage]) -> float:
     """The highest score of the passages, 0 to 1; 0 without any."""
     if not passages:
         return 0.0
-    task = Task("unanswered", query, "", tuple(passages))
-    reply = asyncio.run(policy.judge(task, tuple(range(len(passages)))))
-    return max(unit_score(score, policy.scale) for score in reply.scores or (0.0,))
+    ranking = reranker.rerank_sync(query, passages)
+    return max(one.relevance or 0.0 for one in ranking.passages)
 
 
 class _Corpus:
@@ -58,7 +55,7 @@ def main() -> None:
     parser.add_argument("--depth", type=int, default=20)
     parser.add_argument("--policy", default="embedded")
     args = parser.parse_args()
-    policy = policy_by_name(args.policy)
+    reranker = Reranker(args.policy)
     found = load_collections(args.collections)
     best: dict[str, dict[str, list[float]]] = {kind: {} for kind in _KINDS}
     for one, other in zip(found, [*found[1:], found[0]], strict=True):
@@ -73,7 +70,7 @@ def main() -> None:
                 "another corpus": foreign.best(example.query, args.depth),
             }
             for kind, passages in asked.items():
-                value = best_score(policy, example.query, passages)
+                value = best_score(reranker, example.query, passages)
                 best[kind].setdefault(one.name, []).append(value)
         shown = {kind: round(fmean(values[one.name]), 3) for kind, values in best.items()}
         print(

@@ -47,8 +47,8 @@ def search(
 ) -> None:
     r"""Search the files under folders, and rerank what is found.
 
-    Text, Markdown, code, HTML and JSON Lines; PDF and Office files with
-    the extra: pip install 'rearank-agent\[docs]'. Honours .gitignore.
+    Text, Markdown, code, notebooks, HTML and JSON Lines; PDF and Office
+    files with the extra: pip install 'rearank-agent\[docs]'. Honours .gitignore.
 
         rearank-agent search 'where is the timeout set' src docs
     """

@@ -29,7 +29,7 @@ from rearank_agent.files import write_text
 from rearank_training.lm.callbacks import DevCallback
 from rearank_training.lm.labelled_positions import labelled_positions_only
 from rearank_training.lm.model import Loaded
-from rearank_training.lm.processes import end_group, is_first_process
+from rearank_training.lm.processes import is_first_process
 from rearank_training.lm.rollout import Generate
 from rearank_training.lm.served import save_policy
 from rearank_training.log import LOG, ROLLOUTS, RUN
@@ -127,7 +127,7 @@ def run(
         InputError: the loss is not a number, or a reward fails.
         SetupError: the disk is full, or the folder cannot be written.
     """
-    atexit.register(end_group)
+    atexit.register(_end_group)
     trainer.remove_callback(PrinterCallback)  # we write the log
     trainer.create_model_card = lambda *_, **__: None  # no generated model card
     _learn_in_float32(trainer)
@@ -153,6 +153,12 @@ def run(
             "space, --resume goes on from the last complete checkpoint"
         ) from None
     return callback.best
+
+
+def _end_group() -> None:
+    """End the group of the processes: one that exits while its threads run may be aborted."""
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
 
 
 def _learn_in_float32(trainer: Any) -> None:
