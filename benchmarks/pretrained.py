@@ -24,10 +24,18 @@ from pathlib import Path
 from random import Random
 from statistics import fmean
 
-from benchmarks import study as commands
 from benchmarks.in_process import candidates, values_in_process
 from benchmarks.pretrained_stages import SIZES, SMALL, Effort, Study
-from benchmarks.study import FIRST, Values, repaired_share, run_command, served, table, values_of
+from benchmarks.study import (
+    FIRST,
+    Values,
+    repaired_share,
+    run_command,
+    run_here,
+    served,
+    table,
+    values_of,
+)  # fmt: skip
 from rearank_agent.data.load import load_collections
 from rearank_agent.files import write_text
 from rearank_agent.metrics import ndcg
@@ -178,9 +186,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     study = Study(
         args.model, args.train, args.dev, args.test, args.out, args.sizes, args.teacher,
         args.records, args.think, args.imitated, args.rates, effort, given[end + 1 :],
+        run_here if args.here else None,
     )  # fmt: skip
-    if args.here:
-        commands.run_command = commands.run_here
     study.rows()
     trained = {seed: study.models(seed) for seed in args.seeds}
     if args.train_only:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from benchmarks.study import draw_rows, train_phase
+from benchmarks.study import Run, draw_rows, train_phase
 from rearank_agent.listwise.template import Template
 from rearank_agent.llm.checkpoint import PromptConfig
 from rearank_training.lm.model import load, quiet, write_model
@@ -54,6 +54,7 @@ class Study:
         imitated: the seed whose imitation all seeds reinforce; None for each its own.
         rates: learning rates of imitation and reinforcement; None for those of the commands.
         training: options of both phases.
+        run: what runs the commands; None for a process of each.
     """
 
     model: Path
@@ -69,6 +70,7 @@ class Study:
     rates: tuple[float, float] | None
     effort: Effort
     training: Sequence[str]
+    run: Run | None = None
 
     @property
     def config(self) -> PromptConfig:
@@ -100,7 +102,7 @@ class Study:
         ]:
             draw_rows(
                 self.train, [*self.dev, *self.test], self.out / f"rows-{size}", "--size", size,
-                "--depth", max(size, self.effort.depth), "--sets", count,
+                "--depth", max(size, self.effort.depth), "--sets", count, run=self.run,
             )  # fmt: skip
 
     def models(self, seed: int) -> dict[str, Path]:
@@ -159,5 +161,5 @@ class Study:
         rate = ("--rate", self.rates[phase == "grpo"]) if self.rates else ()
         return train_phase(
             phase, model, self.dev, self.out / name, *how, "--seed", seed, *rate, *self.training,
-            **self.cores,
+            run=self.run, **self.cores,
         )  # fmt: skip

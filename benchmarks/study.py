@@ -9,7 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import chain
 from pathlib import Path
@@ -22,11 +22,13 @@ from rearank_agent.types import Ranking
 from rearank_evals.measures.stats import compare
 
 __all__ = [
-    "FIRST", "Values", "draw_rows", "repaired_share", "run_command", "run_here", "served",
+    "FIRST", "Run", "Values", "draw_rows", "repaired_share", "run_command", "run_here", "served",
     "table", "train_phase", "values_of",
 ]  # fmt: skip
 
 FIRST = "first-stage"
+Run = Callable[..., None]
+"""Runs a command of the program, with an environment beside that of this process."""
 Values = Mapping[str, float]
 """nDCG@10 by query, 0 to 1."""
 
@@ -64,26 +66,41 @@ def run_here(*arguments: object, **environment: str) -> None:
 
 
 def draw_rows(
-    collections: Sequence[Path], held_out: Sequence[Path], out: Path, *how: object
+    collections: Sequence[Path],
+    held_out: Sequence[Path],
+    out: Path,
+    *how: object,
+    run: Run | None = None,
 ) -> None:
-    """Draw training rows with these options, unless they are there."""
+    """Draw training rows with these options, unless they are there.
+
+    Args:
+        run: what runs the command; None for `run_command`.
+    """
     if not (out / "manifest.json").exists():
         dev = chain(*(("--dev", one) for one in held_out))
-        run_command("train", "rows", *collections, *dev, *how, "--out", out)
+        (run or run_command)("train", "rows", *collections, *dev, *how, "--out", out)
 
 
 def train_phase(
-    phase: str, model: Path, dev: Sequence[Path], out: Path, *how: object, **env: str
+    phase: str,
+    model: Path,
+    dev: Sequence[Path],
+    out: Path,
+    *how: object,
+    run: Run | None = None,
+    **env: str,
 ) -> Path:
     """Train to the end, going on from the last checkpoint; gives the policy's folder.
 
     Args:
         how: the rows, and options.
+        run: what runs the command; None for `run_command`.
     """
     if not (ended := out / "ended").exists():
         resume = ["--resume"] if list(out.glob("checkpoint-*")) else []
         devs = chain(*(("--dev", one) for one in dev))
-        run_command("train", phase, model, *how, *devs, "--out", out, *resume, **env)
+        (run or run_command)("train", phase, model, *how, *devs, "--out", out, *resume, **env)
         ended.touch()
     return out / "policy"
 
