@@ -3,15 +3,17 @@
     python -m benchmarks.kept_vectors COLLECTION... [--queries 100] [--depth 50]
 
 The embedded policy needs of a passage, without the query, its mean and the means of its spans. They
-are kept in float32 with spans that overlap, as they are served, or in fewer bits, or with spans
-side by side. A score moves by what is lost; nDCG@10 is that of the order blended with the first
-stage, as `eval` has it.
+are kept in float32, in fewer bits, or as `PassageVectors` has them: the mean in int8, and of each
+piece its share of the mean and the rest in two bits a number. A score moves by what is lost; nDCG@10
+is that of the order blended with the first stage, as `eval` has it.
 """
 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from statistics import fmean
 
 import numpy as np
@@ -20,11 +22,12 @@ from benchmarks.in_process import candidates
 from rearank_agent.data.load import load_collections
 from rearank_agent.metrics import ndcg
 from rearank_agent.policies.blend import blended_order
-from rearank_agent.policies.embedded.encoder import Vector, normalized
+from rearank_agent.policies.embedded.encoder import Encoding, Vector
+from rearank_agent.policies.embedded.passage_vectors import PassageVectors
 from rearank_agent.policies.embedded.policy import Embedded
-from rearank_agent.policies.embedded.similarity import SPAN, PooledText, similarity
+from rearank_agent.policies.embedded.similarity import PooledText, similarity
 
-_SERVED = "float32, spans overlap"
+_EXACT = "float32"
 
 
 @dataclass(frozen=True)
@@ -36,38 +39,30 @@ class Kept:
     size: int
 
 
-@dataclass(frozen=True)
-class Form:
-    """How vectors are kept: the bits of a number, and whether spans overlap."""
-
-    bits: int
-    overlap: bool
-
-    @property
-    def name(self) -> str:
-        """As the table shows it."""
-        kind = "float32" if self.bits == 32 else f"int{self.bits}"
-        return f"{kind}, spans {'overlap' if self.overlap else 'side by side'}"
-
-    def keep(self, text: PooledText) -> Kept:
-        """A text's vectors as they are read again."""
-        spans = text.spans if self.overlap else _side_by_side(text)
-        vectors = np.concatenate([text.mean[None], spans])
-        if self.bits == 32:
-            return Kept(vectors[0], vectors[1:], vectors.nbytes)
-        most = 2 ** (self.bits - 1) - 1
-        scale = np.abs(vectors).max(axis=1, keepdims=True) / most
-        kept: Vector = (np.rint(vectors / np.maximum(scale, 1e-12)) * scale).astype(np.float32)
-        return Kept(kept[0], kept[1:], vectors.size * self.bits // 8 + 2 * len(vectors))
+def as_numbers(bits: int, encoded: Encoding) -> Kept:
+    """The mean and all spans, each number in so many bits."""
+    text = PooledText(encoded.hidden)
+    vectors = np.concatenate([text.mean[None], text.spans])
+    if bits == 32:
+        return Kept(vectors[0], vectors[1:], vectors.nbytes)
+    most = 2 ** (bits - 1) - 1
+    scale = np.abs(vectors).max(axis=1, keepdims=True) / most
+    kept: Vector = (np.rint(vectors / np.maximum(scale, 1e-12)) * scale).astype(np.float32)
+    return Kept(kept[0], kept[1:], vectors.size * bits // 8 + 2 * len(vectors))
 
 
-FORMS = [Form(bits, overlap) for overlap in (True, False) for bits in (32, 8, 4)]
+def as_kept(encoded: Encoding) -> Kept:
+    """What the policy keeps, and compares."""
+    one = PassageVectors.of(encoded)
+    return Kept(one.mean, one.spans, len(one.whole) + len(one.to_bytes()))
 
 
-def _side_by_side(text: PooledText) -> Vector:
-    tokens = text.hidden[1:-1] if len(text.hidden) > 2 else text.hidden
-    parts = [tokens[at : at + SPAN].mean(axis=0) for at in range(0, len(tokens), SPAN)]
-    return normalized(np.stack(parts))
+FORMS: dict[str, Callable[[Encoding], Kept]] = {
+    _EXACT: partial(as_numbers, 32),
+    "int8": partial(as_numbers, 8),
+    "int4": partial(as_numbers, 4),
+    "as kept: int8, and two bits": as_kept,
+}
 
 
 def main() -> None:
@@ -79,16 +74,16 @@ def main() -> None:
     args = parser.parse_args()
     policy = Embedded()
     weight = float(policy.encoder.manifest["spans"])
-    values: dict[str, dict[str, list[float]]] = {form.name: {} for form in FORMS}
-    moved: dict[str, list[float]] = {form.name: [] for form in FORMS}
+    values: dict[str, dict[str, list[float]]] = {name: {} for name in FORMS}
+    moved: dict[str, list[float]] = {name: [] for name in FORMS}
     sizes: list[list[float]] = []
     for one in load_collections(args.collections):
         for example in candidates([one], args.depth, args.queries):
             if not example.passages:
                 continue
-            texts = (example.query, *(passage.content for passage in example.passages))
-            query, *passages = (PooledText(policy.encoder.encode(t).hidden) for t in texts)
-            kept = {form.name: [form.keep(passage) for passage in passages] for form in FORMS}
+            query = PooledText(policy.encoder.encode(example.query).hidden)
+            encoded = [policy.encoder.encode(passage.content) for passage in example.passages]
+            kept = {name: [form(one) for one in encoded] for name, form in FORMS.items()}
             sizes.append([fmean(one.size for one in each) for each in kept.values()])
             ideal = [*one.qrels[example.name.rpartition("/")[2]].values()]
             found = {
@@ -99,7 +94,7 @@ def main() -> None:
                 order, _ = blended_order(tuple(range(len(scores))), scores, policy.blend)
                 gains = [example.grades[position] for position in order]
                 values[name].setdefault(one.name, []).append(ndcg(gains, ideal, 10))
-                moved[name] += [abs(a - b) for a, b in zip(scores, found[_SERVED], strict=True)]
+                moved[name] += [abs(a - b) for a, b in zip(scores, found[_EXACT], strict=True)]
         print(f"{one.name}: done", flush=True)
     _print(values, moved, [fmean(column) for column in zip(*sizes, strict=True)])
 

@@ -107,7 +107,12 @@ class PolicyOptions:
     ] = None
     cache: Annotated[
         bool,
-        _model("--cache/--no-cache", help="Cache replies, and use them.  \\[default: cache]"),
+        typer.Option(
+            "--cache/--no-cache",
+            help="Keep replies of models and vectors of passages, and use them.  "
+            "\\[default: cache]",
+            show_default=False,
+        ),
     ] = True
     replay: Annotated[
         bool, _model("--replay", help="Use cached replies only; fail where there is none.")
@@ -126,7 +131,7 @@ class PolicyOptions:
                 one = Cached(one, reply_store(), replay=self.replay)
             return Votes(one, self.votes) if self.votes and fits else one
 
-        return self._make(name, wrapped)
+        return self._make(name, wrapped, keep_vectors=self.cache)
 
     def make_uncached_policy(self, name: str) -> Policy:
         """The policy of that name, prompted as these options say, else as it was trained.
@@ -137,7 +142,9 @@ class PolicyOptions:
         """
         return self._make(name, lambda one: one)
 
-    def _make(self, name: str, wrap: Callable[[Policy], Policy]) -> Policy:
+    def _make(
+        self, name: str, wrap: Callable[[Policy], Policy], keep_vectors: bool = False
+    ) -> Policy:
         from rearank_agent.policies.registry import policy
 
         overrides = self._options_of(name)
@@ -147,7 +154,7 @@ class PolicyOptions:
                 one = as_trained(cast("LLM", one), overrides, self._seconds_to_ask())
             return wrap(one)
 
-        return policy(name, wrap=trained, **overrides)
+        return policy(name, wrap=trained, keep_vectors=keep_vectors, **overrides)
 
     def _options_of(self, name: str) -> dict[str, Any]:
         """The options for a policy, which refuses those that it does not take."""

@@ -43,16 +43,20 @@ _NEAR = 0.8
 """Of a provider's letters that must match those of a kind of ours, from 0 to 1."""
 
 
-def _made(name: str, *arguments: str) -> Policy:
+def _made(name: str, *arguments: str, **options: Any) -> Policy:
     module, _, kind = (POLICIES | PRETRAINED)[name].partition(":")
-    made: Policy = getattr(import_module(module), kind)(*arguments)
+    made: Policy = getattr(import_module(module), kind)(*arguments, **options)
     return made
 
 
-def _embedded(*weights: str) -> Policy:
+def _embedded(*weights: str, keep_vectors: bool) -> Policy:
     """The embedded policy; where its packages are missing, the lexical one in its place."""
     try:
-        return _made("embedded", *weights)
+        if not keep_vectors:
+            return _made("embedded", *weights)
+        from rearank_agent.policies.embedded.vector_store import vector_store
+
+        return _made("embedded", *weights, store=vector_store())
     except ImportError as error:
         if error.name not in ("numpy", "onnxruntime", "tokenizers"):
             raise
@@ -63,7 +67,11 @@ def _embedded(*weights: str) -> Policy:
 
 
 def policy(
-    name: str = DEFAULT, wrap: Callable[[Policy], Policy] | None = None, **options: Any
+    name: str = DEFAULT,
+    wrap: Callable[[Policy], Policy] | None = None,
+    *,
+    keep_vectors: bool = False,
+    **options: Any,
 ) -> Policy:
     """The policy of a name, also of one made of several (see `composed.compose`).
 
@@ -75,6 +83,7 @@ def policy(
             by a language model, or one that answers as "provider:model": "vllm:NAME" for one
             behind vLLM, "anthropic:NAME", "openai:NAME" and all others that pydantic-ai knows.
         wrap: put around each policy that is asked: a cache, votes.
+        keep_vectors: whether "embedded" keeps the vectors of passages in the user's cache folder.
         options: of a language model: the keywords of `llm.policy.LLM`, as in `think=False`; of
             a likelihood its `prompt`. Of several policies each gets those of its kind.
 
@@ -90,7 +99,7 @@ def policy(
             models.append(one)
         own = {option: value for option, value in options.items() if _takes(one, option)}
         taken.update(own)
-        made = _single(one, own)
+        made = _single(one, own, keep_vectors)
         return wrap(made) if wrap else made
 
     made = compose(name, make, POLICIES)
@@ -135,7 +144,7 @@ def _is_rerank_server(name: str) -> bool:
     return known and bool(model)
 
 
-def _single(name: str, options: Mapping[str, Any]) -> Policy:
+def _single(name: str, options: Mapping[str, Any], keep_vectors: bool) -> Policy:
     """The policy of a plain name."""
     provider, _, rest = name.partition(":")
     if _is_model(name) or _is_likelihood(name) or _is_rerank_server(name):
@@ -153,7 +162,9 @@ def _single(name: str, options: Mapping[str, Any]) -> Policy:
             "and models as vllm:NAME, openai:NAME, ..."
         )
     weights = [rest] if rest else []
-    return _embedded(*weights) if provider == "embedded" else _made(provider, *weights)
+    if provider == "embedded":
+        return _embedded(*weights, keep_vectors=keep_vectors)
+    return _made(provider, *weights)
 
 
 def _asked_over_http(name: str, options: Mapping[str, Any]) -> Policy:

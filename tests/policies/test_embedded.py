@@ -346,13 +346,13 @@ def test_missing_or_damaged_weights(tmp_path):
 
 
 def test_similarity_by_hand():
-    """Two texts of 20 tokens in two directions: spans of 16 begin at 0 and, at the end, at 4."""
+    """A text of 20 tokens in two directions has spans of 16, at 0, and of 12, at 8."""
     east, north = np.array([1.0, 0.0], np.float32), np.array([0.0, 1.0], np.float32)
     query = PooledText(np.stack([east] * 12))
     passage = PooledText(np.stack([north] + [north] * 10 + [east] * 10 + [north]))
     assert query.spans.tolist() == [[1.0, 0.0]]
-    means = [np.array([6, 10]), np.array([10, 6])]
+    means = [np.array([6, 10]), np.array([10, 2])]
     assert passage.spans == pytest.approx(np.stack([m / np.linalg.norm(m) for m in means]))
-    whole, part = 10 / np.hypot(10, 12), 10 / np.hypot(10, 6)
+    whole, part = 10 / np.hypot(10, 12), 10 / np.hypot(10, 2)
     assert similarity(query, passage, 0) == pytest.approx(whole)
     assert similarity(query, passage, 0.25) == pytest.approx(0.75 * whole + 0.25 * part)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -11,7 +12,9 @@ from typing import TYPE_CHECKING
 
 from rearank_agent.errors import InputError
 from rearank_agent.policies.embedded.encoder import Encoder
-from rearank_agent.policies.embedded.similarity import PooledText, SentenceNearness, similarity
+from rearank_agent.policies.embedded.passages import PassageEncoder
+from rearank_agent.policies.embedded.similarity import PooledText, similarity
+from rearank_agent.policies.embedded.vector_store import VectorStore
 from rearank_agent.policies.evidence import EvidenceQuery
 from rearank_agent.policies.pointwise import PointwiseScorer
 from rearank_agent.policies.protocol import best_first, instruction_fault, unit_score
@@ -63,9 +66,11 @@ class Embedded:
         top: which upper layers: one of `shipped_weights`, or a folder.
         threads: how many passages are encoded at the same time.
         weights: the folder of the lower layers, and of those that are shipped.
+        store: where the vectors of passages are kept; None for nowhere. No score depends on it.
 
     Attributes:
         encoder: the network.
+        passages: what it makes of passages.
 
     Raises:
         InputError: no such upper layers.
@@ -77,12 +82,17 @@ class Embedded:
     window = None
 
     def __init__(
-        self, top: str = DEFAULT, threads: int | None = None, weights: Path = WEIGHTS
+        self,
+        top: str = DEFAULT,
+        threads: int | None = None,
+        weights: Path = WEIGHTS,
+        store: VectorStore | None = None,
     ) -> None:
         self.name = "embedded" if top == DEFAULT else f"embedded:{top}"
         folder = _folder(top, weights)
         shipped = weights == WEIGHTS and folder.parent == WEIGHTS
         self.encoder = _shipped(folder) if shipped else Encoder(weights, folder)
+        self.passages = PassageEncoder(self.encoder, store)
         self.threads = threads or os.cpu_count() or 1
         self._scorer = PointwiseScorer(self.encode_query, self._score_all, self.threads)
 
@@ -121,12 +131,13 @@ class Embedded:
             scores = tuple(unit_score(s, self._bigrams.scale) for s in reply.scores or ())
             return replace(reply, scores=scores, faults=(fault, *reply.faults))
         scored = await self._scorer.passages(task, window)
+        unkept = await asyncio.to_thread(self.passages.keep) if self.passages.store else ()
         scores = tuple(one.score for one in scored)
         return Reply(
             order=best_first(scores),
             scores=scores,
             rationales=tuple(one.rationale for one in scored),
-            faults=self._faults(task, window, query, scored),
+            faults=(*self._faults(task, window, query, scored), *unkept),
             usage=Usage(calls=1),
         )
 
@@ -197,13 +208,14 @@ class Embedded:
             quotes = query.evidence.quotes(passage.text)
             rationale = query.terms.rationale(content_tokens(text), quotes)
             return _Scored(score, rationale, True, supported=False)
-        encoded = self.encoder.encode(text)
-        nearness = SentenceNearness(query.pooled, encoded, len(text) - len(passage.text))
-        quotes = query.evidence.quotes(passage.text, nearness)
+        vectors, shift = self.passages.vectors(text), len(text) - len(passage.text)
+        quotes = query.evidence.quotes(
+            passage.text, lambda quote: vectors.nearness(query.pooled.mean, quote, shift)
+        )
         return _Scored(
-            score=similarity(query.pooled, PooledText(encoded.hidden), self._span_weight),
+            score=similarity(query.pooled, vectors, self._span_weight),
             rationale=query.terms.rationale(content_tokens(text), quotes),
-            complete=encoded.complete,
+            complete=vectors.complete,
         )
 
 

@@ -4,18 +4,38 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Protocol
 
 import numpy as np
 
 from rearank_agent.policies.embedded.encoder import Encoding, Vector, normalized
 from rearank_agent.types import Quote
 
-__all__ = ["SPAN", "PooledText", "SentenceNearness", "similarity"]
+__all__ = [
+    "PIECE", "SPAN", "Pooled", "PooledText", "SentenceNearness", "piece_means", "similarity",
+    "span_means",
+]  # fmt: skip
 
-SPAN = 16
-"""Tokens of a span; each begins in the middle of the one before."""
+PIECE = 8
+"""Tokens of a piece; the last one of a text may have fewer."""
+SPAN = 2 * PIECE
+"""Tokens of a span, which is two neighbouring pieces; each piece but the ends is in two spans."""
 _TOKENS = 0.35
 """The weight of late interaction in a sentence's nearness, chosen as those of `EvidenceQuery`."""
+
+
+class Pooled(Protocol):
+    """A text's vectors for comparison, each at length 1."""
+
+    @property
+    def mean(self) -> Vector:
+        """[width], of the whole text."""
+        ...
+
+    @property
+    def spans(self) -> Vector:
+        """[spans, width]"""
+        ...
 
 
 @dataclass(frozen=True)
@@ -41,10 +61,11 @@ class PooledText:
     @cached_property
     def spans(self) -> Vector:
         """[spans, width], the means of the spans, each at length 1."""
-        return normalized(_means(self.hidden[1:-1] if len(self.hidden) > 2 else self.hidden))
+        inner = self.hidden[1:-1] if len(self.hidden) > 2 else self.hidden
+        return span_means(piece_means(inner), len(inner))
 
 
-def similarity(query: PooledText, passage: PooledText, span_weight: float) -> float:
+def similarity(query: Pooled, passage: Pooled, span_weight: float) -> float:
     """-1 to 1: the cosine of the means and, with `span_weight`, the similarity of the spans.
 
     That is the mean, over the query's spans, of the highest cosine with one of the passage's:
@@ -92,13 +113,26 @@ class SentenceNearness:
         return cosines
 
 
-def _means(tokens: Vector) -> Vector:
-    """The mean of every span; a shorter text, or the rest of one, is a span of its own."""
-    n = len(tokens)
-    if n <= SPAN:
-        only: Vector = tokens.mean(axis=0, keepdims=True)
-        return only
-    first = np.minimum(np.arange(0, n - SPAN // 2, SPAN // 2), n - SPAN)
-    sums = np.concatenate([np.zeros_like(tokens[:1]), np.cumsum(tokens, axis=0)])
-    means: Vector = (sums[first + SPAN] - sums[first]) / SPAN
-    return means
+def piece_means(tokens: Vector) -> Vector:
+    """[pieces, width], the mean of each piece of a text's tokens [tokens, width], at least one."""
+    starts = np.arange(0, len(tokens), PIECE)
+    sums = np.add.reduceat(tokens, starts, axis=0)
+    return np.divide(sums, _sizes(len(starts), len(tokens)), dtype=np.float32)
+
+
+def span_means(pieces: Vector, tokens: int) -> Vector:
+    """[spans, width], the mean of each span at length 1; a text of one piece is one span.
+
+    Args:
+        pieces: the means of the pieces, [pieces, width].
+        tokens: how many they were made from.
+    """
+    sums = pieces * _sizes(len(pieces), tokens)
+    return normalized(sums[:-1] + sums[1:] if len(pieces) > 1 else sums)
+
+
+def _sizes(pieces: int, tokens: int) -> Vector:
+    """[pieces, 1], the tokens of each piece."""
+    sizes = np.full((pieces, 1), PIECE, np.float32)
+    sizes[-1] = tokens - PIECE * (pieces - 1)
+    return sizes

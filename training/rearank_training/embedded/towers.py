@@ -17,7 +17,7 @@ from torch.nn.functional import normalize, pad
 from torch.nn.utils.rnn import pad_sequence
 from transformers import AutoModel
 
-from rearank_agent.policies.embedded.similarity import SPAN
+from rearank_agent.policies.embedded.similarity import PIECE, SPAN
 
 __all__ = ["PooledTexts", "Towers"]
 
@@ -118,15 +118,14 @@ def _spans(padded: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
     """The means of spans at length 1, as in `similarity.PooledText`, and how many each text has."""
     special = (lengths > 2).long()
     tokens = lengths - 2 * special
-    width = tokens.clamp(max=SPAN)
-    half = SPAN // 2
-    counts = torch.where(tokens > SPAN, (tokens - 1) // half, 1)
-    first = torch.arange(int(counts.max()), device=lengths.device) * half
-    first = torch.minimum(first[None], (tokens - width)[:, None]) + special[:, None]
+    counts = ((tokens - 1) // PIECE).clamp(min=1)
+    first = (torch.arange(int(counts.max()), device=lengths.device) * PIECE)[None]
+    first, until = (
+        torch.minimum(at, tokens[:, None]) + special[:, None] for at in (first, first + SPAN)
+    )
     sums = pad(padded.cumsum(1), (0, 0, 1, 0))
     until, before = (
-        sums.gather(1, at[..., None].expand(-1, -1, sums.shape[2]))
-        for at in (first + width[:, None], first)
+        sums.gather(1, at[..., None].expand(-1, -1, sums.shape[2])) for at in (until, first)
     )
     return normalize(until - before, dim=2), counts
 
