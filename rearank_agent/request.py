@@ -13,7 +13,7 @@ from time import perf_counter
 from typing import TypeVar
 
 from rearank_agent.llm.limits import DEADLINE
-from rearank_agent.policies.blend import blended_order
+from rearank_agent.policies.blend import BlendBy, blended_order
 from rearank_agent.policies.composed import leaves, own_scores
 from rearank_agent.policies.protocol import Policy, unit_score
 from rearank_agent.queueing.work import WORK, Work
@@ -158,10 +158,10 @@ class Request:
             found["faults"] = [fault.kind for fault in reply.faults]
         return Step(self.turns + 1, window, reply, perf_counter() - start, judge)
 
-    def ranking(self, blend: float) -> Ranking:
+    def ranking(self, blend: float, blend_by: BlendBy = "rank") -> Ranking:
         """The ranking as it is now."""
         own = own_scores(self.policy, self.steps, self.order)
-        order, values = self._blended(own, blend)
+        order, values = self._blended(own, blend, blend_by)
         rationales = self._latest(lambda reply: reply.rationales)
         confidence = self._latest(lambda reply: reply.confidence)
         faults = _merged([*self.faults, *(f for step in self.steps for f in step.reply.faults)])
@@ -192,16 +192,20 @@ class Request:
             partial=self._unjudged or any(f.kind in ("deadline", "failed") for f in faults),
             usage=replace(usage, turns=self.turns, seconds=self.seconds),
             blend=blend,
+            blend_by=blend_by,
             judges=tuple(one.name for one in self.judges) if len(self.judges) > 1 else (),
         )
 
-    def _blended(self, own: dict[int, float], blend: float) -> tuple[Window, dict[int, float]]:
+    def _blended(
+        self, own: dict[int, float], blend: float, by: BlendBy
+    ) -> tuple[Window, dict[int, float]]:
         """The final order, and the scores behind it by position."""
         if len(self.judges) > 1 and not blend:
             return self.order, own
         complete = len(own) == len(self.order)
         scores = [own[p] for p in range(len(own))] if complete else None
-        order, values = blended_order(self.order, scores, blend)
+        given = [one.score or 0.0 for one in self.task.candidates] if by == "score" else None
+        order, values = blended_order(self.order, scores, blend, given)
         return order, dict(enumerate(values or ()))
 
     def _latest(self, part: Callable[[Reply], Sequence[T]]) -> dict[int, T]:

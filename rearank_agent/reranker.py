@@ -15,9 +15,11 @@ from uuid import uuid4
 from rearank_agent.errors import InputError, shown
 from rearank_agent.intake.passages import as_passages
 from rearank_agent.policies.auto_schedule import plan
+from rearank_agent.policies.blend import BlendBy
 from rearank_agent.policies.protocol import Policy
 from rearank_agent.policies.registry import DEFAULT
 from rearank_agent.policies.registry import policy as policy_of
+from rearank_agent.queueing.work import in_progress
 from rearank_agent.request import Request
 from rearank_agent.schedules import Schedule
 from rearank_agent.tracing import content_wanted, span
@@ -91,6 +93,7 @@ class Reranker:
         *,
         instruction: str = "",
         blend: float = 0.0,
+        blend_by: BlendBy = "rank",
         deadline: float | None = None,
         progress: Callable[[int, int], None] | None = None,
     ) -> Ranking:
@@ -102,12 +105,15 @@ class Reranker:
                 `as_passages` takes (docs/python.md).
             instruction: one sentence on what relevant means here.
             blend: b in z(score) - b * z(log1p(first-stage rank)); 0 ignores the given order.
+            blend_by: "score" for z(score) + b * z(first-stage score), of which every passage
+                must have one.
             deadline: seconds this request may take, where they are fewer than the reranker's.
             progress: called after every turn, on the event loop, with the turns done and
                 expected.
 
         Raises:
-            InputError: an empty query, no passages, an id twice, something that is no passage.
+            InputError: an empty query, no passages, an id twice, something that is no passage, a
+                blend by scores that some passages lack.
         """
         limit = math.inf if deadline is None else deadline
         if not limit >= 0:
@@ -116,12 +122,15 @@ class Reranker:
         task = self._task(query, instruction, as_passages(passages), limit)
         if not 0 <= blend < math.inf:
             raise InputError(f"the blend must be 0 or more: {blend}")
+        if blend_by == "score" and any(one.score is None for one in task.candidates):
+            raise InputError("to blend by scores, every passage needs its first-stage score")
         request = Request(task, self.policy, self._recent)
         about = {"run": task.run, "policy": self.policy.name, "passages": len(task.candidates)}
-        with span("rerank", **about, **({"query": query} if content_wanted() else {})) as found:
+        traced = {"query": query} if content_wanted() else {}
+        with in_progress(), span("rerank", **about, **traced) as found:
             schedule = self.plan(len(task.candidates), request.turns_left)
             await request.run(schedule, progress)
-            ranking = request.ranking(blend)
+            ranking = request.ranking(blend, blend_by)
             found |= {"schedule": ranking.schedule, "partial": ranking.partial}
             found |= {name: getattr(ranking.usage, name) for name in Usage.__slots__}
             found["faults"] = [fault.kind for fault in ranking.faults]

@@ -11,14 +11,15 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
+from hashlib import blake2b
 from unicodedata import category
 
 from rearank_agent.types import Quote, Rationale
 
 __all__ = [
     "UNSPACED_SCRIPTS", "QueryTerms", "Tokenizer", "bigrams", "content_tokens", "identifiers",
-    "json_line", "one_line", "printable", "sentences", "shorten", "text_line", "visible",
-    "whole_characters", "words",
+    "json_line", "one_line", "printable", "sentences", "shorten", "text_hash", "text_line",
+    "visible", "whole_characters", "words",
 ]  # fmt: skip
 
 Tokenizer = Callable[[str], list[str]]
@@ -63,6 +64,12 @@ _JOINT = re.compile(r"[._\-/@+:]+")
 def whole_characters(text: str) -> str:
     """The text with lone surrogates, halves of a character, as U+FFFD: UTF-8 cannot hold them."""
     return text if text.isascii() else _LONE_SURROGATE.sub(_REPLACEMENT, text)
+
+
+def text_hash(text: str) -> int:
+    """A text as a number of 64 bits, below 0 for half of them: what it is known by in a store."""
+    digest = blake2b(text.encode(errors="surrogatepass"), digest_size=8).digest()
+    return int.from_bytes(digest, "big", signed=True)
 
 
 def words(text: str) -> list[str]:

@@ -363,7 +363,7 @@ class Ranking(Value):
         steps: every window that was ranked, in time order.
         faults: everything that was repaired or left out, in the whole request.
         partial: whether the deadline or a failure ended it early, or no window has an answer.
-        blend: the weight of the given order in the scores; 0 for none.
+        blend: the weight of the first stage's `blend_by`, rank or score, in the scores; 0 for none.
         judges: the names of the policies it is made of, where there are several.
     """
 
@@ -378,6 +378,7 @@ class Ranking(Value):
     partial: bool = False
     usage: Usage = Usage()
     blend: float = 0.0
+    blend_by: str = "rank"
     judges: tuple[str, ...] = ()
 
     @property

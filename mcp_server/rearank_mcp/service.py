@@ -50,12 +50,14 @@ class Service:
         roots: the folders and files that may be searched.
         runs: the store of rankings, by run, for `explain` and `read`.
         max_tokens: maximum of an answer, text and structured form together.
+        by_meaning: whether the files are searched by vectors too, which are kept.
     """
 
     reranker: Reranker
     roots: Sequence[Path]
     runs: Store
     max_tokens: int = 4_000
+    by_meaning: bool = True
     _library: Library | None = None
     _store_thread: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1, "runs"))
 
@@ -204,7 +206,7 @@ class Service:
         if self._library is None:
             from rearank_agent.search.library import Library  # slow to import: 0.3 s
 
-            self._library = Library(self.roots)
+            self._library = Library(self.roots, by_meaning=self.by_meaning)
         return self._library
 
     async def _store_run(self, ranking: Ranking) -> Ranking:

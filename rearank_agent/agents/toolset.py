@@ -26,8 +26,9 @@ from rearank_agent.present.threshold import check_min_score
 from rearank_agent.present.truncate import check_budget, rerank_answer, search_answer
 from rearank_agent.reranker import Reranker
 from rearank_agent.search.find import find
-from rearank_agent.search.library import EmptyError, Library
+from rearank_agent.search.library import Library
 from rearank_agent.search.read import read
+from rearank_agent.search.result import EmptyError
 from rearank_agent.text import one_line
 from rearank_agent.types import Passage, Ranking
 

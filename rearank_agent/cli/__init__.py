@@ -26,6 +26,9 @@ COMMANDS = {
         "rearank_agent.cli.search",
         "Search the files under folders, and rerank what is found.",
     ),
+    "index": Command(
+        "rearank_agent.cli.index", "Make the vectors of files, so that search finds by meaning."
+    ),
     "read": Command(
         "rearank_agent.cli.read", "Read what a search found, with the lines around it."
     ),

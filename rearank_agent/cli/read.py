@@ -48,7 +48,7 @@ def read(
     from rearank_agent.search.read import locate
 
     hit = find_passage(load_ranking(run), place).passage if run else None
-    reading = locate(Library(paths or [Path()]), place, hit)
+    reading = locate(Library(paths or [Path()], by_meaning=False), place, hit)
     answer = read_answer(reading, around, 1, None)
     for line in answer.text.split("\n"):
         print_line(line)

@@ -5,23 +5,38 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from statistics import fmean, pstdev
+from typing import Literal
 
 from rearank_agent.types import Step, Window
 
-__all__ = ["blended_order", "policy_scores", "z_scores"]
+__all__ = ["BlendBy", "blended_order", "policy_scores", "z_scores"]
+
+BlendBy = Literal["rank", "score"]
+"""What of the first stage is blended with a policy's scores."""
 
 
 def blended_order(
-    order: Window, scores: list[float] | None, blend: float
+    order: Window,
+    scores: list[float] | None,
+    blend: float,
+    first: Sequence[float] | None = None,
 ) -> tuple[Window, list[float] | None]:
-    """The final order, and the score of every position behind it; None if there is none."""
+    """The final order, and the score of every position behind it; None if there is none.
+
+    Args:
+        order: the policy's.
+        scores: the policy's, by position; None for an order alone.
+        blend: the weight of the first stage, whose order is that of the positions.
+        first: the first stage's scores by position, in place of the logarithms of its ranks.
+    """
     if blend and len(order) > 1:
         if scores is None:
             scores = [0.0] * len(order)
             for rank, position in enumerate(order, 1):
                 scores[position] = -float(rank)
-        first = z_scores([math.log1p(rank) for rank in range(1, len(order) + 1)])
-        scores = [z - blend * f for z, f in zip(z_scores(scores), first, strict=True)]
+        first = first or [-math.log1p(rank) for rank in range(1, len(order) + 1)]
+        both = zip(z_scores(scores), z_scores(first), strict=True)
+        scores = [own + blend * given for own, given in both]
     if scores is None:
         return order, None
     return tuple(sorted(order, key=lambda position: -scores[position])), scores

@@ -167,7 +167,8 @@ def _score_source(ranking: Ranking, ranked: Ranked) -> str:
         return "from the policy"
     scores = policy_scores(ranking.steps, len(ranking.passages))
     own = f"score {scores[ranked.was - 1]:.4f}" if scores else "order"
-    return f"of the policy's {own} and, with weight {ranking.blend:g}, the rank as given"
+    given = f"the {ranking.blend_by} as given"
+    return f"of the policy's {own} and, with weight {ranking.blend:g}, {given}"
 
 
 def _judges(ranking: Ranking) -> Iterator[str]:

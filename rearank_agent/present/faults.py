@@ -17,7 +17,7 @@ _OF_FILES = frozenset(
 
 
 class Told:
-    """What a session was told about files that are left out: its answers say each thing once."""
+    """What a session was told about its files: its answers say each thing once."""
 
     def __init__(self) -> None:
         self._told: set[int] = set()
@@ -25,16 +25,19 @@ class Told:
     def fresh(self, ranking: Ranking) -> Ranking:
         """The ranking without the faults of files that an earlier answer had.
 
-        A fault that names another file by now is told again.
+        A fault that names another file by now is told again; the share of passages that have
+        vectors is not, however it has grown.
         """
         passages = {one.id for one in ranking.passages}
         faults = []
         for fault in ranking.faults:
             # a policy has the kind `unreadable` as well, of passages
-            if fault.kind in _OF_FILES and fault.ids and passages.isdisjoint(fault.ids):
-                if hash(fault) in self._told:
+            of_files = fault.kind in _OF_FILES and fault.ids and passages.isdisjoint(fault.ids)
+            if of_files or fault.kind == "vectors":
+                known = hash(fault if of_files else fault.kind)
+                if known in self._told:
                     continue
-                self._told.add(hash(fault))
+                self._told.add(known)
             faults.append(fault)
         return replace(ranking, faults=tuple(faults))
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from itertools import count
+from threading import Lock
 
-__all__ = ["WORK", "Work", "current_work"]
+__all__ = ["WORK", "Work", "current_work", "idle", "in_progress"]
 
 _arrivals: Callable[[], int] = count().__next__
 
@@ -41,3 +43,25 @@ WORK: ContextVar[Work | None] = ContextVar("work", default=None)
 def current_work(size: int) -> Work:
     """The work of the current request; outside of one, new work of this size."""
     return WORK.get() or Work(size)
+
+
+_lock = Lock()
+_requests = 0
+
+
+@contextmanager
+def in_progress() -> Iterator[None]:
+    """A request is being ranked, in this process."""
+    global _requests
+    with _lock:
+        _requests += 1
+    try:
+        yield
+    finally:
+        with _lock:
+            _requests -= 1
+
+
+def idle() -> bool:
+    """Whether no request is being ranked in this process: then the background may work."""
+    return not _requests

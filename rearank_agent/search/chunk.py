@@ -19,6 +19,7 @@ from typing import Any
 from rearank_agent.policies.embedded.token_count import READ_TOKENS, count_tokens, token_steps
 from rearank_agent.search.titles import MAX_TITLE, Heading, Titles, headings_above
 from rearank_agent.text import sentences
+from rearank_agent.types import Passage
 
 __all__ = ["MIN_TOKENS", "Chunk", "Document", "chunk_document", "line_starts"]
 
@@ -47,6 +48,11 @@ class Chunk:
     part: int = 1
     title: str = ""
     meta: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def content(self) -> str:
+        """Title and text, as a policy reads them."""
+        return Passage("", self.text, self.title).content
 
 
 @dataclass(frozen=True, slots=True)

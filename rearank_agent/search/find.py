@@ -1,4 +1,4 @@
-"""Search over files: retrieve with BM25, then rerank, within one deadline."""
+"""Search over files: retrieve by words and by meaning, then rerank, within one deadline."""
 
 from __future__ import annotations
 
@@ -16,9 +16,10 @@ from rearank_agent.reranker import Reranker
 from rearank_agent.types import Fault, Ranking
 
 if TYPE_CHECKING:
-    from rearank_agent.search.library import Library, SearchResult
+    from rearank_agent.search.library import Library
+    from rearank_agent.search.result import SearchResult
 
-__all__ = ["Progress", "find"]
+__all__ = ["Progress", "find", "share_fault"]
 
 _PROGRESS_INTERVAL = 0.2  # seconds
 
@@ -37,11 +38,11 @@ async def find(
     deadline: float | None = None,
     progress: Progress | None = None,
 ) -> Ranking:
-    """The passages of a library, reranked; none where no file has a word of the query.
+    """The passages of a library, reranked; none where no passage is near and none has a word.
 
     Args:
         within: a folder or file below the library's roots; "" for all of them.
-        depth: how many passages BM25 hands to the policy.
+        depth: how many passages are handed to the policy.
         deadline: seconds for all of it. Reading goes on in the background after that, so that
             asking again gets further.
         progress: called on the event loop.
@@ -54,7 +55,7 @@ async def find(
     found = await _retrieve(library, query, depth, within, deadline, progress)
     if not found.passages:
         where = f" below {within:.80}" if within else ""
-        nothing = Fault("nothing", (), f"no file{where} holds a word of the query")
+        nothing = Fault("nothing", (), f"no file{where} holds a word of the query or is near it")
         faults, fingerprint = (*found.faults, nothing), reranker.policy.fingerprint
         return Ranking(uuid4().hex[:12], query, instruction, fingerprint, "", (), faults=faults)
     n = len(found.passages)
@@ -62,11 +63,23 @@ async def find(
         query,
         found.passages,
         instruction=instruction,
-        blend=reranker.policy.blend,
+        blend=reranker.policy.blend * found.words_weight,
+        blend_by="score",
         deadline=None if deadline is None else max(0.0, deadline - (perf_counter() - start)),
         progress=progress and partial(progress, f"ranking {n} passages: turn"),
     )
-    return replace(ranking, faults=(*found.faults, *ranking.faults))
+    faults = (*found.faults, *share_fault(found.share, "more are made in the background"))
+    if library.background and found.share < 1:
+        library.background.start([one.content for one in found.passages])
+    return replace(ranking, faults=(*faults, *ranking.faults))
+
+
+def share_fault(share: float, remedy: str) -> tuple[Fault, ...]:
+    """The fault of a search by vectors of a share of the passages, and what is done about it."""
+    if share >= 1:
+        return ()
+    detail = f"{int(100 * share)}% of the passages can be found by meaning, the others by words"
+    return (Fault("vectors", (), f"{detail}; {remedy}"),)
 
 
 async def _retrieve(

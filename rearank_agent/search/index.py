@@ -15,14 +15,16 @@ from typing import Any
 
 import bm25s
 import numpy as np
+from numpy.typing import NDArray
 
-from rearank_agent.policies.lexical import bm25_index, bm25_search
+from rearank_agent.policies.lexical import bm25_index
+from rearank_agent.search.chunk import Chunk
 from rearank_agent.search.folder import File
 from rearank_agent.search.unread import FileFault
 
 __all__ = ["Index", "IndexedFile"]
 
-VERSION = 3
+VERSION = 4
 """Of the file format, the chunks and the tokens; a file of another version is rebuilt."""
 
 _STALE = 3600  # seconds after which a temporary file is taken to be abandoned
@@ -35,23 +37,30 @@ class IndexedFile:
     Attributes:
         lines: its chunks, each as a line of JSON.
         tokens: the tokens of each chunk, between spaces.
+        hashes: the `text_hash` of each chunk, title included.
         cacheable: whether reading it again would give the same.
     """
 
     file: File
     lines: tuple[bytes, ...] = ()
     tokens: tuple[bytes, ...] = ()
+    hashes: tuple[int, ...] = ()
     faults: tuple[FileFault, ...] = ()
     cacheable: bool = True
 
 
 @dataclass(frozen=True)
 class Index:
-    """Files in order, and BM25 over all their chunks; None without a single token."""
+    """Files in order, and BM25 over all their chunks; None without a single token.
+
+    Attributes:
+        hashes: [chunks], their `text_hash`.
+    """
 
     files: tuple[IndexedFile, ...] = ()
     bm25: bm25s.BM25 | None = None
     lines: tuple[bytes, ...] = ()
+    hashes: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
     _ends: list[int] = field(default_factory=list)
 
     @classmethod
@@ -61,21 +70,34 @@ class Index:
             tokens = [chunk.decode().split() for one in files for chunk in one.tokens]
             bm25 = bm25_index(tokens) if any(tokens) else None
         lines = tuple(line for one in files for line in one.lines)
-        return cls(tuple(files), bm25, lines, list(accumulate(len(one.lines) for one in files)))
+        hashes = np.array([name for one in files for name in one.hashes], np.int64)
+        ends = list(accumulate(len(one.lines) for one in files))
+        return cls(tuple(files), bm25, lines, hashes, ends)
+
+    @property
+    def sizes(self) -> list[int]:
+        """The chunks of each file."""
+        return [len(one.lines) for one in self.files]
 
     def at(self, position: int) -> tuple[File, bytes]:
         """The file and the JSON line of the chunk at a position."""
         return self.files[bisect_right(self._ends, position)].file, self.lines[position]
 
-    def search(
-        self, tokens: Sequence[str], depth: int, wanted: Callable[[File], bool]
-    ) -> list[tuple[int, float]]:
-        """Positions and BM25 scores in wanted files, best first, then in order; only above 0."""
-        if self.bm25 is None:
-            return []
-        sizes = [len(one.lines) for one in self.files]
-        mask = np.repeat([wanted(one.file) for one in self.files], sizes)
-        return bm25_search(self.bm25, tokens, depth, mask)
+    def content(self, position: int) -> str:
+        """The title and text of the chunk at a position, as a policy reads them."""
+        return Chunk(*json.loads(self.lines[position])).content
+
+    def scores(self, tokens: Sequence[str]) -> NDArray[np.float32]:
+        """[chunks], their BM25 score for a query's tokens; 0 without one of them."""
+        known = [token for token in tokens if self.bm25 and token in self.bm25.vocab_dict]
+        if not (self.bm25 and known):
+            return np.zeros(len(self.lines), np.float32)
+        found: NDArray[np.float32] = self.bm25.get_scores(known)
+        return found
+
+    def mask(self, wanted: Callable[[File], bool]) -> NDArray[np.bool_]:
+        """[chunks], whether each is of a wanted file."""
+        return np.repeat([wanted(one.file) for one in self.files], self.sizes)
 
     @classmethod
     def load(cls, path: Path) -> tuple[Index, list[FileFault]]:
@@ -97,11 +119,15 @@ class Index:
         if head["version"] != VERSION:
             return cls()
         lines, tokens = (arrays[part].tobytes().split(b"\n")[:-1] for part in ("lines", "words"))
+        hashes: list[int] = arrays["hashes"].tolist()
         files, start = [], 0
         for file, count, rows in head["files"]:
             part = slice(start, start := start + count)
             faults = tuple(FileFault(*row) for row in rows)
-            files.append(IndexedFile(File(*file), tuple(lines[part]), tuple(tokens[part]), faults))
+            names = tuple(hashes[part])
+            files.append(
+                IndexedFile(File(*file), tuple(lines[part]), tuple(tokens[part]), names, faults)
+            )
         vocabulary = arrays["vocabulary"].tobytes().decode().split("\n")
         # built from one word, so that the settings of BM25 are in `bm25_index` alone
         bm25 = bm25_index([["word"]]) if len(arrays["data"]) else None
@@ -110,7 +136,7 @@ class Index:
             bm25.unique_token_ids_set = set(bm25.vocab_dict.values())
             bm25.scores = {part: arrays[part] for part in ("data", "indices", "indptr")}
             bm25.scores["num_docs"] = len(lines)
-        if not start == len(lines) == len(tokens):
+        if not start == len(lines) == len(tokens) == len(hashes):
             raise ValueError("the parts differ in length")
         return cls.of(files, bm25)
 
@@ -124,6 +150,7 @@ class Index:
         arrays: dict[str, Any] = {
             name: np.frombuffer(part, np.uint8) for name, part in parts.items()
         }
+        arrays["hashes"] = self.hashes
         for name in ("data", "indices", "indptr"):
             arrays[name] = self.bm25.scores[name] if self.bm25 else np.zeros(0)
         try:

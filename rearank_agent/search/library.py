@@ -1,7 +1,8 @@
-"""BM25 search over the passages of folders of files.
+"""Search over the passages of folders of files, by words (BM25) and by meaning (vectors).
 
 The chunks of every file are stored, with a BM25 index, in the user's cache folder; a file is
-read again when its size or time of change differs.
+read again when its size or time of change differs. Vectors are kept apart, by the hash of a text;
+a search uses those that are there.
 """
 
 from __future__ import annotations
@@ -9,48 +10,36 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from threading import Lock
 from time import perf_counter
 
+import numpy as np
+from numpy.typing import NDArray
+
 from rearank_agent.errors import InputError
 from rearank_agent.search.chunk import Chunk
 from rearank_agent.search.convert import Converter
 from rearank_agent.search.extract import Extraction, extract
+from rearank_agent.search.fill import Background, fill
 from rearank_agent.search.folder import File, Walk, resolve_roots
+from rearank_agent.search.fuse import fused, words_weight
 from rearank_agent.search.index import Index, IndexedFile
+from rearank_agent.search.result import EmptyError, SearchResult
+from rearank_agent.search.tokens import names_identifier, query_tokens, text_tokens
 from rearank_agent.search.unread import FileFault, grouped
+from rearank_agent.search.vectors import IndexVectors
 from rearank_agent.search.within import Within
 from rearank_agent.settings import cache_folder
-from rearank_agent.text import QueryTerms, content_tokens
+from rearank_agent.text import text_hash
 from rearank_agent.types import Fault, Passage, check_text
 
-__all__ = ["EmptyError", "Library", "SearchResult"]
+__all__ = ["Library"]
 
 Progress = Callable[[int, int], None]
-
-
-@dataclass(frozen=True, slots=True)
-class SearchResult:
-    """The passages and faults of a search.
-
-    Attributes:
-        passages: best first, with BM25's score; none without a word of the query.
-        faults: what was left out, and why, below the path that was asked; each reason once, `ids`
-            are places.
-        seconds: the time of each part: look, load, read, index, search.
-    """
-
-    passages: tuple[Passage, ...]
-    faults: tuple[Fault, ...]
-    seconds: dict[str, float]
-
-
-class EmptyError(InputError):
-    """There is no text below the roots."""
 
 
 class Library:
@@ -60,16 +49,27 @@ class Library:
         roots: folders, or files; nothing outside them is ever read, through links neither.
         worker: a thread for asynchronous callers: searches run one after the other, and one that
             is cancelled before its turn never starts.
+        vectors: those of its passages; None for a search by words alone.
+        background: makes those that are missing, once it is started; None as above.
+
+    Args:
+        cache: the folder of the index and the vectors; None for the user's.
+        by_meaning: whether vectors are used, and kept.
 
     Raises:
         InputError: no roots, or one that is not there.
     """
 
-    def __init__(self, roots: Sequence[Path], cache: Path | None = None) -> None:
+    def __init__(
+        self, roots: Sequence[Path], cache: Path | None = None, by_meaning: bool = True
+    ) -> None:
         self.roots = resolve_roots(roots)
         real = "\n".join(str(root.real) for root in self.roots)
         name = sha256(real.encode()).hexdigest()[:16]
-        self._index_path = (cache or cache_folder()) / "search" / f"{name}.npz"
+        cache = cache or cache_folder()
+        self._index_path = cache / "search" / f"{name}.npz"
+        self.vectors = IndexVectors(cache) if by_meaning else None
+        self.background = Background(self) if by_meaning else None
         self._index: Index | None = None
         self._last_read: tuple[File, Extraction] | None = None
         self._lock = Lock()
@@ -78,7 +78,7 @@ class Library:
     def search(
         self, query: str, depth: int = 50, within: str = "", progress: Progress | None = None
     ) -> SearchResult:
-        """The best passages for the query by BM25.
+        """The best passages for the query by BM25 and vectors, without a policy's judgement.
 
         Args:
             query: what is asked.
@@ -100,7 +100,10 @@ class Library:
         seconds: dict[str, float] = {}
         with self._lock:
             index, file_faults = self._refresh(seconds, progress)
-        faults = grouped(named.faults(file_faults))
+            start = perf_counter()
+            cosines, unread = self._cosines(query, index, depth)
+            seconds["vectors"] = perf_counter() - start
+        faults = (*grouped(named.faults(file_faults)), *unread)
         if not index.lines:
             raise EmptyError(
                 f"no text below {', '.join(str(r.named) for r in self.roots)}{_why(faults)}"
@@ -108,10 +111,45 @@ class Library:
         if within and not any(one.file in named and one.lines for one in index.files):
             raise InputError(f"{within!r:.80} holds no text that is searched{_why(faults)}")
         start = perf_counter()
-        best = index.search(QueryTerms.of(query).tokens, depth, named.__contains__)
-        passages = tuple(self._passage(*index.at(position), score) for position, score in best)
+        bm25 = index.scores(query_tokens(query))
+        wanted = index.mask(named.__contains__)
+        best = fused(bm25, cosines, wanted, depth)
+        passages = tuple(self._passage(*index.at(at), float(bm25[at])) for at in best)
         seconds["search"] = perf_counter() - start
-        return SearchResult(passages, faults, seconds)
+        share = float((~np.isnan(cosines[wanted])).mean())
+        weight = words_weight(share, names_identifier(query))
+        return SearchResult(passages, share, weight, faults, seconds)
+
+    def _cosines(
+        self, query: str, index: Index, depth: int
+    ) -> tuple[NDArray[np.float32], tuple[Fault, ...]]:
+        """How near each passage lies to the query; not a number where that is not known.
+
+        Where fewer vectors are missing than a policy would make for its ranking, they are made.
+        """
+        if self.vectors is None:
+            return np.full(len(index.lines), np.nan, np.float32), ()
+        faults = self.vectors.refresh(index)
+        missing = np.flatnonzero(~self.vectors.known).tolist()
+        if not faults and 0 < len(missing) <= depth:
+            fill(self.vectors.passages, index, missing)
+            faults = self.vectors.refresh(index)
+        return self.vectors.cosines(query), faults
+
+    def without_vectors(self, progress: Progress | None = None) -> tuple[Index, list[int]]:
+        """The index of the files as they are now, and the passages without a vector in it.
+
+        Returns:
+            The index, and positions: those of files that changed last come first.
+        """
+        with self._lock:
+            index, _ = self._refresh({}, progress)
+            if self.vectors is None or self.vectors.refresh(index):
+                return index, []
+            known = self.vectors.known
+        ages = np.repeat([-one.file.mtime for one in index.files], index.sizes)
+        order = np.argsort(ages, kind="stable")
+        return index, order[~known[order]].tolist()
 
     def read(self, place: str) -> tuple[str, str, Extraction]:
         """A file by its place or its path below a root: its path, the lines named, its text.
@@ -182,8 +220,9 @@ class Library:
     def _extract(self, file: File, walk: Walk, converter: Converter) -> IndexedFile:
         found = self._text(file, walk, converter)
         lines = tuple(json.dumps(list(asdict(c).values())).encode() for c in found.chunks)
-        tokens = (" ".join(content_tokens(f"{c.title}\n{c.text}")).encode() for c in found.chunks)
-        return IndexedFile(file, lines, tuple(tokens), found.faults, found.cacheable)
+        tokens = (" ".join(text_tokens(c.content)).encode() for c in found.chunks)
+        hashes = tuple(text_hash(c.content) for c in found.chunks)
+        return IndexedFile(file, lines, tuple(tokens), hashes, found.faults, found.cacheable)
 
     def _passage(self, file: File, line: bytes, score: float) -> Passage:
         chunk = Chunk(*json.loads(line))

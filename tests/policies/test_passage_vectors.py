@@ -14,10 +14,11 @@ from rearank_agent import Passage, Reranker
 from rearank_agent.errors import InputError
 from rearank_agent.policies.embedded import passages as passages_module
 from rearank_agent.policies.embedded.passage_vectors import PassageVectors
-from rearank_agent.policies.embedded.passages import PassageEncoder, text_hash
+from rearank_agent.policies.embedded.passages import PassageEncoder
 from rearank_agent.policies.embedded.policy import Embedded
 from rearank_agent.policies.embedded.similarity import PooledText, similarity
 from rearank_agent.policies.embedded.vector_store import VectorStore
+from rearank_agent.text import text_hash
 
 QUERY = "how far can a flea jump"
 TEXTS = [
@@ -107,7 +108,7 @@ def test_the_store_is_bounded_and_drops_what_was_not_used_for_longest(
     for name in range(400):
         store.put({name: vectors})
         assert store.get(7) is not None or name < 7, "it is used every day"
-    kept = store.known(range(400))
+    kept = set(store.wholes(np.arange(400)))
     assert {7, 399} < kept
     assert 100 < len(kept) < 200
     assert kept - {7} == set(range(400 - len(kept) + 1, 400))
@@ -153,6 +154,7 @@ import sys
 from pathlib import Path
 from rearank_agent.policies.embedded.policy import Embedded
 from rearank_agent.policies.embedded.vector_store import VectorStore
+from rearank_agent.text import text_hash
 passages = Embedded(store=VectorStore(Path(sys.argv[1]))).passages
 for number in range(int(sys.argv[2]), 10**6):
     passages.vectors(f"passage {number} about fleas")

@@ -10,7 +10,8 @@ import pytest
 from rearank_agent import InputError
 from rearank_agent.search import held
 from rearank_agent.search.held import HeldRoot
-from rearank_agent.search.library import EmptyError, Library
+from rearank_agent.search.library import Library
+from rearank_agent.search.result import EmptyError
 from rearank_agent.search.unread import FileFault, UnreadError
 
 

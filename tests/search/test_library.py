@@ -26,7 +26,7 @@ def folder(tmp_path, monkeypatch):
 def search(folder, tmp_path):
     def go(query, *roots, depth=50):
         roots = [Path(root) for root in roots] or [Path("docs")]
-        return Library(roots, tmp_path / "cache").search(query, depth)
+        return Library(roots, tmp_path / "cache", by_meaning=False).search(query, depth)
 
     return go
 
@@ -46,7 +46,7 @@ def test_a_whole_passage(search):
     assert passage.text == FLEAS.strip()
     assert passage.score > 0
     assert found.faults == ()
-    assert set(found.seconds) == {"look", "load", "read", "index", "search"}
+    assert set(found.seconds) == {"look", "load", "read", "index", "vectors", "search"}
 
 
 def test_nothing_found_and_depth(search, folder):
@@ -98,7 +98,7 @@ def test_what_was_left_out_is_told_below_the_path_that_was_asked(folder, tmp_pat
     (folder / "deep" / "b.png").write_bytes(b"")
     (folder / "deep" / "latin.txt").write_bytes(b"tw\xf6 fleas")
     (folder / "deeper.bin").write_bytes(b"\0")
-    library = Library([Path("docs")], tmp_path / "cache")
+    library = Library([Path("docs")], tmp_path / "cache", by_meaning=False)
 
     def told(within):
         return [fault.ids for fault in library.search("flea dogs", within=within).faults]
@@ -141,7 +141,7 @@ def test_links_never_lead_outside(search, folder, tmp_path):
 
 
 def test_a_path_is_resolved_only_inside(folder, tmp_path):
-    library = Library([Path("docs")], tmp_path / "cache")
+    library = Library([Path("docs")], tmp_path / "cache", by_meaning=False)
     (folder / "link").symlink_to(tmp_path)
     (folder / ".env").write_text("KEY=1")
     (folder / ".gitignore").write_text("private.txt\n")
@@ -160,7 +160,7 @@ def test_a_path_is_resolved_only_inside(folder, tmp_path):
                   "private.txt", "/etc/passwd", "docs", "", "a\0b", "../docs"):  # fmt: skip
         with pytest.raises(InputError, match="is not below docs"):
             library.read(place)
-    alone = Library([folder / "fleas.md"], tmp_path / "cache")
+    alone = Library([folder / "fleas.md"], tmp_path / "cache", by_meaning=False)
     with pytest.raises(InputError, match="is not below"):
         alone.read("deep/dogs.txt")
 
@@ -300,7 +300,7 @@ def test_stopping_while_the_index_is_written_leaves_the_old_one(
 
 def test_a_cache_that_cannot_be_written_is_a_fault(folder, tmp_path):
     (tmp_path / "blocked").write_text("a file where a folder should be")
-    found = Library([folder], tmp_path / "blocked").search("flea")
+    found = Library([folder], tmp_path / "blocked", by_meaning=False).search("flea")
     assert len(found.passages) == 1
     assert [fault.kind for fault in found.faults] == ["cache"]
 
@@ -328,7 +328,7 @@ def test_processes_at_the_same_time_see_no_damage(folder, tmp_path):
         from rearank_agent.search.library import Library
         for turn in range(8):
             Path("docs", sys.argv[1]).write_text("flea " + "x " * turn)
-            found = Library([Path("docs")], Path("cache")).search("flea")
+            found = Library([Path("docs")], Path("cache"), by_meaning=False).search("flea")
             print([fault.kind for fault in found.faults if fault.kind == "cache"])
     """
     command = [sys.executable, "-c", code]

@@ -197,7 +197,7 @@ def make_service(options: RerankerOptions, roots: Sequence[Path], max_tokens: in
 
     if roots:
         resolve_roots(roots)  # a missing one is an error now, not at the first search
-    return Service(options.reranker(), roots, run_store(), max_tokens)
+    return Service(options.reranker(), roots, run_store(), max_tokens, by_meaning=options.cache)
 
 
 def current_folder() -> Sequence[Path]:

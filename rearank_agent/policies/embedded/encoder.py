@@ -22,6 +22,8 @@ Vector = NDArray[np.float32]
 _HEAD = 4096
 MAX_CHARACTERS = 16 * _HEAD
 """Of a text that are tokenized, however few tokens they give: blanks, or one endless word."""
+MAX_UNSUPPORTED = 0.2
+"""The share of a text's letters in unsupported scripts, up to which the encoder reads it."""
 _UNKNOWN = "[UNK]"
 
 
@@ -86,6 +88,11 @@ class Encoder:
         self._trunk = _session(_verified(folder / "trunk.onnx", shared))
         self._top = _session(_verified(top / "top.onnx", self.manifest))
 
+    @property
+    def width(self) -> int:
+        """Numbers of a vector."""
+        return int(self._top.get_outputs()[0].shape[-1])
+
     def encode(self, text: str) -> Encoding:
         """Encode a text, at most its first `max_tokens` tokens."""
         low = self.trunk(text, self.max_tokens)
@@ -124,6 +131,14 @@ class Encoder:
             if token == _UNKNOWN or (alone and any(map(_beyond_ascii, beside))):
                 unsupported += sum(map(_beyond_ascii, head[start:end]))
         return unsupported / letters if letters else 0.0
+
+    def supports(self, text: str) -> bool:
+        """Whether the text holds something, at most `MAX_UNSUPPORTED` in unsupported scripts."""
+        head = text[: _HEAD // 4]
+        beyond = 0 if head.isascii() else sum(map(_beyond_ascii, head))
+        if beyond > MAX_UNSUPPORTED * sum(map(str.isalpha, head)):  # else the share is lower still
+            return self.unsupported_share(text) <= MAX_UNSUPPORTED
+        return bool(text.strip())
 
     def _tokens(self, text: str) -> tuple[Any, bool]:
         """Enough tokens of the text to fill the encoder, and whether that is all of it."""

@@ -7,7 +7,7 @@ would cost and move.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -56,8 +56,10 @@ class PassageVectors:
     complete: bool
 
     @classmethod
-    def of(cls, encoded: Encoding) -> PassageVectors:
-        """Bring a passage into this form."""
+    def of(cls, encoded: Encoding, empty: bool = False) -> PassageVectors:
+        """Bring a passage into this form; an empty one is near to nothing."""
+        if empty:
+            encoded = replace(encoded, hidden=np.zeros_like(encoded.hidden))
         has_text = len(encoded.hidden) > 2
         inner = encoded.hidden[1:-1] if has_text else encoded.hidden
         whole = _in_int8(encoded.hidden.mean(axis=0))

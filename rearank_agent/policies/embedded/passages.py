@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-from hashlib import blake2b
 from threading import Lock
 
 from rearank_agent.errors import InputError, SetupError
 from rearank_agent.policies.embedded.encoder import Encoder
 from rearank_agent.policies.embedded.passage_vectors import FORM, PassageVectors
 from rearank_agent.policies.embedded.vector_store import VectorStore
+from rearank_agent.text import text_hash
 from rearank_agent.types import Fault
 
-__all__ = ["PassageEncoder", "text_hash"]
+__all__ = ["PassageEncoder"]
 
 _AT_ONCE = 64  # passages that are written together
-
-
-def text_hash(text: str) -> int:
-    """A text as a number of 64 bits, below 0 for half of them."""
-    digest = blake2b(text.encode(errors="surrogatepass"), digest_size=8).digest()
-    return int.from_bytes(digest, "big", signed=True)
 
 
 class PassageEncoder:
@@ -45,12 +39,15 @@ class PassageEncoder:
         return hash_of_text ^ self._of_weights
 
     def vectors(self, text: str) -> PassageVectors:
-        """The vectors of a text, title included; new ones are kept sooner or later."""
+        """The vectors of a text, title included; new ones are kept sooner or later.
+
+        A text that the encoder does not support has zeros, which are near to nothing.
+        """
         if self.store is None:
-            return PassageVectors.of(self.encoder.encode(text))
+            return self._encoded(text)
         name = self.name(text_hash(text))
         if (found := self._kept(name)) is None:
-            found = PassageVectors.of(self.encoder.encode(text))
+            found = self._encoded(text)
             with self._lock:
                 self._new[name] = found
                 many = len(self._new) >= _AT_ONCE
@@ -64,6 +61,10 @@ class PassageEncoder:
         with self._lock:
             broken, self._broken = self._broken, ""
         return (Fault("cache", (), f"vectors are not kept: {broken}"),) if broken else ()
+
+    def _encoded(self, text: str) -> PassageVectors:
+        encoded = self.encoder.encode(text)
+        return PassageVectors.of(encoded, empty=not self.encoder.supports(text))
 
     def _kept(self, name: int) -> PassageVectors | None:
         assert self.store is not None  # noqa: S101

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rearank_agent.errors import InputError
-from rearank_agent.policies.embedded.encoder import Encoder
+from rearank_agent.policies.embedded.encoder import MAX_UNSUPPORTED, Encoder
 from rearank_agent.policies.embedded.passages import PassageEncoder
 from rearank_agent.policies.embedded.similarity import PooledText, similarity
 from rearank_agent.policies.embedded.vector_store import VectorStore
@@ -29,8 +29,6 @@ __all__ = ["DEFAULT", "WEIGHTS", "Embedded", "EncodedQuery", "shipped_weights"]
 WEIGHTS = Path(__file__).parents[2] / "weights"
 DEFAULT = "open"
 """The upper layers used where none are named."""
-MAX_UNSUPPORTED = 0.2
-"""The share of a text's letters in unsupported scripts, up to which the encoder reads it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,7 +201,7 @@ class Embedded:
         text = passage.content
         if not text.strip():
             return _Scored(-1.0, query.terms.rationale(()), True)
-        if self.encoder.unsupported_share(text) > MAX_UNSUPPORTED:
+        if not self.encoder.supports(text):
             score = unit_score(self._bigrams.score_alone(query.text, passage), self._bigrams.scale)
             quotes = query.evidence.quotes(passage.text)
             rationale = query.terms.rationale(content_tokens(text), quotes)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from time import time
 
@@ -45,6 +45,7 @@ class VectorStore:
         self.path = path
         self.max_bytes = max_bytes
         self._database = Database(path, *_TABLES, page=_PAGE)
+        self._writes = 0
         self._seen: set[int] = set()  # used today, which the file does not know yet
 
     def get(self, name: int) -> PassageVectors | None:
@@ -78,6 +79,7 @@ class VectorStore:
             used = ((today, name) for name in self._seen)
             file.executemany("UPDATE wholes SET used = ? WHERE id = ?", used)
             self._seen.clear()
+            self._writes += 1
             if used_bytes(file) > self.max_bytes:
                 _drop_oldest(file)
 
@@ -103,26 +105,14 @@ class VectorStore:
                 )
         return found
 
-    def known(self, names: Iterable[int]) -> set[int]:
-        """Which of these names are kept.
-
-        Raises:
-            SetupError: the file cannot be read.
-        """
-        wanted = set(names)
-        with self._database.reading() as file:
-            if file is None:
-                return set()
-            return wanted.intersection(name for (name,) in file.execute("SELECT id FROM wholes"))
-
-    def version(self) -> int:
-        """A number that changes when another program or connection has written.
+    def version(self) -> tuple[int, int]:
+        """Numbers that differ after somebody has written, in this process or another.
 
         Raises:
             SetupError: the file cannot be read.
         """
         with self._database.reading() as file:
-            return file.execute("PRAGMA data_version").fetchone()[0] if file else -1
+            return self._writes, file.execute("PRAGMA data_version").fetchone()[0] if file else -1
 
 
 def vector_store() -> VectorStore:
