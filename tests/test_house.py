@@ -52,7 +52,7 @@ SUBJECTS = {
     "ir_measures": ("rearank_evals/measures/official.py",),
     "ir_datasets": ("rearank_agent/data/ir_datasets.py",),
     "pyarrow": ("rearank_agent/data/parquet.py",),
-    "markitdown": ("rearank_agent/search/convert_worker.py",),
+    "markitdown": ("rearank_agent/search/convert_pdf.py", "rearank_agent/search/convert_worker.py"),
     "scipy": ("rearank_evals/measures/",),
     "matplotlib": ("rearank_evals/report/plots.py", "rearank_training/plots.py"),
     "jinja2": ("rearank_agent/present/markup.py",),

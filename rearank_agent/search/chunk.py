@@ -34,7 +34,7 @@ class Chunk:
     """A slice of a document, not yet a passage.
 
     Attributes:
-        start: its first line, from 1.
+        start: its first line, from 1; or page of a PDF, or cell of a notebook.
         end: its last line, inclusive.
         part: from 1; counts chunks that share both lines.
         title: the headings above it, outermost first; may be empty.
@@ -55,7 +55,7 @@ class Document:
 
     Attributes:
         text: lines joined by newlines.
-        numbers: for each line of the text, its number in the file.
+        numbers: for each line of the text, its number in the file; or that of its page or cell.
         headings: by position of the line in the text.
         prose: whether to split at sentences; otherwise at lines.
         above: what stands above a line; by default the headings.

@@ -22,7 +22,7 @@ from rearank_agent.search.unread import FileFault
 
 __all__ = ["Index", "IndexedFile"]
 
-VERSION = 3
+VERSION = 4
 """Of the file format, the chunks and the tokens; a file of another version is rebuilt."""
 
 _STALE = 3600  # seconds after which a temporary file is taken to be abandoned

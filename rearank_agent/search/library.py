@@ -22,6 +22,7 @@ from rearank_agent.search.convert import Converter
 from rearank_agent.search.extract import Extraction, extract
 from rearank_agent.search.folder import File, Walk, resolve_roots
 from rearank_agent.search.index import Index, IndexedFile
+from rearank_agent.search.place import place_of
 from rearank_agent.search.unread import FileFault, grouped
 from rearank_agent.search.within import Within
 from rearank_agent.settings import cache_folder
@@ -192,8 +193,8 @@ class Library:
         return Passage(place + part, chunk.text, chunk.title, score, place, chunk.meta)
 
     def _place(self, file: File, start: int, end: int = 0) -> str:
-        lines = f"{start}-{end}" if end > start else f"{start}"
-        return f"{self.roots[file.root].place(file.path)}{f':{lines}' if start else ''}"
+        path = self.roots[file.root].place(file.path)
+        return place_of(path, start, end) if start else path
 
 
 class _Timer:
