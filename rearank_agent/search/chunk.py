@@ -59,6 +59,7 @@ class Document:
         headings: by position of the line in the text.
         prose: whether to split at sentences; otherwise at lines.
         above: what stands above a line; by default the headings.
+        spans: the offsets of each chunk with what is shown above it, if it was split before.
     """
 
     text: str
@@ -66,6 +67,7 @@ class Document:
     headings: Mapping[int, Heading] = field(default_factory=dict)
     prose: bool = True
     above: Titles | None = None
+    spans: Sequence[tuple[int, int]] = ()
 
 
 def chunk_document(document: Document) -> tuple[Chunk, ...]:

@@ -9,6 +9,7 @@ import json
 import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import accumulate
 from pathlib import PurePath
 from typing import BinaryIO
 
@@ -143,8 +144,13 @@ def _rows(text: str) -> Extraction:
             chunks += _row(line, number)
         except UnreadError as unread:
             faults.append(unread.fault)
-    numbers = [chunk.start for chunk in chunks for _ in range(chunk.text.count("\n") + 1)]
-    document = Document("\n".join(chunk.text for chunk in chunks), numbers)
+    # a row's title is above its text, where it is read on
+    shown = [f"{c.title}\n{c.text}" if c.title and c.part == 1 else c.text for c in chunks]
+    ends = accumulate(len(text) + 1 for text in shown)
+    spans = [(end - 1 - len(text), end - 1) for end, text in zip(ends, shown, strict=True)]
+    lines = zip(chunks, shown, strict=True)
+    numbers = [chunk.start for chunk, text in lines for _ in range(text.count("\n") + 1)]
+    document = Document("\n".join(shown), numbers, spans=spans)
     return Extraction(tuple(chunks), tuple(faults), document=document)
 
 

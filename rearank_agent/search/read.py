@@ -181,14 +181,20 @@ def locate(library: Library, place: str, hit: Passage | None = None) -> Reading:
 
 def _whole(path: str, found: Extraction) -> Reading:
     text = found.document.text.removesuffix("\n")
-    chunks, end = [], 0
+    spans = found.document.spans or _spans(found)
+    ends = ((start, min(end, len(text))) for start, end in spans)
+    chunks = tuple(zip(found.chunks, ends, strict=True))
+    unread = tuple(fault.line for fault in found.faults if fault.line)
+    numbers, starts = found.document.numbers, line_starts(text)
+    return Reading(path, text, numbers, starts, chunks, unread, 0, len(text))
+
+
+def _spans(found: Extraction) -> Iterator[Span]:
+    end = 0
     for chunk in found.chunks:  # verbatim and in order, with nothing but blank space between
         start = found.document.text.index(chunk.text, end)
         end = start + len(chunk.text)
-        chunks.append((chunk, (start, min(end, len(text)))))
-    unread = tuple(fault.line for fault in found.faults if fault.line)
-    numbers, starts = found.document.numbers, line_starts(text)
-    return Reading(path, text, numbers, starts, tuple(chunks), unread, 0, len(text))
+        yield start, end
 
 
 def _as_found(whole: Reading, lines: str, passage: str) -> Reading:

@@ -77,7 +77,8 @@ def test_every_hit_is_where_its_place_says(library, max_tokens, around):
     assert any("#" in passage.id for passage in found)
     for passage in found:
         reading = locate(library, passage.id)
-        assert reading.text[reading.start : reading.end].rstrip("\n") == passage.text.rstrip("\n")
+        above = "A flea\n" if "jsonl" in passage.id else ""  # the title of a row
+        assert reading.text[reading.start : reading.end] == above + passage.text.rstrip("\n")
         assert locate(library, "", hit=passage) == reading
         shown, numbers = text_of(all_parts(reading, max_tokens, around))
         assert passage.text.rstrip("\n") in shown
@@ -147,6 +148,25 @@ def test_lines_that_could_not_be_read_are_told(library):
     assert answer.notes == (note,)
     assert f"\nnote: {note}" in read_text(answer)
     assert read_answer(locate(library, "rows.jsonl:3"), 0, 1, 4000).notes == ()
+
+
+def test_a_row_is_read_with_its_title(library):
+    rows = [
+        {"text": "Fleas", "title": "Fleas"},
+        {"text": "No title."},
+        {"text": LONG, "title": "Jumps"},
+    ]
+    Path("docs/more.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    answer = read_answer(locate(library, "more.jsonl:1-2"), 0, 1, 4000)
+    assert answer.text == "1: Fleas\n1: Fleas\n2: No title."
+    answer = read_answer(locate(library, "more.jsonl:1"), 0, 1, 4000)
+    assert answer.text == "1: Fleas\n1: Fleas"
+    assert (answer.before, answer.after) == ("", "docs/more.jsonl:2-3")
+    assert text_of(all_parts(locate(library, "more.jsonl:3"), 500, 0))[0].startswith(
+        "Jumps\nA flea"
+    )
+    second = text_of(all_parts(locate(library, "more.jsonl:3#2"), 500, 0))[0]
+    assert second in LONG
 
 
 def test_no_text_forges_a_line(library):
