@@ -19,8 +19,8 @@ _NAMED = (
 )
 # C, C++, C#, Java and JavaScript name a function without such a word, often over several lines.
 _SIGNATURE = (
-    r"(?!(?:case|catch|do|elif|else|for|foreach|function|if|lock|match|new|return|switch|synchronized|throw|try"
-    r"|using|when|while|with)\b)\w[\w\s<>\[\],.:*&~]*\("
+    r"(?!(?:case|catch|do|elif|else|for|foreach|function|if|lock|match|new|return|switch"
+    r"|synchronized|throw|try|using|when|while|with)\b)\w[\w\s<>\[\],.:*&~]*\("
 )
 _BRACED = rf"{_SIGNATURE}[^;]*\)(?!.*=>\s*\{{\s*$)[^;{{}}]*\{{"
 _ASSIGNED = (

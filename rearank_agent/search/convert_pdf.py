@@ -53,7 +53,7 @@ def _tables(data: bytes) -> Iterator[str | None]:
         from markitdown.converters import _pdf_converter
 
         table_of = _pdf_converter._extract_form_content_from_words
-    except (ImportError, AttributeError):  # MarkItDown before 0.1.5 makes no tables of PDFs
+    except (ImportError, AttributeError):  # it is private there: without it, text alone
         return
     try:
         with pdfplumber.open(BytesIO(data)) as pdf:
