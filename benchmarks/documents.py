@@ -52,25 +52,40 @@ def xlsx(**cells):
     return held.getvalue()
 
 
-def pdf(text, blank_mib=0):
-    """A PDF of one page; with `blank_mib`, a stream of as many MiB, a thousandth packed."""
-    packer = zlib.compressobj()
-    page = packer.compress(f"BT /F1 12 Tf 50 700 Td ({text}) Tj ET ".encode())
-    page += b"".join(packer.compress(b" " * 2**20) for _ in range(blank_mib)) + packer.flush()
+def pdf(*pages, blank_mib=0):
+    """A PDF of pages, tabs between columns; with `blank_mib`, a stream of as many MiB on the last."""
+    kids = b" ".join(b"%d 0 R" % (4 + 2 * n) for n in range(len(pages)))
     objects = [
         b"<</Type/Catalog/Pages 2 0 R>>",
-        b"<</Type/Pages/Count 1/Kids[3 0 R]>>",
-        b"<</Type/Page/Parent 2 0 R/MediaBox[0 0 612 792]/Contents 4 0 R"
-        b"/Resources<</Font<</F1 5 0 R>>>>>>",
-        b"<</Length %d/Filter/FlateDecode>>stream\n%b\nendstream" % (len(page), page),
+        b"<</Type/Pages/Count %d/Kids[%b]>>" % (len(pages), kids),
         b"<</Type/Font/Subtype/Type1/BaseFont/Helvetica>>",
     ]
+    for number, text in enumerate(pages, 1):
+        stream = _packed(text, blank_mib if number == len(pages) else 0)
+        objects += [
+            b"<</Type/Page/Parent 2 0 R/MediaBox[0 0 612 792]/Contents %d 0 R"
+            b"/Resources<</Font<</F1 3 0 R>>>>>>" % (len(objects) + 2),
+            b"<</Length %d/Filter/FlateDecode>>stream\n%b\nendstream" % (len(stream), stream),
+        ]
     whole, starts = b"%PDF-1.4\n", []
     for number, content in enumerate(objects, 1):
         starts.append(len(whole))
         whole += b"%d 0 obj\n%b\nendobj\n" % (number, content)
     table = b"".join(b"%010d 00000 n \n" % start for start in starts)
+    size = len(objects) + 1
     return (
-        b"%bxref\n0 6\n0000000000 65535 f \n%btrailer<</Size 6/Root 1 0 R>>\nstartxref\n%d\n%%%%EOF"
-        % (whole, table, len(whole))
+        b"%bxref\n0 %d\n0000000000 65535 f \n%btrailer<</Size %d/Root 1 0 R>>\nstartxref\n%d\n%%%%EOF"
+        % (whole, size, table, size, len(whole))
     )
+
+
+def _packed(text, blank_mib):
+    """The content of a page: each line, and each column of it, at its position."""
+    packer = zlib.compressobj()
+    page = b""
+    for down, line in enumerate(text.split("\n")):
+        for right, cell in enumerate(line.split("\t")):
+            shown = f"BT /F1 12 Tf {50 + 150 * right} {740 - 14 * down} Td ({cell}) Tj ET "
+            page += packer.compress(shown.encode())
+    page += b"".join(packer.compress(b" " * 2**20) for _ in range(blank_mib))
+    return page + packer.flush()

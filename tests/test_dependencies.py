@@ -21,6 +21,7 @@ PARTS = {
     "rearank_agent/llm": "llm", "rearank_agent/agents": "llm", "rearank_agent/tracing.py": "llm",
     "rearank_agent/data/parquet.py": "bright", "rearank_agent/data/ir_datasets.py": "eval",
     "rearank_agent/policies/pretrained/torch.py": "torch", "mcp_server/rearank_mcp": "mcp",
+    "rearank_agent/search/convert_pdf.py": "docs",
     "rearank_agent/search/convert_worker.py": "docs",
     "evals/rearank_evals": "eval", "training/rearank_training": "train",
 }  # fmt: skip

@@ -225,7 +225,7 @@ class Service:
         try:
             await self._with_store(1.0, lambda: self.runs.put(ranking.run, ranking.to_json()))
         except (SetupError, BusyError) as error:
-            fault = Fault("unkept", (), f"explain will not find this run: {error}")
+            fault = Fault("unkept", (), f"explain and read will not find this run: {error}")
             return replace(ranking, faults=(*ranking.faults, fault))
         return ranking
 

@@ -37,7 +37,7 @@ def read(
     """Read what a search found, with the lines around it.
 
     Prints what the tool `read` tells an agent, without its limit; each line behind its number.
-    A PDF or Office file is shown as it is searched.
+    A PDF (by pages, as `paper.pdf:p7`) or Office file is shown as it is searched.
 
         rearank-agent read docs/faults.md:12-30 --around 5
     """
@@ -52,6 +52,6 @@ def read(
     answer = read_answer(reading, around, 1, None)
     for line in answer.text.split("\n"):
         print_line(line)
-    print_note(f"{answer.place} of {answer.of} lines")
+    print_note(answer.where)
     for note in answer.notes:
         print_note(f"note: {note}")

@@ -140,7 +140,8 @@ def _of_passage(ranking: Ranking, ranked: Ranked) -> Iterator[str]:
     n = len(ranking.passages)
     yield f"{_name(ranked)}: rank {ranked.rank} of {n}, was {ranked.was}"
     own = "none of its own" if ranked.relevance is None else f"{ranked.relevance:.4f} of 1"
-    yield f"score {own}; in the order {ranked.score:.4f}, {_score_source(ranking, ranked)}"
+    order = "" if ranked.relevance == ranked.score else f"; in the order {ranked.score:.4f}"
+    yield f"score {own}{order}, {_score_source(ranking, ranked)}"
     if ranked.confidence is not None:
         yield f"confidence {ranked.confidence:.2f}"
     if why := ranked.rationale:

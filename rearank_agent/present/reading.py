@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, replace
 
 from rearank_agent.errors import InputError
 from rearank_agent.present.answer import estimate_tokens
+from rearank_agent.search.place import strip_lines, unit_of
 from rearank_agent.search.read import Reading, Span
 from rearank_agent.text import one_line, text_line
 
@@ -27,8 +28,8 @@ class ReadAnswer:
     """A stretch of a file.
 
     Attributes:
-        place: path and lines.
-        of: the number of the file's last line.
+        place: path and lines, or a PDF's pages.
+        of: the number of the last of them that has text.
         part: from 1.
         parts: more than one where what was asked for is longer than an answer.
         text: each line behind its number; "7…" is the rest of line 7.
@@ -45,6 +46,11 @@ class ReadAnswer:
     before: str
     after: str
     notes: tuple[str, ...]
+
+    @property
+    def where(self) -> str:
+        """The place, and how much there is in all."""
+        return f"{self.place} of {self.of} {unit_of(strip_lines(self.place))}"
 
 
 def read_answer(reading: Reading, around: int, part: int, max_tokens: int | None) -> ReadAnswer:
@@ -78,7 +84,7 @@ def numbered(reading: Reading, start: int, end: int) -> Iterator[str]:
 def read_text(answer: ReadAnswer) -> str:
     """The answer in lines: the place, the text, the notes, and where to read on."""
     part = f", part {answer.part} of {answer.parts}" if answer.parts > 1 else ""
-    lines = [f"{answer.place} of {answer.of} lines{part}"]
+    lines = [f"{answer.where}{part}"]
     below = [f"note: {note}" for note in answer.notes]
     if answer.part < answer.parts:
         below.append(f"more: ask read again with part={answer.part + 1}")
@@ -107,7 +113,7 @@ def _answer(reading: Reading, start: int, end: int, part: int, parts: int) -> Re
 def _largest_frame(reading: Reading) -> ReadAnswer:
     """An answer without text, as large as one of this file can be."""
     last, unread = reading.last, reading.unread
-    place = f"{reading.path}:{last}-{last}#99999"
+    place = f"{reading.path}:p{last}-{last}#99999"
     notes = (*reading.notes, *_left_out(unread[-_NAMED:], len(unread)))
     return ReadAnswer(place, last, 99_998, 99_999, "", place, place, notes)
 

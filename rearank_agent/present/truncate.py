@@ -73,7 +73,8 @@ def rerank_answer(
         )
         return RerankAnswer(**_head(ranking), notes=notes, ranking=shown)
 
-    return _fit(max_tokens, min(top, len(passages)), make)
+    note = "reasons are shortened; explain has them in full"
+    return _fit(max_tokens, min(top, len(passages)), make, note)
 
 
 def search_answer(
@@ -101,7 +102,8 @@ def search_answer(
         )
         return SearchAnswer(**_head(ranking), notes=notes, ranking=shown)
 
-    return _fit(max_tokens, min(top, len(passages)), make)
+    note = "reasons and snippets are shortened; explain has the reasons, read the passages"
+    return _fit(max_tokens, min(top, len(passages)), make, note)
 
 
 def _size(answer: RerankAnswer | SearchAnswer) -> int:
@@ -110,14 +112,12 @@ def _size(answer: RerankAnswer | SearchAnswer) -> int:
     )
 
 
-def _fit(max_tokens: int, lines: int, make: Callable[[int, int], A]) -> A:
-    """The longest answer within the budget: shorter reasons first, then fewer lines."""
+def _fit(max_tokens: int, lines: int, make: Callable[[int, int], A], shortened: str) -> A:
+    """The longest answer within the budget: first shorter reasons, with a note, then fewer."""
     for level in range(len(_REASONS)):
         answer = make(lines, level)
         if level:
-            answer = _add_note(
-                answer, "reasons and snippets are shortened; explain has the full text"
-            )
+            answer = _add_note(answer, shortened)
         if _size(answer) <= max_tokens:
             return answer
 

@@ -17,35 +17,64 @@ _NAMED = (
     r"(?:class|def|defmodule|defp|enum|fn|func|fun|function\*?|impl|interface|module|namespace"
     r"|object|proc|record|struct|sub|trait|type)\s+[\w<(]"
 )
-# C, C++, C# and Java name a function without such a word; what opens a block is no statement.
-_BRACED = (
-    r"(?!(?:catch|do|else|for|if|return|switch|try|while)\b)\w[\w\s<>\[\],.:*&~]*"
-    r"\([^;{}]*\)[^;{}]*\{\s*$"
+# C, C++, C#, Java and JavaScript name a function without such a word, often over several lines.
+_SIGNATURE = (
+    r"(?!(?:case|catch|do|elif|else|for|foreach|function|if|lock|match|new|return|switch"
+    r"|synchronized|throw|try|using|when|while|with)\b)\w[\w\s<>\[\],.:*&~]*\("
 )
-_DEFINITION = re.compile(f"{_BEFORE}(?:{_NAMED}|{_BRACED})")
-_MOST = 200  # characters of a line that may define something
-_NAME_END = re.compile(r"(?<=\w)[(:].*|\s*\{.*")
+_BRACED = rf"{_SIGNATURE}[^;]*\)(?!.*=>\s*\{{\s*$)[^;{{}}]*\{{"
+_ASSIGNED = (
+    r"(?:(?:let|var)\s+)?[\w.$]+\s*(?::(?:[^=;{}]|=>)*)?[=:]\s*(?:async\s*)?"
+    r"(?:function\b[^;]*\)|[^;=]*=>)\s*\{\s*$"
+)
+_DEFINITION = re.compile(_BEFORE + _NAMED)
+_FUNCTION = re.compile(f"{_BEFORE}(?:{_BRACED}|{_ASSIGNED})")
+_BEGUN = re.compile(f"{_BEFORE}{_SIGNATURE}[^;{{}}]*")
+_GOES_ON = re.compile(r"[()\[\]{}#]|//|(?!(?:else|except|finally|try):)\w+:\s*$")
+_MOST = 400  # characters of what may define something
+_NAME_END = re.compile(r"(?<=[\w>])(?:\(|:(?!:)).*|\s*\{.*|\s=\s.*|(?<!^func)\s+\(.*")
 _RULE = re.compile(r"\s*\|?\s*:?-{2,}:?\s*(?:\|\s*:?-{2,}:?\s*)*\|?\s*")
 
 
 def definitions_above(text: str) -> Titles:
     """The functions and classes that a line is in: above it and less indented, in any language.
 
-    A line that is no more indented ends them, unless it begins with a bracket.
+    A line that is no more indented ends them, unless it begins with a bracket, or is a comment, a
+    directive or a label.
     """
     title = cache(lambda names: short_title(list(names)))
     entered: list[tuple[int, str]] = []
     above: list[tuple[str, ...]] = []
+    begun, start = "", 0  # a signature that may go on in the next line, and its indentation
     for line in text.split("\n"):
         body = line.lstrip(" \t")
         indent = len(line[: len(line) - len(body)].expandtabs())
-        if body.strip() and body[0] not in "()[]{}":
+        if body.strip() and not _GOES_ON.match(body):
             while entered and entered[-1][0] >= indent:
                 entered.pop()
         above.append(tuple(name for outer, name in entered if outer < indent))
-        if len(body) <= _MOST and _DEFINITION.match(body):
-            entered.append((indent, _NAME_END.sub("", body, count=1)))
+        if begun and body.strip() and (indent > start or body[0] == "{" or not _is_closed(begun)):
+            begun = f"{begun} {body}"
+        else:
+            begun, start = body, indent
+        if _defines(begun):
+            entered.append((start, _NAME_END.sub("", begun, count=1)))
+            begun = ""
+        elif len(begun) > _MOST or not _BEGUN.fullmatch(begun):
+            begun = ""
     return lambda line: title(above[line])
+
+
+def _defines(text: str) -> bool:
+    """Whether a definition begins with it; a function that is an argument is none."""
+    if len(text) > _MOST:
+        return False
+    braced = text.rstrip().endswith("{") and _is_closed(text)
+    return bool(_DEFINITION.match(text) or (braced and _FUNCTION.match(text)))
+
+
+def _is_closed(text: str) -> bool:
+    return text.count("(") == text.count(")")
 
 
 def header_above(text: str) -> Titles:

@@ -35,7 +35,7 @@ class Chunk:
     """A slice of a document, not yet a passage.
 
     Attributes:
-        start: its first line, from 1.
+        start: its first line, from 1; or page of a PDF, or cell of a notebook.
         end: its last line, inclusive.
         part: from 1; counts chunks that share both lines.
         title: the headings above it, outermost first; may be empty.
@@ -61,10 +61,11 @@ class Document:
 
     Attributes:
         text: lines joined by newlines.
-        numbers: for each line of the text, its number in the file.
+        numbers: for each line of the text, its number in the file; or that of its page or cell.
         headings: by position of the line in the text.
         prose: whether to split at sentences; otherwise at lines.
         above: what stands above a line; by default the headings.
+        spans: the offsets of each chunk with what is shown above it, if it was split before.
     """
 
     text: str
@@ -72,6 +73,7 @@ class Document:
     headings: Mapping[int, Heading] = field(default_factory=dict)
     prose: bool = True
     above: Titles | None = None
+    spans: Sequence[tuple[int, int]] = ()
 
 
 def chunk_document(document: Document) -> tuple[Chunk, ...]:

@@ -94,7 +94,7 @@ class Converter:
         self.close()
 
     def convert(self, data: bytes, suffix: str) -> str:
-        """The Markdown of a document.
+        """The Markdown of a document; of a PDF, with a form feed between pages.
 
         Args:
             data: the file.

@@ -17,6 +17,8 @@ from contextlib import suppress
 from typing import Any, BinaryIO
 from zipfile import ZipFile, is_zipfile
 
+from rearank_agent.search.convert_pdf import pdf_text
+
 try:
     import resource
 except ImportError:  # Windows
@@ -24,7 +26,6 @@ except ImportError:  # Windows
 
 _CONVERTERS = {
     ".docx": "DocxConverter",
-    ".pdf": "PdfConverter",
     ".pptx": "PptxConverter",
     ".xlsx": "XlsxConverter",
 }
@@ -80,11 +81,13 @@ def _convert(data: bytes, suffix: str, limits: dict[str, int]) -> tuple[str, str
     try:
         if _is_bomb(data, limits):
             return "unpacked", ""
+        if suffix == ".pdf":
+            return "markdown", pdf_text(data)
         # MarkItDown itself would fall back to plain text where the converter refuses a file
         converter = getattr(converters, _CONVERTERS[suffix])()
         found = converter.convert(io.BytesIO(data), StreamInfo(extension=suffix))
         return "markdown", str(found.markdown)
-    except MissingDependencyException:
+    except (MissingDependencyException, ModuleNotFoundError):
         return "extra", ""
     except MemoryError:
         return "memory", ""

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import accumulate
 from pathlib import PurePath
 from typing import BinaryIO
 
@@ -65,13 +66,14 @@ def extract(
 ) -> Extraction:
     """The chunks of a file of any kind; what cannot be read is a fault, never raised.
 
-    The lines of PDF and Office files are those of their conversion to Markdown, those of a notebook
-    are its cells.
+    The lines of Office files are those of their conversion to Markdown, those of a PDF are its
+    pages, those of a notebook its cells.
 
     Args:
         name: the file's name, which says what it is.
         open_file: opens it, unless its name says that it holds no text; raises UnreadError.
-        convert: the Markdown of a PDF or Office file by its bytes and suffix; raises UnreadError.
+        convert: the Markdown of a PDF or Office file by its bytes and suffix, with a form feed
+            between the pages of a PDF; raises UnreadError.
         named: whether somebody asked for this very file, and not for a folder above it: then it is
             searched even if a program made it.
     """
@@ -110,12 +112,25 @@ def _document(text: str, suffix: str) -> Document:
         return html_document(text)
     if suffix == ".ipynb":
         return notebook_document(text)
-    numbers = range(1, text.count("\n") + 2)
+    numbers: Sequence[int] = range(1, text.count("\n") + 2)
+    if suffix == ".pdf":
+        text, numbers = _pages(text)
     if suffix in _PROSE or suffix in SUFFIXES:
         found = headings(text)
         return Document(text, numbers, found, above=prose_above(text, found))
     above = header_above(text) if suffix in _TABLES else definitions_above(text)
     return Document(text, numbers, prose=False, above=above)
+
+
+def _pages(text: str) -> tuple[str, list[int]]:
+    """The text of pages without form feeds, and for each line the number of its page."""
+    lines: list[str] = []
+    numbers: list[int] = []
+    for number, page in enumerate(text.split("\f"), 1):
+        own = [*page.split("\n"), ""] if page.strip() else []
+        lines += own
+        numbers += [number] * len(own)
+    return "\n".join(lines), numbers or [1]
 
 
 def _rows(text: str) -> Extraction:
@@ -129,8 +144,13 @@ def _rows(text: str) -> Extraction:
             chunks += _row(line, number)
         except UnreadError as unread:
             faults.append(unread.fault)
-    numbers = [chunk.start for chunk in chunks for _ in range(chunk.text.count("\n") + 1)]
-    document = Document("\n".join(chunk.text for chunk in chunks), numbers)
+    # a row's title is above its text, where it is read on
+    shown = [f"{c.title}\n{c.text}" if c.title and c.part == 1 else c.text for c in chunks]
+    ends = accumulate(len(text) + 1 for text in shown)
+    spans = [(end - 1 - len(text), end - 1) for end, text in zip(ends, shown, strict=True)]
+    lines = zip(chunks, shown, strict=True)
+    numbers = [chunk.start for chunk, text in lines for _ in range(text.count("\n") + 1)]
+    document = Document("\n".join(shown), numbers, spans=spans)
     return Extraction(tuple(chunks), tuple(faults), document=document)
 
 

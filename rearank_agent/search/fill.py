@@ -18,7 +18,6 @@ from rearank_agent.types import Fault
 if TYPE_CHECKING:
     from rearank_agent.policies.embedded.passages import PassageEncoder
     from rearank_agent.search.index import Index
-    from rearank_agent.search.library import Library
 
 __all__ = ["Background", "fill"]
 
@@ -73,10 +72,17 @@ class Background:
     """A thread that makes a library's vectors while no request is being ranked.
 
     It ends when all are made or something is in the way; the next `start` begins another one.
+
+    Args:
+        passages: makes and keeps vectors.
+        missing: the index, and the positions of passages without a vector, in their order.
     """
 
-    def __init__(self, library: Library) -> None:
-        self._library = library
+    def __init__(
+        self, passages: PassageEncoder, missing: Callable[[], tuple[Index, list[int]]]
+    ) -> None:
+        self._passages = passages
+        self._missing = missing
         self._wanted: deque[str] = deque(maxlen=_AT_ONCE)
         self._stop = Event()
         self._lock = Lock()
@@ -102,21 +108,19 @@ class Background:
     def _run(self) -> None:
         with suppress(OSError, AttributeError):  # Windows has no such call
             os.setpriority(os.PRIO_PROCESS, get_native_id(), _NICE)
-        assert self._library.vectors is not None  # noqa: S101
-        passages = self._library.vectors.passages
         for number, text in enumerate(self._texts(), 1):
             while not idle() and not self._stop.wait(_PAUSE):
                 pass
             if self._stop.is_set():
                 break
-            passages.vectors(text)
-            if number % _AT_ONCE == 0 and passages.keep():
+            self._passages.vectors(text)
+            if number % _AT_ONCE == 0 and self._passages.keep():
                 return  # nothing can be kept: the next search says why
-        passages.keep()
+        self._passages.keep()
 
     def _texts(self) -> Iterator[str]:
         """The texts without vectors: those of the latest searches before all others."""
-        index, missing = self._library.without_vectors()
+        index, missing = self._missing()
         for position in missing:
             while self._wanted:
                 yield self._wanted.popleft()

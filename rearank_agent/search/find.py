@@ -53,10 +53,14 @@ async def find(
     """
     start = perf_counter()
     found = await _retrieve(library, query, depth, within, deadline, progress)
+    given = found.faults
+    if library.background and found.share < 1:
+        given += share_fault(found.share, "more are made in the background")
+        library.background.start([one.content for one in found.passages])
     if not found.passages:
         where = f" below {within:.80}" if within else ""
-        nothing = Fault("nothing", (), f"no file{where} holds a word of the query or is near it")
-        faults, fingerprint = (*found.faults, nothing), reranker.policy.fingerprint
+        detail = f"no file{where} holds a word of the query or is near it"
+        faults, fingerprint = (*given, Fault("nothing", (), detail)), reranker.policy.fingerprint
         return Ranking(uuid4().hex[:12], query, instruction, fingerprint, "", (), faults=faults)
     n = len(found.passages)
     ranking = await reranker.rerank(
@@ -68,10 +72,7 @@ async def find(
         deadline=None if deadline is None else max(0.0, deadline - (perf_counter() - start)),
         progress=progress and partial(progress, f"ranking {n} passages: turn"),
     )
-    faults = (*found.faults, *share_fault(found.share, "more are made in the background"))
-    if library.background and found.share < 1:
-        library.background.start([one.content for one in found.passages])
-    return replace(ranking, faults=(*faults, *ranking.faults))
+    return replace(ranking, faults=(*given, *ranking.faults))
 
 
 def share_fault(share: float, remedy: str) -> tuple[Fault, ...]:

@@ -8,7 +8,6 @@ left out. A file given as a root is always included.
 from __future__ import annotations
 
 import os
-import re
 import stat
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -19,10 +18,11 @@ from typing import NamedTuple, Self
 from rearank_agent.errors import InputError
 from rearank_agent.search.held import HeldRoot
 from rearank_agent.search.ignore import Ignore, ignored
+from rearank_agent.search.place import strip_lines
 from rearank_agent.search.unread import FileFault, UnreadError
 from rearank_agent.types import check_text
 
-__all__ = ["File", "Root", "Walk", "resolve_roots", "strip_lines"]
+__all__ = ["File", "Root", "Walk", "resolve_roots"]
 
 _SKIPPED = frozenset({"__pycache__", "node_modules"})
 
@@ -73,11 +73,6 @@ def resolve_roots(named: Iterable[Path]) -> tuple[Root, ...]:
     return tuple(found.values())
 
 
-def strip_lines(place: str) -> str:
-    """The path in a passage's place, without lines and part."""
-    return re.sub(r":\d+(-\d+)?(#\d+)?$", "", place)
-
-
 _Ignores = tuple[Ignore, ...]
 
 
@@ -126,7 +121,7 @@ class Walk:
             root.close()
 
     def find(self, place: str) -> tuple[File, str]:
-        """A file by its place or its path below a root, and the lines in the place, as ":12-30#2".
+        """A file by its place or its path below a root, and its lines, as ":12-30#2" or ":p7".
 
         Raises:
             InputError: it leads outside the roots in any way, or is not among the files.

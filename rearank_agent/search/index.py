@@ -7,7 +7,7 @@ import time
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import astuple, dataclass, field
+from dataclasses import asdict, astuple, dataclass, field
 from itertools import accumulate
 from pathlib import Path
 from tempfile import NamedTemporaryFile
@@ -19,12 +19,15 @@ from numpy.typing import NDArray
 
 from rearank_agent.policies.lexical import bm25_index
 from rearank_agent.search.chunk import Chunk
+from rearank_agent.search.extract import Extraction
 from rearank_agent.search.folder import File
+from rearank_agent.search.tokens import text_tokens
 from rearank_agent.search.unread import FileFault
+from rearank_agent.text import text_hash
 
 __all__ = ["Index", "IndexedFile"]
 
-VERSION = 4
+VERSION = 5
 """Of the file format, the chunks and the tokens; a file of another version is rebuilt."""
 
 _STALE = 3600  # seconds after which a temporary file is taken to be abandoned
@@ -47,6 +50,19 @@ class IndexedFile:
     hashes: tuple[int, ...] = ()
     faults: tuple[FileFault, ...] = ()
     cacheable: bool = True
+
+    @classmethod
+    def of(cls, file: File, found: Extraction) -> IndexedFile:
+        """A file whose text was read."""
+        chunks = found.chunks
+        return cls(
+            file,
+            lines=tuple(json.dumps(list(asdict(chunk).values())).encode() for chunk in chunks),
+            tokens=tuple(" ".join(text_tokens(chunk.content)).encode() for chunk in chunks),
+            hashes=tuple(text_hash(chunk.content) for chunk in chunks),
+            faults=found.faults,
+            cacheable=found.cacheable,
+        )
 
 
 @dataclass(frozen=True)

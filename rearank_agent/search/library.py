@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
@@ -28,13 +27,13 @@ from rearank_agent.search.fill import Background, fill
 from rearank_agent.search.folder import File, Walk, resolve_roots
 from rearank_agent.search.fuse import fused, words_weight
 from rearank_agent.search.index import Index, IndexedFile
+from rearank_agent.search.place import place_of
 from rearank_agent.search.result import EmptyError, SearchResult
-from rearank_agent.search.tokens import names_identifier, query_tokens, text_tokens
+from rearank_agent.search.tokens import names_identifier, query_tokens
 from rearank_agent.search.unread import FileFault, grouped
 from rearank_agent.search.vectors import IndexVectors
 from rearank_agent.search.within import Within
 from rearank_agent.settings import cache_folder
-from rearank_agent.text import text_hash
 from rearank_agent.types import Fault, Passage, check_text
 
 __all__ = ["Library"]
@@ -69,7 +68,7 @@ class Library:
         cache = cache or cache_folder()
         self._index_path = cache / "search" / f"{name}.npz"
         self.vectors = IndexVectors(cache) if by_meaning else None
-        self.background = Background(self) if by_meaning else None
+        self.background = self.vectors and Background(self.vectors.passages, self.without_vectors)
         self._index: Index | None = None
         self._last_read: tuple[File, Extraction] | None = None
         self._lock = Lock()
@@ -205,7 +204,7 @@ class Library:
             for file in walk.files:
                 one = known.get(file)
                 if one is None:
-                    one = self._extract(file, walk, converter)
+                    one = IndexedFile.of(file, self._text(file, walk, converter))
                     done += 1
                     if progress:
                         progress(done, stale)
@@ -217,13 +216,6 @@ class Library:
         open_file = partial(walk.held[file.root].open, file.path)
         return extract(name, open_file, converter.convert, not file.path)
 
-    def _extract(self, file: File, walk: Walk, converter: Converter) -> IndexedFile:
-        found = self._text(file, walk, converter)
-        lines = tuple(json.dumps(list(asdict(c).values())).encode() for c in found.chunks)
-        tokens = (" ".join(text_tokens(c.content)).encode() for c in found.chunks)
-        hashes = tuple(text_hash(c.content) for c in found.chunks)
-        return IndexedFile(file, lines, tuple(tokens), hashes, found.faults, found.cacheable)
-
     def _passage(self, file: File, line: bytes, score: float) -> Passage:
         chunk = Chunk(*json.loads(line))
         place = self._place(file, chunk.start, chunk.end)
@@ -231,8 +223,8 @@ class Library:
         return Passage(place + part, chunk.text, chunk.title, score, place, chunk.meta)
 
     def _place(self, file: File, start: int, end: int = 0) -> str:
-        lines = f"{start}-{end}" if end > start else f"{start}"
-        return f"{self.roots[file.root].place(file.path)}{f':{lines}' if start else ''}"
+        path = self.roots[file.root].place(file.path)
+        return place_of(path, start, end) if start else path
 
 
 class _Timer:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from rearank_agent.errors import BusyError, InputError
 from rearank_agent.search.chunk import Chunk, line_starts
+from rearank_agent.search.place import place_of, unit_of
 from rearank_agent.types import Passage
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["Reading", "locate", "read"]
 
 _STEP = 50  # lines of a place that is named for reading on
-_LINES = re.compile(r":(\d+)(?:-(\d+))?(?:#(\d+))?")
+_LINES = re.compile(r":p?(\d+)(?:-(\d+))?(?:#(\d+))?")
 _MAX_DIGITS = 10
 _CHANGED = "the file has changed since the search"
 
@@ -37,7 +38,8 @@ class Reading:
     Attributes:
         path: the file, as search names it.
         text: all of it, without a newline at its end.
-        numbers: for each line of the text, its number in the file.
+        numbers: for each line of the text, its number in the file; that of its page in a PDF, of
+            its cell in a notebook.
         starts: for each line of the text, its offset.
         chunks: the passages that search cut it into, each with its offsets, in order.
         unread: the lines of the file that could not be read, by number.
@@ -60,6 +62,11 @@ class Reading:
     def last(self) -> int:
         """The number of the file's last line with text, or a blank one after it."""
         return self.numbers[len(self.starts) - 1]
+
+    @property
+    def unit(self) -> str:
+        """What `numbers` are those of: lines, or a document's pages or cells."""
+        return unit_of(self.path)
 
     def number(self, offset: int) -> int:
         """The number in the file of the line at an offset."""
@@ -84,7 +91,7 @@ class Reading:
             return ""
         number = self.number(len(above) - 1)
         if number < self.number(start):
-            return self._place(max(self.numbers[0], number - _STEP + 1), number)
+            return self._place(max(self.numbers[0], number - self._step + 1), number)
         return self._place_of([chunk for chunk, span in self.chunks if span[0] < start][-1])
 
     def after(self, end: int) -> str:
@@ -93,7 +100,7 @@ class Reading:
             return ""
         number = self.number(below.start())
         if number > self.number(end):
-            return self._place(number, min(self.last, number + _STEP - 1))
+            return self._place(number, min(self.last, number + self._step - 1))
         return self._place_of(next(chunk for chunk, span in self.chunks if span[1] > end))
 
     def place(self, start: int, end: int) -> str:
@@ -104,8 +111,12 @@ class Reading:
         """The offset of the end of a line, by its position."""
         return self.starts[at + 1] - 1 if at + 1 < len(self.starts) else len(self.text)
 
+    @property
+    def _step(self) -> int:
+        return 1 if self.unit == "pages" else _STEP
+
     def _place(self, first: int, last: int) -> str:
-        return f"{self.path}:{first}-{last}" if last > first else f"{self.path}:{first}"
+        return place_of(self.path, first, last)
 
     def _place_of(self, chunk: Chunk) -> str:
         # the first of several in a line has no number in a hit's place; here it tells it apart
@@ -138,10 +149,12 @@ async def read(
 def locate(library: Library, place: str, hit: Passage | None = None) -> Reading:
     """The stretch of text that a place names.
 
-    A place that search gave is its passage; other lines are those lines, a path alone is all.
+    A place that search gave is its passage, without `#part` all of its pages or cells; other lines
+    are those lines, a path alone is all.
 
     Args:
-        place: path, `path:line`, `path:first-last`, each line with `#part` where a hit has it.
+        place: path, `path:line`, `path:first-last`, each with `#part` where a hit has it; of a PDF,
+            `path:p7` or `path:p7-8`.
         hit: a passage of an earlier search, in place of `place`. Where the file has changed, a
             note says so, and where its text is now.
 
@@ -168,20 +181,26 @@ def locate(library: Library, place: str, hit: Passage | None = None) -> Reading:
 
 def _whole(path: str, found: Extraction) -> Reading:
     text = found.document.text.removesuffix("\n")
-    chunks, end = [], 0
+    spans = found.document.spans or _spans(found)
+    ends = ((start, min(end, len(text))) for start, end in spans)
+    chunks = tuple(zip(found.chunks, ends, strict=True))
+    unread = tuple(fault.line for fault in found.faults if fault.line)
+    numbers, starts = found.document.numbers, line_starts(text)
+    return Reading(path, text, numbers, starts, chunks, unread, 0, len(text))
+
+
+def _spans(found: Extraction) -> Iterator[Span]:
+    end = 0
     for chunk in found.chunks:  # verbatim and in order, with nothing but blank space between
         start = found.document.text.index(chunk.text, end)
         end = start + len(chunk.text)
-        chunks.append((chunk, (start, min(end, len(text)))))
-    unread = tuple(fault.line for fault in found.faults if fault.line)
-    numbers, starts = found.document.numbers, line_starts(text)
-    return Reading(path, text, numbers, starts, tuple(chunks), unread, 0, len(text))
+        yield start, end
 
 
 def _as_found(whole: Reading, lines: str, passage: str) -> Reading:
     """A hit's passage where it is now; what has changed is a note."""
     passage = passage.rstrip("\n")
-    what = f"the passage of lines {lines[1:]:.30}" if lines else "the passage"
+    what = f"the passage of {whole.unit} {lines[1:]:.30}" if lines else "the passage"
     gone = f"{_CHANGED}: {what} is not in it any more; search again"
     try:
         start, end = _select(whole, lines)
@@ -195,7 +214,9 @@ def _as_found(whole: Reading, lines: str, passage: str) -> Reading:
         return replace(whole, start=start, end=end, notes=(gone,))
     end = at + len(passage)
     now = whole.place(at, end).rpartition(":")[2]
-    return replace(whole, start=at, end=end, notes=(f"{_CHANGED}: {what} is in lines {now} now",))
+    return replace(
+        whole, start=at, end=end, notes=(f"{_CHANGED}: {what} is in {whole.unit} {now} now",)
+    )
 
 
 def _select(whole: Reading, lines: str) -> Span:
@@ -205,13 +226,13 @@ def _select(whole: Reading, lines: str) -> Span:
     named = _LINES.fullmatch(lines)
     assert named  # noqa: S101 - `Walk.find` cut it so
     first, last, part = (int(n) if n and len(n) < _MAX_DIGITS else 0 for n in named.groups())
-    last, part = last or first, part or 1
-    for chunk, span in whole.chunks:
-        if (chunk.start, chunk.end, chunk.part) == (first, last, part):
+    last = last or first
+    for chunk, span in whole.chunks if part or whole.unit == "lines" else ():
+        if (chunk.start, chunk.end, chunk.part) == (first, last, part or 1):
             return span
     size, numbers = len(whole.starts), whole.numbers
     top, bottom = bisect_left(numbers, first, 0, size), bisect_right(numbers, last, 0, size)
     if part > 1 or top >= bottom:
-        has = f"it has lines {numbers[0]} to {whole.last}"
+        has = f"it has {whole.unit} {numbers[0]} to {whole.last}"
         raise InputError(f"{whole.path} has no text at {lines[1:]:.30}; {has}")
     return whole.starts[top], whole.line_end(bottom - 1)

@@ -7,7 +7,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from rearank_agent.errors import InputError
-from rearank_agent.search.folder import File, Root, strip_lines
+from rearank_agent.search.folder import File, Root
+from rearank_agent.search.place import strip_lines
 from rearank_agent.search.unread import FileFault
 from rearank_agent.types import check_text
 

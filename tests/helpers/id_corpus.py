@@ -45,11 +45,11 @@ _ASKED = {
 _IDS = {"order": _ORDERS, "error": _ERRORS, "version": _VERSIONS, "function": _FUNCTIONS}
 
 ID_QUERIES = tuple(
-    form.format(one)
+    (form.format(one), str(one))
     for kind, forms in _ASKED.items()
     for form, one in zip(forms, _random.sample(_IDS[kind], len(forms)), strict=True)
 )
-"""Order numbers, error codes, versions and names of functions, in and without sentences."""
+"""Queries with order numbers, error codes, versions or names of functions, and the id of each."""
 
 
 def write_id_files(folder: Path) -> None:

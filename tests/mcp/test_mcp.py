@@ -669,7 +669,7 @@ async def test_a_store_that_fails_costs_only_the_explanation(new_service, tmp_pa
     async with Client(make_server(service)) as connected:
         text, error = await text_of(connected, "rerank", query="q", passages=["a"])
     assert not error
-    assert "note: unkept: explain will not find this run" in text
+    assert "note: unkept: explain and read will not find this run" in text
 
 
 async def test_an_agent_of_pydantic_ai_calls_the_tools(new_service):

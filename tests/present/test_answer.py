@@ -120,9 +120,17 @@ def test_reasons_shorten_before_lines_go():
     few = rerank_answer(ranking, 50, True, 700)
     assert len(full.ranking) == len(less.ranking) == 50
     assert len(less.ranking[0].reason) < len(full.ranking[0].reason)
-    assert less.notes == ("reasons and snippets are shortened; explain has the full text",)
+    assert less.notes == ("reasons are shortened; explain has them in full",)
     assert len(few.ranking) < 50
     assert few.notes == (f"{len(few.ranking)} of 50 lines fit into 700 tokens",)
+
+
+def test_what_is_shortened_in_a_search_is_in_explain_and_read():
+    answer = search_answer(
+        ranking_of(*("x" * 999,) * 20, why=Rationale("because " * 60)), 20, True, 5_000
+    )
+    note = "reasons and snippets are shortened; explain has the reasons, read the passages"
+    assert answer.notes == (note,)
 
 
 def test_no_line_more_would_have_fitted():

@@ -635,6 +635,15 @@ def test_a_blend_is_explained(run, tmp_path):
     assert "The ranks as given count in the order, with weight 0.500." in notes
 
 
+def test_a_score_that_is_not_blended_is_said_once(run, tmp_path):
+    path = tmp_path / "r.json"
+    _, out, _ = run("rerank", "how long do fleas live", FLEAS, "--blend", "0", "--json")
+    path.write_text(out)
+    _, explained, _ = run("explain", str(path), "host")
+    own = Ranking.from_json(out).steps[0].reply.scores[4]
+    assert explained.split("\n")[1] == f"score {own:.4f} of 1, from the policy"
+
+
 def test_a_passage_shows_its_faults(run, tmp_path):
     path = tmp_path / "why.html"
     texts = tmp_path / "texts.txt"

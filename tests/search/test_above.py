@@ -66,8 +66,79 @@ func (p *Pump) Stop() error {
     assert titles(text, definitions_above(text)) == {
         **dict.fromkeys([1, 5], "public final class Pump extends Base"),
         **dict.fromkeys([2, 3, 4], rate),
+        9: "int main",
         12: "export async function stop",
         15: "func (p *Pump) Stop",
+    }
+
+
+SIGNATURES = """\
+static int
+pump_rate (struct pump *pump,
+           int hours)
+{
+#define MOST 9
+    if (hours > MOST)
+    {
+        goto fail;
+    }
+fail:
+    return 0;
+}
+
+Pump::Pump(int hours)
+    : hours_(hours),
+      rate_(0) {
+  start();
+}
+
+int stop(int now);
+WARM(pump)
+void rinse()
+{
+    x();
+}
+"""
+CALLS = """\
+exports.stop = async (now) => {
+  await x();
+};
+const rate: (hours: number) => Rate<Pump> = (hours) => {
+  return 1;
+};
+const pump = {
+  rinse: function (twice) {
+    x();
+  },
+  fill({ hours, rain }) {
+    x();
+  },
+};
+test("a pump", () => {
+  x();
+});
+if (wet)
+{
+  synchronized (pump) {
+    new Pump(1) {
+      x();
+"""
+
+
+def test_signatures_of_several_lines_and_braces_on_a_line_of_their_own():
+    assert titles(SIGNATURES, definitions_above(SIGNATURES)) == {
+        **dict.fromkeys([5, 6, 7, 8, 10], "pump_rate"),
+        16: "Pump::Pump",
+        23: "void rinse",
+    }
+
+
+def test_a_function_that_is_an_argument_and_a_block_are_no_definitions():
+    assert titles(CALLS, definitions_above(CALLS)) == {
+        1: "exports.stop",
+        4: "const rate",
+        8: "rinse",
+        11: "fill",
     }
 
 

@@ -30,7 +30,7 @@ class Converter:
             exec(text)
             text = "done"
         return SimpleNamespace(markdown=f"# Paper\\n\\n{text} {info.extension} {os.getpid()}")
-converters = SimpleNamespace(DocxConverter=Converter, PdfConverter=Converter)
+converters = SimpleNamespace(DocxConverter=Converter, XlsxConverter=Converter)
 """
 
 
@@ -65,13 +65,13 @@ def wait_until(true, seconds=20):
 
 def test_one_process_converts_documents_one_after_the_other(fake):
     with Converter() as converter:
-        first, second = (converter.convert(text, ".pdf") for text in (b"pumps", b"fleas"))
+        first, second = (converter.convert(text, ".xlsx") for text in (b"pumps", b"fleas"))
         pid = first.split()[-1]
-        assert first == f"# Paper\n\npumps .pdf {pid}"
-        assert second == f"# Paper\n\nfleas .pdf {pid}"
+        assert first == f"# Paper\n\npumps .xlsx {pid}"
+        assert second == f"# Paper\n\nfleas .xlsx {pid}"
         broken = refused(converter, "raise ValueError('no pages\\nat all')")
         assert broken == ("unreadable", "cannot be converted (no pages)", True)
-        assert converter.convert(b"", ".pdf").endswith(pid), "a broken document is no fault of it"
+        assert converter.convert(b"", ".xlsx").endswith(pid), "a broken document is no fault of it"
         assert int(pid) != os.getpid()
     assert not is_running(pid)
 
@@ -118,27 +118,27 @@ def test_limits_and_ends(fake, code, limits, kind, reason, cacheable):
     with Converter(limits) as converter:
         found = refused(converter, code)
         assert found == (kind, reason or found[1], cacheable)
-        assert converter.convert(b"the next", ".pdf").startswith("# Paper\n\nthe next")
+        assert converter.convert(b"the next", ".xlsx").startswith("# Paper\n\nthe next")
 
 
 def test_text_is_bounded(fake):
     with Converter(Limits(markdown=2**20)) as converter:
         long = b"x" * 2**20
-        assert refused(converter, long, ".pdf") == ("large", "holds more than 1 MiB of text", True)
-        assert converter.convert(b"x", ".pdf").startswith("# Paper")
+        assert refused(converter, long, ".xlsx") == ("large", "holds more than 1 MiB of text", True)
+        assert converter.convert(b"x", ".xlsx").startswith("# Paper")
 
 
 def test_a_broken_install(fake, tmp_path):
     (tmp_path / "fake" / "markitdown.py").write_text("raise AttributeError('half of it')")
     with Converter() as converter:
-        assert refused(converter, b"x", ".pdf") == (
+        assert refused(converter, b"x", ".xlsx") == (
             "unreadable",
             "cannot be converted (the converter did not start: AttributeError: half of it)",
             False,
         )
     (tmp_path / "fake" / "markitdown.py").write_text("import package_that_is_not_there")
     with Converter() as converter:
-        assert refused(converter, b"x", ".pdf")[0] == "extra"
+        assert refused(converter, b"x", ".xlsx")[0] == "extra"
 
 
 def test_what_it_started_ends_with_it(fake, tmp_path):
@@ -235,9 +235,19 @@ def test_documents_have_their_text(converter):
     assert converter.convert(documents.xlsx(A1="pump", B1="hours", A2="A", B2=9), ".xlsx") == (
         "## Sheet\n| pump | hours |\n| --- | --- |\n| A | 9 |"
     )
-    scan = refused(converter, documents.pdf(""), ".pdf")
+    table = "Item\tPrice\tHours\nPump\t9\t1\nValve\t12\t2"
+    rows = (
+        "Item  | Price | Hours",
+        "----- | ----- | -----",
+        "Pump  | 9     | 1    ",
+        "Valve | 12    | 2    ",
+    )
+    assert converter.convert(documents.pdf("The pump\nfailed.", "", table, ""), ".pdf") == (
+        "The pump\nfailed.\f\f" + "\n".join(f"| {row} |" for row in rows) + "\f"
+    )
+    scan = refused(converter, documents.pdf("", ""), ".pdf")
     assert scan == ("unreadable", "holds no text; a scan must go through OCR first", True)
-    for suffix in (".docx", ".xlsx", ".pptx"):
+    for suffix in (".docx", ".pdf", ".pptx", ".xlsx"):
         assert refused(converter, b"no archive", suffix)[0] == "unreadable"
 
 

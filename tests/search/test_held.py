@@ -205,7 +205,7 @@ def test_descriptors_are_few_and_all_are_closed(tmp_path):
         nonlocal most
         most = max(most, descriptors())
 
-    library = Library([tmp_path / "docs"], tmp_path / "cache")
+    library = Library([tmp_path / "docs"], tmp_path / "cache", by_meaning=False)
     assert len(library.search("flea", depth=500, progress=count).passages) == 160
     assert most < before + held._MOST_HELD + 10
     with pytest.raises(InputError):

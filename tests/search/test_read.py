@@ -77,7 +77,8 @@ def test_every_hit_is_where_its_place_says(library, max_tokens, around):
     assert any("#" in passage.id for passage in found)
     for passage in found:
         reading = locate(library, passage.id)
-        assert reading.text[reading.start : reading.end].rstrip("\n") == passage.text.rstrip("\n")
+        above = "A flea\n" if "jsonl" in passage.id else ""  # the title of a row
+        assert reading.text[reading.start : reading.end] == above + passage.text.rstrip("\n")
         assert locate(library, "", hit=passage) == reading
         shown, numbers = text_of(all_parts(reading, max_tokens, around))
         assert passage.text.rstrip("\n") in shown
@@ -147,6 +148,25 @@ def test_lines_that_could_not_be_read_are_told(library):
     assert answer.notes == (note,)
     assert f"\nnote: {note}" in read_text(answer)
     assert read_answer(locate(library, "rows.jsonl:3"), 0, 1, 4000).notes == ()
+
+
+def test_a_row_is_read_with_its_title(library):
+    rows = [
+        {"text": "Fleas", "title": "Fleas"},
+        {"text": "No title."},
+        {"text": LONG, "title": "Jumps"},
+    ]
+    Path("docs/more.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    answer = read_answer(locate(library, "more.jsonl:1-2"), 0, 1, 4000)
+    assert answer.text == "1: Fleas\n1: Fleas\n2: No title."
+    answer = read_answer(locate(library, "more.jsonl:1"), 0, 1, 4000)
+    assert answer.text == "1: Fleas\n1: Fleas"
+    assert (answer.before, answer.after) == ("", "docs/more.jsonl:2-3")
+    assert text_of(all_parts(locate(library, "more.jsonl:3"), 500, 0))[0].startswith(
+        "Jumps\nA flea"
+    )
+    second = text_of(all_parts(locate(library, "more.jsonl:3#2"), 500, 0))[0]
+    assert second in LONG
 
 
 def test_no_text_forges_a_line(library):
@@ -248,3 +268,40 @@ def test_documents_are_read_as_they_are_searched_and_converted_once(library, mon
     whole = locate(library, "a.docx")
     monkeypatch.setattr("rearank_agent.search.library.extract", None)
     assert locate(library, "docs/a.docx") == whole
+
+
+PAGES = (
+    "\n".join(f"A pump that is on page 1, line {n}, {WORDS[:60]}." for n in range(50)),
+    "",
+    "\n".join(f"A valve that is on page 3, line {n}." for n in range(3)),
+    "\n".join(f"A flea that is on page 4, line {n}." for n in range(50)),
+)
+
+
+def test_a_hit_in_a_pdf_says_its_page_and_the_next_one_is_read(library):
+    pytest.importorskip("markitdown")
+    Path("docs/paper.PDF").write_bytes(documents.pdf(*PAGES))
+    found = library.search("pump valve flea page", 1000, "paper.PDF").passages
+    for passage in found:
+        pages = [int(page) for page in re.findall(r"on page (\d)", passage.text)]
+        pages = f"{pages[0]}-{pages[-1]}" if pages[0] < pages[-1] else f"{pages[0]}"
+        assert passage.place == f"docs/paper.PDF:p{pages}"
+        assert re.fullmatch(re.escape(passage.place) + r"(#\d+)?", passage.id)
+    assert len({passage.id for passage in found}) == len(found) > 5
+
+    page = locate(library, "paper.PDF:p3")
+    assert page == locate(library, "docs/paper.PDF:3")
+    answer = read_answer(page, 0, 1, 4000)
+    assert answer.text == "\n".join(f"3: {line}" for line in [*PAGES[2].split("\n"), ""])
+    assert read_text(answer).split("\n")[0] == "docs/paper.PDF:p3 of 4 pages"
+    assert (answer.before, answer.after) == ("docs/paper.PDF:p1", "docs/paper.PDF:p4")
+    after = text_of(all_parts(locate(library, answer.after), 500, 0))
+    assert after == (PAGES[3], [4] * 50)
+    second = locate(library, "paper.PDF:p1#2")
+    assert locate(library, "", next(one for one in found if one.id.endswith("p1#2"))) == second
+    assert text_of(all_parts(second, 500, 0))[0] in PAGES[0]
+    wider = read_answer(page, 2, 1, 4000)
+    assert [line[:2] for line in wider.text.split("\n")] == ["1:", "1:", *["3:"] * 4, "4:", "4:"]
+    for wrong in ("p2", "p9"):
+        with pytest.raises(InputError, match=f"has no text at {wrong}; it has pages 1 to 4"):
+            locate(library, f"paper.PDF:{wrong}")
