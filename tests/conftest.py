@@ -1,3 +1,4 @@
+import gc
 import io
 import sys
 
@@ -20,6 +21,34 @@ settings.register_profile(
 )
 settings.load_profile("untimed")
 models.ALLOW_MODEL_REQUESTS = False  # a test that calls a real server allows it
+
+# Files that take longest, most of it in processes of their own: they begin first, so that no worker
+# has one of them left at the end.
+LONG = [
+    "test_readme.py",
+    "test_mcp_http.py",
+    "test_mcp_stdio.py",
+    "test_proxy_life.py",
+    "test_eval.py",
+    "test_cli.py",
+    "test_convert.py",
+]
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection():
+    """Collect without looking for garbage, then or later: what is collected lives to the end."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
+
+
+def pytest_collection_modifyitems(items):
+    rank = {name: place for place, name in enumerate(LONG)}
+    items.sort(key=lambda item: rank.get(item.path.name, len(LONG)))
 
 
 @pytest.fixture
