@@ -1,5 +1,6 @@
 import gc
 import io
+import itertools
 import sys
 
 import anyio
@@ -58,9 +59,17 @@ def stub():
         yield running
 
 
+@pytest.fixture(scope="session")
+def caches(tmp_path_factory):
+    """Gives a new cache folder with every `next`."""
+    # not one `mktemp` each, which lists all the others
+    folder = tmp_path_factory.mktemp("caches")
+    return (folder / str(number) for number in itertools.count())
+
+
 @pytest.fixture(autouse=True)
-def own_environment(tmp_path_factory, monkeypatch):
-    monkeypatch.setenv("REARANK_CACHE", str(tmp_path_factory.mktemp("cache")))
+def own_environment(caches, monkeypatch):
+    monkeypatch.setenv("REARANK_CACHE", str(next(caches)))
     monkeypatch.delenv("REARANK_POLICY", raising=False)
     monkeypatch.delenv("REARANK_DEADLINE", raising=False)
     monkeypatch.setattr(
