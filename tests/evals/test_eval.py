@@ -78,7 +78,7 @@ def test_details_hold_everything_but_the_values(run, tmp_path):
     assert found["baseline"] == "first-stage"
     assert re.fullmatch(r"rearank-agent eval \S+ --policy lexical .*", found["command"])
     about = found["collections"]["harbour"]
-    assert (about["queries"], about["passages"], about["depth"]) == (4, 60, 10)
+    assert (about["queries"], about["passages"], about["depth"]) == (4, 60, 20)
     assert about["published"] == []
     assert about["notes"] == ["queries chosen: 4 of 12"]
     assert list(about["systems"]) == ["first-stage", "lexical", "embedded"]
