@@ -21,7 +21,7 @@ test: .venv/dev ## lint, check types and run the tests
 	$(BIN)/ruff check --no-cache .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/pytest -n 3 # many wait for processes of their own
+	$(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder # three: many wait for processes of their own
 
 fuzz: .venv/dev ## odd inputs at every reader and door, new ones each time; MINUTES=5
 	end=$$(( $$(date +%s) + 60 * $(if $(MINUTES),$(MINUTES),5) )); while [ $$(date +%s) -lt $$end ]; do \

@@ -1,4 +1,6 @@
+import gc
 import io
+import itertools
 import sys
 
 import anyio
@@ -21,6 +23,34 @@ settings.register_profile(
 settings.load_profile("untimed")
 models.ALLOW_MODEL_REQUESTS = False  # a test that calls a real server allows it
 
+# Files that take longest, most of it in processes of their own: they begin first, so that no worker
+# has one of them left at the end.
+LONG = [
+    "test_readme.py",
+    "test_mcp_http.py",
+    "test_mcp_stdio.py",
+    "test_proxy_life.py",
+    "test_eval.py",
+    "test_cli.py",
+    "test_convert.py",
+]
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection():
+    """Collect without looking for garbage, then or later: what is collected lives to the end."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
+
+
+def pytest_collection_modifyitems(items):
+    rank = {name: place for place, name in enumerate(LONG)}
+    items.sort(key=lambda item: rank.get(item.path.name, len(LONG)))
+
 
 @pytest.fixture
 def stub():
@@ -29,9 +59,17 @@ def stub():
         yield running
 
 
+@pytest.fixture(scope="session")
+def caches(tmp_path_factory):
+    """Gives a new cache folder with every `next`."""
+    # not one `mktemp` each, which lists all the others
+    folder = tmp_path_factory.mktemp("caches")
+    return (folder / str(number) for number in itertools.count())
+
+
 @pytest.fixture(autouse=True)
-def own_environment(tmp_path_factory, monkeypatch):
-    monkeypatch.setenv("REARANK_CACHE", str(tmp_path_factory.mktemp("cache")))
+def own_environment(caches, monkeypatch):
+    monkeypatch.setenv("REARANK_CACHE", str(next(caches)))
     monkeypatch.delenv("REARANK_POLICY", raising=False)
     monkeypatch.delenv("REARANK_DEADLINE", raising=False)
     monkeypatch.setattr(

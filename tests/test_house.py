@@ -101,8 +101,13 @@ def parsed(path):
     return ast.parse(path.read_text())
 
 
+@cache
 def imports(path, module_level=False):
     """Every module a file imports; with `module_level`, only when it is imported itself."""
+    return list(_imports(path, module_level))
+
+
+def _imports(path, module_level):
     for node in parsed(path).body if module_level else ast.walk(parsed(path)):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)

@@ -18,6 +18,8 @@ BARE = (
     "main()"
 )
 
+HELPED = ("eval", "train grpo", "mcp", "mcp proxy", "mcp install")
+
 
 def bare(*arguments, stdin="a flea\na dog\n"):
     """The command line in a process in which no extra is installed."""
@@ -77,9 +79,21 @@ def test_importing_agents_names_the_extra_too():
 
 
 def test_help_needs_no_extra():
-    for command in (("eval",), ("train", "grpo"), ("mcp",), ("mcp", "proxy"), ("mcp", "install")):
-        done = bare(*command, "--help")
-        assert (done.returncode, done.stderr) == (0, ""), command
+    """One process asks for all of it."""
+    each = (
+        f"for command in {[*HELPED]}:\n"
+        "    sys.argv = ['rearank-agent', *command.split(), '--help']\n"
+        "    try:\n"
+        "        main()\n"
+        "    except SystemExit as end:\n"
+        "        print('ended with', end.code or 0)"
+    )
+    code = BARE.replace("\nmain()", f"\n{each}")
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    for command, shown in zip(HELPED, done.stdout.split("ended with 0\n"), strict=False):
+        assert f"Usage: rearank-agent {command} " in shown
+    assert done.stdout.count("ended with 0\n") == len(HELPED)
 
 
 def test_the_line_is_for_this_interpreter_and_works_before_a_release(monkeypatch, tmp_path):

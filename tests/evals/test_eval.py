@@ -61,13 +61,24 @@ def test_the_values_are_those_of_ir_measures_on_the_written_files(run, tmp_path)
 
 def test_details_hold_everything_but_the_values(run, tmp_path):
     out = tmp_path / "out"
-    how = ("--policy", "lexical", "--policy", "embedded", "--limit", "4", "--shuffle", "2")
+    how = (
+        "--policy",
+        "lexical",
+        "--policy",
+        "embedded",
+        "--limit",
+        "4",
+        "--shuffle",
+        "2",
+        "--depth",
+        "20",
+    )
     assert run("eval", HARBOUR, *how, "--blend", "0.3", "--out", str(out))[0] == 0
     found = details(out)
     assert found["baseline"] == "first-stage"
     assert re.fullmatch(r"rearank-agent eval \S+ --policy lexical .*", found["command"])
     about = found["collections"]["harbour"]
-    assert (about["queries"], about["passages"], about["depth"]) == (4, 60, 100)
+    assert (about["queries"], about["passages"], about["depth"]) == (4, 60, 20)
     assert about["published"] == []
     assert about["notes"] == ["queries chosen: 4 of 12"]
     assert list(about["systems"]) == ["first-stage", "lexical", "embedded"]
@@ -90,7 +101,18 @@ def test_details_hold_everything_but_the_values(run, tmp_path):
 
 def test_embedded_alone_does_not_see_the_order_of_its_candidates(run, tmp_path):
     out = tmp_path / "out"
-    how = ("--policy", "embedded", "--blend", "0", "--limit", "3", "--shuffle", "3")
+    how = (
+        "--policy",
+        "embedded",
+        "--blend",
+        "0",
+        "--limit",
+        "3",
+        "--shuffle",
+        "3",
+        "--depth",
+        "20",
+    )
     assert run("eval", HARBOUR, *how, "--out", str(out))[0] == 0
     one = details(out)["collections"]["harbour"]["systems"]["embedded"]
     own = values(out)["harbour"]["embedded"]["nDCG@10"]

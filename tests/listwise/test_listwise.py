@@ -219,12 +219,12 @@ def test_rationales_are_the_sentences_about_each_passage():
 @pytest.mark.parametrize(
     "piece", ["[1]  ", "<answer>", "<think>", "</think>", "[1] 9 ", "[", "1" * 100]
 )
-def test_ten_million_characters_are_read_in_seconds(piece):
+def test_a_million_characters_are_read_in_seconds(piece):
     start = time.process_time()
-    text = piece * (3_000_000 // len(piece))
+    text = piece * (1_000_000 // len(piece))
     for form in ("order", "scores"):
         assert sorted(parse_reply(text + "x", 3, form).order) == [0, 1, 2]
-    assert time.process_time() - start < 30
+    assert time.process_time() - start < 10
 
 
 WORDS = """

@@ -16,7 +16,6 @@ from rearank_agent.data.load import load_collections
 from rearank_agent.listwise import parse_reply
 from rearank_agent.llm.checkpoint import PromptConfig
 from rearank_agent.types import Passage
-from rearank_training.lm.nano import nano_config
 from rearank_training.lm.prompts import Example, example_of, example_prompt
 from rearank_training.rows.augment import Augmentation, augment
 from rearank_training.rows.rewards import Ndcg, RelativeNdcg
@@ -26,7 +25,6 @@ SAMPLE = [
     json.loads(line)
     for line in Path(__file__).with_name("nano_replies.jsonl").read_text().splitlines()
 ]
-WORDS = nano_config()
 
 
 def measure(folder, out, monkeypatch, *more, code=0):
@@ -60,15 +58,25 @@ def folder(tmp_path):
     return tmp_path
 
 
+@pytest.fixture(scope="module")
+def words():
+    """The nano model's prompt config."""
+    from rearank_training.lm.nano import (
+        nano_config,
+    )  # brings transformers, which no other test needs
+
+    return nano_config()
+
+
 @pytest.fixture
-def served(stub, tmp_path, monkeypatch):
+def served(stub, tmp_path, monkeypatch, words):
     """A server that says the sample's replies, and nothing that can be read when asked again."""
-    WORDS.save(tmp_path / "model")
+    words.save(tmp_path / "model")
     stub.models = [{"id": "nano", "root": str(tmp_path / "model"), "max_model_len": 1024}]
     replies = {}
     for one in SAMPLE:
         passages = tuple(Passage(str(n), text) for n, text in enumerate(one["passages"]))
-        messages = example_prompt(WORDS, Example("", one["query"], "", passages)).messages
+        messages = example_prompt(words, Example("", one["query"], "", passages)).messages
         replies[key({"messages": messages})] = one["reply"]
     assert len(replies) == len(SAMPLE)
     first = {}

@@ -123,10 +123,10 @@ def test_rewards_for_the_form_stay_strict(reply):
 
 
 @pytest.mark.parametrize("piece", ["[1] > ", "[1] > [2] > [3]\n", "&gt;", "x: ", "1. ", "[1] 7, "])
-def test_three_million_characters_are_parsed_in_seconds(piece):
-    text = piece * (3_000_000 // len(piece))
+def test_a_million_characters_are_parsed_in_seconds(piece):
+    text = piece * (1_000_000 // len(piece))
     start = time.process_time()
     for form in ("order", "scores"):
         for reply in (text, f"<answer>{text}</answer>"):
             assert sorted(parse_reply(reply, 4, form).order) == [0, 1, 2, 3]
-    assert time.process_time() - start < 30
+    assert time.process_time() - start < 10

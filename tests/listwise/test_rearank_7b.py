@@ -135,7 +135,9 @@ def test_what_differs_is_counted():
     assert cut == Fault("cut", ("p1", "p2"), detail), "joined spaces are no cut"
 
 
-TEXTS = st.text(st.sampled_from("ab1 \n\t\u00a0.[]<>|/Ａ［①") | st.characters(), max_size=500)
+TEXTS = st.text(
+    st.sampled_from("ab1 \n\t\u00a0.[]<>|/Ａ［①") | st.characters(codec="utf-8"), max_size=500
+)
 
 
 @given(TEXTS.filter(str.strip), st.lists(TEXTS.filter(str.strip), min_size=1, max_size=2))

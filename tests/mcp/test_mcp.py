@@ -296,7 +296,7 @@ async def test_a_long_explanation_comes_in_parts_that_say_so(client, new_service
 
 async def test_results_keep_their_budget_and_say_what_was_left_out(client, new_service):
     passages = [f"{number} fleas and a long word " + "x" * 50 for number in range(200)]
-    async with client(new_service(max_tokens=1_000)) as connected:
+    async with client(new_service("lexical", max_tokens=1_000)) as connected:
         result = await connected.call_tool(
             "rerank", {"query": "fleas", "passages": passages, "top_k": 200}
         )

@@ -17,11 +17,13 @@ from pydantic_ai import Agent
 from pydantic_ai.mcp import MCPToolset
 from pydantic_ai.models.test import TestModel
 
+from helpers.stub import Stub
 from helpers.terminal import PROGRAM
 from rearank_agent.errors import InputError, SetupError
 from rearank_mcp.http import Address, listen
 
 HEADERS = {"Accept": "application/json, text/event-stream"}
+TOKEN = {"Authorization": "Bearer open-sesame"}
 FLEAS = {"query": "how far can a flea jump", "passages": ["Dogs bark.", "A flea jumps 20 cm."]}
 
 
@@ -63,6 +65,27 @@ def start(tmp_path_factory):
 @pytest.fixture(scope="module")
 def url(start):
     return start()[1]
+
+
+@pytest.fixture(scope="module")
+def guarded(start):
+    """A server that wants a token, and allows a host and an origin."""
+    allowed = ("--allow-host", "ranks.example", "--allow-origin", "https://app.example")
+    return start(*allowed, REARANK_TOKEN="open-sesame")[1]
+
+
+@pytest.fixture(scope="module")
+def model():
+    """A server of models; each test says what it answers."""
+    with Stub() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def asking(start, model):
+    """A server that asks a model, for queries of a test's own: replies are cached."""
+    known = {"OPENAI_BASE_URL": model.url, "OPENAI_API_KEY": "any"}
+    return start("--policy", "openai-chat:slow", **known)[1]
 
 
 async def works(url, **more):
@@ -182,35 +205,32 @@ async def test_pages_of_this_machine_may_call(url):
         assert (await client.post(url, headers=headers, json=START)).status_code == 200
 
 
-async def test_a_host_and_an_origin_may_be_allowed(start):
-    _, url = start("--allow-host", "ranks.example", "--allow-origin", "https://app.example")
-    headers = HEADERS | {"Host": "ranks.example", "Origin": "https://app.example"}
+async def test_a_host_and_an_origin_may_be_allowed(guarded):
+    headers = HEADERS | {"Host": "ranks.example", "Origin": "https://app.example"} | TOKEN
     async with httpx2.AsyncClient(timeout=30) as client:
-        assert (await client.post(url, headers=headers, json=START)).status_code == 200
+        assert (await client.post(guarded, headers=headers, json=START)).status_code == 200
 
 
-async def test_a_browser_lets_the_pages_call_that_are_allowed(start):
-    _, url = start("--allow-origin", "https://app.example", REARANK_TOKEN="open-sesame")
-    service = url.replace("/mcp", "/v1/rerank")
+async def test_a_browser_lets_the_pages_call_that_are_allowed(guarded):
+    service = guarded.replace("/mcp", "/v1/rerank")
     wanted = {
         "Access-Control-Request-Method": "POST",
         "Access-Control-Request-Headers": "authorization, content-type, mcp-session-id",
     }
-    sent = {"Authorization": "Bearer open-sesame"}
     async with httpx2.AsyncClient(timeout=30) as client:
         for origin in ("https://app.example", "http://localhost:6274"):
             page = {"Origin": origin}
-            for place in (url, service):
+            for place in (guarded, service):
                 response = await client.options(place, headers=wanted | page)
                 assert response.status_code == 200
                 assert response.headers["access-control-allow-origin"] == origin
                 assert "authorization" in response.headers["access-control-allow-headers"]
             body = {"query": "flea", "documents": ["a flea"]}
-            answer = await client.post(service, json=body, headers=sent | page)
+            answer = await client.post(service, json=body, headers=TOKEN | page)
             assert answer.status_code == 200
             assert answer.headers["access-control-allow-origin"] == origin
             assert (await client.post(service, json=body, headers=page)).status_code == 401
-        evil = await client.options(url, headers=wanted | {"Origin": "https://evil.example"})
+        evil = await client.options(guarded, headers=wanted | {"Origin": "https://evil.example"})
         assert evil.status_code == 403
 
 
@@ -231,8 +251,7 @@ async def test_a_token_is_wanted_where_one_is_set(start):
             health = await client.get(url.replace("/mcp", "/health"))
             assert health.status_code == 200
     for mode in ("auto", "legacy"):
-        headers = {"Authorization": "Bearer open-sesame"}
-        async with httpx2.AsyncClient(headers=headers, timeout=30) as known:
+        async with httpx2.AsyncClient(headers=TOKEN, timeout=30) as known:
             assert await works(streamable_http_client(url, http_client=known), mode=mode)
     process.send_signal(signal.SIGTERM)
     _, err = process.communicate(timeout=20)
@@ -241,42 +260,42 @@ async def test_a_token_is_wanted_where_one_is_set(start):
 
 
 @pytest.mark.parametrize("mode", ["auto", "legacy"])
-async def test_a_client_that_disappears_harms_nobody(start, stub, mode):
-    stub.script = lambda body: 1.0
-    _, url = start("--policy", "openai-chat:slow", OPENAI_BASE_URL=stub.url, OPENAI_API_KEY="any")
+async def test_a_client_that_disappears_harms_nobody(asking, model, mode):
+    model.script = lambda body: 1.0
+    before, asked = model.given_up, len(model.bodies)
     leaving = f"""
 import asyncio, os
 from mcp import Client
 async def main():
-    async with Client({url!r}, mode={mode!r}) as client:
-        calls = [client.call_tool("rerank", {FLEAS!r} | {{"query": str(n)}}) for n in range(5)]
+    async with Client({asking!r}, mode={mode!r}) as client:
+        calls = [client.call_tool("rerank", {FLEAS!r} | {{"query": f"{mode} {{n}}"}}) for n in range(5)]
         asyncio.get_running_loop().call_later(0.5, os._exit, 0)
         await asyncio.gather(*calls)
 asyncio.run(main())
 """
     gone = await asyncio.create_subprocess_exec(sys.executable, "-c", leaving)
     assert await gone.wait() == 0
-    assert stub.bodies
-    async with Client(url, mode=mode) as client:
-        result = await client.call_tool("rerank", FLEAS)
+    assert len(model.bodies) > asked
+    async with Client(asking, mode=mode) as client:
+        result = await client.call_tool("rerank", FLEAS | {"query": f"{mode} is still there"})
         assert not result.is_error
     if mode == "auto":
-        assert stub.given_up > 0
+        assert model.given_up > before
 
 
-async def test_cancelling_stops_the_model_calls(start, stub):
-    stub.script = lambda body: 30
-    _, url = start("--policy", "openai-chat:slow", OPENAI_BASE_URL=stub.url, OPENAI_API_KEY="any")
+async def test_cancelling_stops_the_model_calls(asking, model):
+    model.script = lambda body: 30
     for mode in ("auto", "legacy"):
-        before = stub.given_up
-        async with Client(url, mode=mode) as client:
+        before = model.given_up
+        async with Client(asking, mode=mode) as client:
+            call = client.call_tool("rerank", FLEAS | {"query": f"{mode} is too late"})
             with pytest.raises(TimeoutError):
-                await asyncio.wait_for(client.call_tool("rerank", FLEAS), 1)
+                await asyncio.wait_for(call, 1)
             for _ in range(200):
-                if stub.given_up > before:
+                if model.given_up > before:
                     break
                 await asyncio.sleep(0.02)
-            assert stub.given_up > before
+            assert model.given_up > before
 
 
 async def test_a_model_that_is_down_is_a_flagged_result(start):

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import signal
 import sys
 import textwrap
@@ -52,6 +53,16 @@ def drive():
     for driver in started:
         driver.process.kill()
         driver.process.communicate()
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory):
+    """A server for tests that leave it as they found it."""
+    env = {**os.environ, "REARANK_CACHE": str(tmp_path_factory.mktemp("cache"))}
+    driver = Driver([PROGRAM, "mcp", "--policy", "lexical"], env=env).start()
+    yield driver
+    driver.process.kill()
+    driver.process.communicate()
 
 
 def works(driver):
@@ -131,53 +142,49 @@ NOISE = {
 
 
 @pytest.mark.parametrize("id_first", [True, False])
-def test_very_many_values_are_answered_before_they_are_parsed(drive, id_first):
-    driver = drive("--policy", "lexical").start()
-    driver.number += 1
+def test_very_many_values_are_answered_before_they_are_parsed(shared, id_first):
+    shared.number += 1
     head = {"jsonrpc": "2.0", "method": "tools/call"}
     arguments = {"query": 'q {"id": 9}', "passages": [""] * 200_000}
     params = {"params": {"name": "rerank", "arguments": arguments}}
-    own = {"id": driver.number}
+    own = {"id": shared.number}
     message = {**head, **own, **params} if id_first else {**head, **params, **own}
-    driver.write(json.dumps(message).encode())
-    answer = driver.answer(driver.number)
+    shared.write(json.dumps(message).encode())
+    answer = shared.answer(shared.number)
     assert answer["error"]["code"] == -32602
     assert "at most 1,000 passages are ranked in one request" in answer["error"]["message"]
-    assert "structuredContent" in driver.call("rerank", query="q", passages=["a"])
+    assert "structuredContent" in shared.call("rerank", query="q", passages=["a"])
 
 
 @pytest.mark.parametrize("key", [r'"\x"', r'"\ud83d"', '"\t"'])
-def test_an_id_that_is_no_json_ends_nothing(drive, key):
-    driver = drive("--policy", "lexical").start()
+def test_an_id_that_is_no_json_ends_nothing(shared, key):
     values = b"[0" + b",0" * 60_000 + b"]"
-    driver.write(b'{"jsonrpc":"2.0","id":%s,"method":"a","params":%s}' % (key.encode(), values))
-    assert driver.answer(None)["error"]["code"] == -32602
-    assert works(driver)
+    shared.write(b'{"jsonrpc":"2.0","id":%s,"method":"a","params":%s}' % (key.encode(), values))
+    assert shared.answer(None)["error"]["code"] == -32602
+    assert works(shared)
 
 
-def test_half_an_emoji_is_answered(drive):
-    driver = drive("--policy", "lexical").start()
+def test_half_an_emoji_is_answered(shared):
     for text, shown in (
         (r"flea \ud83d", "flea \ufffd"),
         (r"\uDC00 flea \ud83d\ude00", "\ufffd flea \U0001f600"),
         (r"flea \\ud83d", "flea \\ud83d"),
     ):
-        driver.number += 1
-        driver.write(
-            f'{{"jsonrpc":"2.0","id":{driver.number},"method":"tools/call","params":{{"name":'
+        shared.number += 1
+        shared.write(
+            f'{{"jsonrpc":"2.0","id":{shared.number},"method":"tools/call","params":{{"name":'
             f'"rerank","arguments":{{"query":"{text}","passages":["a","b"]}}}}}}'.encode()
         )
-        run = driver.answer(driver.number)["result"]["structuredContent"]["run"]
-        assert f"query: {shown}\n" in driver.call("explain", run=run)["structuredContent"]["text"]
+        run = shared.answer(shared.number)["result"]["structuredContent"]["run"]
+        assert f"query: {shown}\n" in shared.call("explain", run=run)["structuredContent"]["text"]
 
 
-def test_noise_does_no_harm(drive):
-    driver = drive("--policy", "lexical").start()
+def test_noise_does_no_harm(shared):
     for case, noise in NOISE.items():
-        driver.write(noise)
-        number = driver.ask("ping")
-        assert "error" not in driver.answer(number), case
-        assert works(driver), case
+        shared.write(noise)
+        number = shared.ask("ping")
+        assert "error" not in shared.answer(number), case
+        assert works(shared), case
 
 
 @pytest.mark.parametrize("mode", ["auto", "legacy"])
