@@ -66,7 +66,10 @@ def random_vectors(tokens: int, rng: np.random.Generator) -> PassageVectors:
     """Vectors of the size that a text of so many tokens has."""
     pieces = -(-tokens // PIECE)
     ones, starts = np.ones(pieces, np.float16), np.arange(pieces + 1, dtype=np.uint32)
-    whole, codes = rng.integers(-127, 128, WIDTH, np.int8), rng.integers(0, 256, (pieces, WIDTH // 4))
+    whole, codes = (
+        rng.integers(-127, 128, WIDTH, np.int8),
+        rng.integers(0, 256, (pieces, WIDTH // 4)),
+    )
     return PassageVectors(whole, ones, ones, codes.astype(np.uint8), starts, tokens, True)
 
 

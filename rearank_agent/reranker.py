@@ -225,9 +225,22 @@ if hasattr(os, "register_at_fork"):
 
 
 def run_sync(coroutine: Coroutine[Any, Any, T]) -> T:
-    """The coroutine's result; an interrupt while waiting cancels it."""
-    future = asyncio.run_coroutine_threadsafe(coroutine, _loop())
+    """The coroutine's result; an interrupt at any moment until then cancels it."""
+    loop, ended = _loop(), threading.Event()
+    tasks: list[asyncio.Task[Any]] = []
+
+    async def run() -> T:
+        # The interrupt may come before this began, or before its future is in anybody's hands.
+        if task := asyncio.current_task():
+            tasks.append(task)
+        if ended.is_set():
+            coroutine.close()
+            raise asyncio.CancelledError
+        return await coroutine
+
     try:
-        return future.result()
+        return asyncio.run_coroutine_threadsafe(run(), loop).result()
     finally:
-        future.cancel()
+        ended.set()
+        for task in tasks:
+            loop.call_soon_threadsafe(task.cancel)

@@ -119,7 +119,7 @@ def _finite(value: object, what: str) -> float:
         if not isinstance(plain, int | float) and hasattr(plain, "__float__"):
             plain = float(plain)  # of Decimal, Fraction, and numpy's longdouble
         if isinstance(plain, int | float) and not isinstance(plain, bool) and math.isfinite(plain):
-            return plain
+            return float(plain)
     raise InputError(f"{what} must be a finite number: {shown(value)}")
 
 

@@ -1,6 +1,8 @@
 import asyncio
+import concurrent.futures
 import inspect
 import math
+import threading
 import time
 
 import pytest
@@ -291,6 +293,33 @@ def test_an_error_inside_reaches_the_caller_and_leaves_the_loop_alive():
     with pytest.raises(ValueError, match="inside"):
         run_sync(fails())
     assert run_sync(asyncio.sleep(0, "still alive")) == "still alive"
+
+
+@pytest.mark.parametrize("begun", [False, True])
+def test_an_interrupt_cancels_what_is_only_just_scheduled(monkeypatch, begun):
+    """Ctrl-C between two lines of `run_sync`, as on a busy machine."""
+    schedule, ended, started = asyncio.run_coroutine_threadsafe, [], threading.Event()
+
+    async def work():
+        started.set()
+        try:
+            await asyncio.sleep(60)
+        finally:
+            ended.append(True)
+
+    def interrupted(coroutine, loop):
+        futures.append(schedule(coroutine, loop))
+        if begun:
+            started.wait(10)
+        raise KeyboardInterrupt
+
+    futures = []
+    monkeypatch.setattr(asyncio, "run_coroutine_threadsafe", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        run_sync(work())
+    with pytest.raises(concurrent.futures.CancelledError):
+        futures[0].result(10)
+    assert ended == ([True] if started.is_set() else [])
 
 
 def test_auto_asks_a_model_within_its_window():
