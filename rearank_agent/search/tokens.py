@@ -9,12 +9,14 @@ from rearank_agent.text import QueryTerms, content_tokens
 __all__ = ["names_identifier", "query_tokens", "text_tokens"]
 
 _WEIGHT = 3
-"""How often an identifier of a query counts: who names one asks for it, not for what is alike."""
+"""How often an identifier counts in a query that asks for it, and not for what is alike."""
+_MAX_WORDS = 12
+"""Of a query that asks for an identifier; a longer one only mentions it."""
 
-# Versions, paths, dotted and underscored names, addresses, codes with a number. `text.identifiers`
-# knows more forms, and takes as long as all the rest of making an index.
+# Versions, underscored names, codes, dates, addresses. `text.identifiers` knows more forms, and
+# takes as long as all the rest of making an index. Dots alone are no sign: "end.Next", "i.e".
 _IDENTIFIER = re.compile(r"[a-z0-9]+(?:[._/@+:-]+[a-z0-9]+)+")
-_LOOKS_CHOSEN = re.compile(r"[0-9._/@]")
+_LOOKS_CHOSEN = re.compile(r"[0-9_]")
 _JOINT = re.compile(r"[._/@+:-]+")
 
 
@@ -25,12 +27,13 @@ def text_tokens(text: str) -> list[str]:
 
 def query_tokens(query: str) -> list[str]:
     """The tokens of a query, each word once."""
-    return [*QueryTerms.of(query).tokens, *_WEIGHT * list(dict.fromkeys(_identifiers(query)))]
+    weight = _WEIGHT if names_identifier(query) else 1
+    return [*QueryTerms.of(query).tokens, *weight * list(dict.fromkeys(_identifiers(query)))]
 
 
 def names_identifier(query: str) -> bool:
-    """Whether the query has an identifier of several parts."""
-    return bool(_identifiers(query))
+    """Whether the query asks for an identifier of several parts."""
+    return bool(_identifiers(query)) and len(QueryTerms.of(query).tokens) <= _MAX_WORDS
 
 
 def _identifiers(text: str) -> list[str]:
