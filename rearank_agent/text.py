@@ -36,7 +36,7 @@ _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 _OBEYED = re.compile(r"[\x00-\x08\x0b\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 _JOINERS = "\N{ZERO WIDTH NON-JOINER}\N{ZERO WIDTH JOINER}"
 _WORD = re.compile(rf"[{UNSPACED_SCRIPTS}]+|[^\W_{UNSPACED_SCRIPTS}]+(?:'[a-z]\b)?")
-_FIRST_UNSPACED = re.compile(f"[{UNSPACED_SCRIPTS}]")
+_UNSPACED = re.compile(f"[{UNSPACED_SCRIPTS}]")
 # A sentence begins in lower case where that is a name of code, or where the word before is too
 # long for an abbreviation.
 _SENTENCE_END = re.compile(
@@ -75,9 +75,12 @@ def text_hash(text: str) -> int:
 
 def words(text: str) -> list[str]:
     """The words of a text in order, lower case; scripts without spaces give pairs of letters."""
+    all_words: list[str] = _WORD.findall(text.lower())
+    if not _UNSPACED.search(text):  # nearly always, and looking at every word takes longer
+        return all_words
     found: list[str] = []
-    for word in _WORD.findall(text.lower()):
-        if _FIRST_UNSPACED.match(word):
+    for word in all_words:
+        if _UNSPACED.match(word):
             found.extend(_pairs(word))
         else:
             found.append(word)

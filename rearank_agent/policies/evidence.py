@@ -239,4 +239,4 @@ def _names(text: str, tokenizer: Tokenizer) -> frozenset[str]:
 
 
 def _has_digit(word: str) -> bool:
-    return any(map(str.isdigit, word))
+    return not word.isalpha() and any(map(str.isdigit, word))

@@ -104,5 +104,5 @@ class IndexVectors:
         at = np.array([position for position, _ in new])
         rows = np.frombuffer(b"".join(one for _, one in new), np.int8).reshape(len(new), -1)
         self._wholes[at], self.known[at] = rows, True
-        squares = np.square(rows.astype(np.float32)).sum(axis=1)
-        self._lengths[at] = np.sqrt(np.maximum(squares, 1.0))
+        squares = np.einsum("ij,ij->i", rows, rows, dtype=np.int32)  # without a copy in float32
+        self._lengths[at] = np.sqrt(np.maximum(squares, 1))
