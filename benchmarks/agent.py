@@ -20,6 +20,7 @@ import rearank_agent
 from benchmarks.questions import IN_OTHER_WORDS, QUESTIONS, checkout
 from rearank_agent import Reranker
 from rearank_agent.agents import Reranked, rerank_toolset
+from rearank_agent.search.fill import fill
 from rearank_agent.search.library import Library
 
 TOKENIZER = Path(rearank_agent.__file__).parent / "weights" / "tokenizer.json"
@@ -32,16 +33,19 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         root = checkout(Path(folder) / "checkout")
         library = Library([root], Path(folder) / "cache")
+        index, missing, _ = library.without_vectors()
+        fill(library.vectors.passages, index, missing)
+        by_words = Library([root], Path(folder) / "cache", by_meaning=False)
         reranker = Reranker()
 
         def search(query: str) -> list[dict[str, str]]:
             """Search the files."""
-            found = library.search(query, 10).passages
+            found = by_words.search(query, 10).passages
             return [{"place": passage.place, "text": passage.text} for passage in found]
 
         def search_50(query: str) -> list[dict[str, str]]:
             """Search the files."""
-            found = library.search(query, 50).passages
+            found = by_words.search(query, 50).passages
             return [{"place": passage.place, "text": passage.text} for passage in found]
 
         search_50.__name__ = "search"

@@ -13,6 +13,7 @@ import tempfile
 from pathlib import Path
 
 from rearank_agent import Reranker
+from rearank_agent.search.fill import fill
 from rearank_agent.search.library import Library
 
 ROOT = Path(__file__).parent.parent
@@ -44,12 +45,14 @@ IN_OTHER_WORDS = {
 
 
 def main() -> None:
-    """Print the rank of a file with the answer for every question, by BM25 and reranked."""
+    """Print the rank of a file with the answer for every question, by BM25 and by search."""
     with tempfile.TemporaryDirectory() as folder:
         root = checkout(Path(folder) / "checkout")
-        library = Library([root], Path(folder) / "cache")
+        libraries = [Library([root], Path(folder) / "cache", by_meaning) for by_meaning in (0, 1)]
+        index, missing, _ = libraries[1].without_vectors()
+        fill(libraries[1].vectors.passages, index, missing)
         reranker = Reranker(sys.argv[1] if len(sys.argv) > 1 else "embedded")
-        ranks = {q: ask(library, reranker, root, q, files) for q, files in QUESTIONS.items()}
+        ranks = {q: ask(libraries, reranker, root, q, files) for q, files in QUESTIONS.items()}
     print(f"{'BM25':>6}{'search':>8}  question")
     for question, (before, after) in ranks.items():
         print(f"{before or '-':>6}{after or '-':>8}  {question}")
@@ -69,12 +72,17 @@ def checkout(folder: Path) -> Path:
     return folder
 
 
-def ask(library, reranker, root, question, files):
-    """The rank of the first passage from a file with the answer: by BM25, and reranked."""
-    found = library.search(question, 50).passages
-    ranking = reranker.rerank_sync(question, found, blend=reranker.policy.blend)
+def ask(libraries, reranker, root, question, files):
+    """The rank of the first passage from a file with the answer: by BM25, and by search."""
+    by_words, found = (library.search(question, 50) for library in libraries)
+    ranking = reranker.rerank_sync(
+        question,
+        found.passages,
+        blend=reranker.policy.blend * found.words_weight,
+        blend_by="score",
+    )
     answers = tuple(f"{root / name}:" for name in files)
-    listed = (found, [ranked.passage for ranked in ranking.passages])
+    listed = (by_words.passages, [ranked.passage for ranked in ranking.passages])
     return tuple(rank_of(passages, answers) for passages in listed)
 
 

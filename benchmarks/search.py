@@ -54,7 +54,7 @@ def write(folder: Path, passages: int) -> None:
 
 def make_up(library: Library) -> int:
     """Give every passage a vector of random numbers; how many got one."""
-    index, missing = library.without_vectors()
+    index, missing, _ = library.without_vectors()
     passages, rng = library.vectors.passages, np.random.default_rng(0)
     for start in range(0, len(missing), 500):
         part = missing[start : start + 500]
@@ -146,7 +146,7 @@ def main() -> None:
         bench.row("first time", bench.new(), bench.queries[0])
         bench.row("again, no vectors", bench.new(), bench.queries[0])
         library = bench.new()
-        index, missing = library.without_vectors()
+        index, missing, _ = library.without_vectors()
         start = perf_counter()
         fill(library.vectors.passages, index, missing[:100])
         each = (perf_counter() - start) / 100

@@ -28,16 +28,18 @@ def index(
 
         rearank-agent index docs src
     """
+    from rearank_agent.cli.output import print_faults
     from rearank_agent.search.fill import fill
     from rearank_agent.search.library import Library
 
     library = Library(paths or [Path()])
     assert library.vectors is not None  # noqa: S101
     with progress_bar("reading files") as show:
-        found, missing = library.without_vectors(show)
+        found, missing, left_out = library.without_vectors(show)
     with progress_bar("making vectors") as show:
         if faults := fill(library.vectors.passages, found, missing, show):
             raise SetupError(faults[0].detail)
+    print_faults(left_out)
     there = len(found.lines) - len(missing)
     print_line(
         f"{len(found.lines):,} passages of {len(found.files):,} files: "

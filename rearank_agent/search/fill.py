@@ -12,6 +12,7 @@ from itertools import islice
 from threading import Event, Lock, Thread, get_native_id
 from typing import TYPE_CHECKING
 
+from rearank_agent.errors import SetupError
 from rearank_agent.queueing.work import idle
 from rearank_agent.types import Fault
 
@@ -75,11 +76,13 @@ class Background:
 
     Args:
         passages: makes and keeps vectors.
-        missing: the index, and the positions of passages without a vector, in their order.
+        missing: `Library.without_vectors`.
     """
 
     def __init__(
-        self, passages: PassageEncoder, missing: Callable[[], tuple[Index, list[int]]]
+        self,
+        passages: PassageEncoder,
+        missing: Callable[[], tuple[Index, list[int], tuple[Fault, ...]]],
     ) -> None:
         self._passages = passages
         self._missing = missing
@@ -120,7 +123,10 @@ class Background:
 
     def _texts(self) -> Iterator[str]:
         """The texts without vectors: those of the latest searches before all others."""
-        index, missing = self._missing()
+        try:
+            index, missing, _ = self._missing()
+        except SetupError:
+            return  # the next search says why
         for position in missing:
             while self._wanted:
                 yield self._wanted.popleft()

@@ -19,7 +19,7 @@ from time import perf_counter
 import numpy as np
 from numpy.typing import NDArray
 
-from rearank_agent.errors import InputError
+from rearank_agent.errors import InputError, SetupError
 from rearank_agent.search.chunk import Chunk
 from rearank_agent.search.convert import Converter
 from rearank_agent.search.extract import Extraction, extract
@@ -135,20 +135,27 @@ class Library:
             faults = self.vectors.refresh(index)
         return self.vectors.cosines(query), faults
 
-    def without_vectors(self, progress: Progress | None = None) -> tuple[Index, list[int]]:
+    def without_vectors(
+        self, progress: Progress | None = None
+    ) -> tuple[Index, list[int], tuple[Fault, ...]]:
         """The index of the files as they are now, and the passages without a vector in it.
 
         Returns:
-            The index, and positions: those of files that changed last come first.
+            The index; positions, those of files that changed last first; what was left out.
+
+        Raises:
+            SetupError: the vectors that are kept cannot be read.
         """
         with self._lock:
-            index, _ = self._refresh({}, progress)
-            if self.vectors is None or self.vectors.refresh(index):
-                return index, []
+            index, file_faults = self._refresh({}, progress)
+            if self.vectors is None:
+                return index, [], grouped(file_faults)
+            if faults := self.vectors.refresh(index):
+                raise SetupError(faults[0].detail)
             known = self.vectors.known
         ages = np.repeat([-one.file.mtime for one in index.files], index.sizes)
         order = np.argsort(ages, kind="stable")
-        return index, order[~known[order]].tolist()
+        return index, order[~known[order]].tolist(), grouped(file_faults)
 
     def read(self, place: str) -> tuple[str, str, Extraction]:
         """A file by its place or its path below a root: its path, the lines named, its text.
