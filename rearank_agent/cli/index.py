@@ -20,11 +20,12 @@ def index(
         typer.Argument(help="Folders or files.  \\[the current folder]", show_default=False),
     ] = None,
 ) -> None:
-    """Make the vectors of all passages under folders, so that search finds by meaning.
+    """Make the vectors of all passages, so that search finds by meaning.
 
-    Nobody has to: search finds by words at once, keeps the vectors of what it ranks, and the
-    MCP server makes the others while it has nothing else to do. Here they are made at once.
-    A passage is encoded once, in whichever file it stands; Ctrl-C loses nothing.
+    Nobody has to: search finds by words at once, and keeps the vectors of
+    what it ranks; the MCP server makes the others in the background. Here
+    all are made at once, each passage once, in whichever file it stands.
+    Ctrl-C loses nothing.
 
         rearank-agent index docs src
     """

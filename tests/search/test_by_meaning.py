@@ -1,8 +1,10 @@
 """Search by words and by meaning: what is found, when vectors are made, and what may fail."""
 
+import os
 import sqlite3
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +16,7 @@ from hypothesis.extra.numpy import arrays
 from helpers.id_corpus import ID_QUERIES, write_id_files
 from rearank_agent import Reranker
 from rearank_agent.errors import SetupError
+from rearank_agent.present.faults import Told
 from rearank_agent.search.fill import fill
 from rearank_agent.search.find import find, share_fault
 from rearank_agent.search.fuse import BEST_BY_WORDS, MIN_COSINE, fused, words_weight
@@ -101,8 +104,6 @@ def test_vectors_are_kept_by_what_is_said_not_by_where(folder, tmp_path):
 
 def test_newest_files_come_first(folder, tmp_path):
     many(folder)
-    import os
-
     os.utime(folder / "soup.txt", (2_000_000_000, 2_000_000_000))
     index, missing, _ = Library([folder], tmp_path / "cache").without_vectors()
     assert index.content(missing[0]) == PETS["soup.txt"]
@@ -275,6 +276,11 @@ def test_vectors_have_their_share_of_the_places():
     assert words_weight(0, True) == words_weight(1, True)
 
 
-def test_a_share_is_told_until_all_have_vectors():
+def test_a_share_is_told_until_all_have_vectors_and_once_a_session():
     assert share_fault(1, "x") == ()
     assert share_fault(0.999, "x")[0].detail.startswith("99% of the passages")
+    told, ranking = Told(), Reranker("lexical").rerank_sync("flea", ["a flea"])
+    shown = [
+        told.fresh(replace(ranking, faults=share_fault(share, "x"))).faults for share in (0, 0.5)
+    ]
+    assert shown == [share_fault(0, "x"), ()]
