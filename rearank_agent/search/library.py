@@ -1,8 +1,7 @@
 """Search over the passages of folders of files, by words (BM25) and by meaning (vectors).
 
 The chunks of every file are stored, with a BM25 index, in the user's cache folder; a file is
-read again when its size or time of change differs. Vectors are kept apart, by the hash of a text;
-a search uses those that are there.
+read again when its size or time of change differs. Vectors are kept apart, by a hash of the text.
 """
 
 from __future__ import annotations
@@ -100,7 +99,7 @@ class Library:
         with self._lock:
             index, file_faults = self._refresh(seconds, progress)
             start = perf_counter()
-            cosines, unread = self._cosines(query, index, depth)
+            cosines, known, unread = self._cosines(query, index, depth)
             seconds["vectors"] = perf_counter() - start
         faults = (*grouped(named.faults(file_faults)), *unread)
         if not index.lines:
@@ -115,25 +114,26 @@ class Library:
         best = fused(bm25, cosines, wanted, depth)
         passages = tuple(self._passage(*index.at(at), float(bm25[at])) for at in best)
         seconds["search"] = perf_counter() - start
-        share = float((~np.isnan(cosines[wanted])).mean())
-        weight = words_weight(share, names_identifier(query))
-        return SearchResult(passages, share, weight, faults, seconds)
+        compared = float((~np.isnan(cosines[wanted])).mean())
+        weight = words_weight(compared, names_identifier(query))
+        return SearchResult(passages, float(known[wanted].mean()), weight, faults, seconds)
 
     def _cosines(
         self, query: str, index: Index, depth: int
-    ) -> tuple[NDArray[np.float32], tuple[Fault, ...]]:
-        """How near each passage lies to the query; not a number where that is not known.
+    ) -> tuple[NDArray[np.float32], NDArray[np.bool_], tuple[Fault, ...]]:
+        """How near each passage lies to the query, or not a number; and whether it has a vector.
 
         Where fewer vectors are missing than a policy would make for its ranking, they are made.
         """
         if self.vectors is None:
-            return np.full(len(index.lines), np.nan, np.float32), ()
+            n = len(index.lines)
+            return np.full(n, np.nan, np.float32), np.zeros(n, bool), ()
         faults = self.vectors.refresh(index)
         missing = np.flatnonzero(~self.vectors.known).tolist()
         if not faults and 0 < len(missing) <= depth:
             fill(self.vectors.passages, index, missing)
             faults = self.vectors.refresh(index)
-        return self.vectors.cosines(query), faults
+        return self.vectors.cosines(query), self.vectors.known.copy(), faults
 
     def without_vectors(
         self, progress: Progress | None = None

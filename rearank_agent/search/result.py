@@ -16,7 +16,7 @@ class SearchResult:
 
     Attributes:
         passages: best first, with BM25's score: 0 for those that are found by vectors alone.
-        share: of the passages that were searched, those that were compared by vectors, 0 to 1.
+        share: of the passages that were searched, those that have a vector, 0 to 1.
         words_weight: how much more than a policy recommends the first stage's scores count.
         faults: what was left out, and why, below the path that was asked; each reason once, `ids`
             are places.

@@ -158,6 +158,7 @@ def test_a_query_in_another_script_is_searched_by_words(library, folder):
     (folder / "ru.txt").write_text("Кошка спит на диване.")
     found = library.search("кошка спит")
     assert names(found) == ["ru.txt:1"]
+    assert (found.share, found.words_weight) == (1, 1)
     assert names(library.search("my pet takes a nap"))[0] == "cat.txt:1"
 
 
