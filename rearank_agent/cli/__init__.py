@@ -27,7 +27,8 @@ COMMANDS = {
         "Search the files under folders, and rerank what is found.",
     ),
     "index": Command(
-        "rearank_agent.cli.index", "Make the vectors of files, so that search finds by meaning."
+        "rearank_agent.cli.index",
+        "Make the vectors of all passages, so that search finds by meaning.",
     ),
     "read": Command(
         "rearank_agent.cli.read", "Read what a search found, with the lines around it."
