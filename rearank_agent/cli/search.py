@@ -79,6 +79,6 @@ def search(
             blend_by="score",
             progress=show,
         )
-    unmade = share_fault(found.share, _INDEX_ADVICE) if options.cache else ()
+    unmade = share_fault(found, _INDEX_ADVICE) if options.cache else ()
     ranking = replace(ranking, faults=(*found.faults, *unmade, *ranking.faults))
     print_ranking(ranking, top, as_json, html, min_score)

@@ -55,7 +55,7 @@ async def find(
     found = await _retrieve(library, query, depth, within, deadline, progress)
     given = found.faults
     if library.background and found.share < 1:
-        given += share_fault(found.share, "more are made in the background")
+        given += share_fault(found, "more are made in the background")
         library.background.start([one.content for one in found.passages])
     if not found.passages:
         where = f" below {within:.80}" if within else ""
@@ -75,12 +75,15 @@ async def find(
     return replace(ranking, faults=(*given, *ranking.faults))
 
 
-def share_fault(share: float, remedy: str) -> tuple[Fault, ...]:
-    """The fault of a search by vectors of a share of the passages, and what is done about it."""
-    if share >= 1:
+def share_fault(found: SearchResult, remedy: str) -> tuple[Fault, ...]:
+    """The fault of a search in which only a share of the passages has vectors, and the remedy.
+
+    None where a cache cannot be used: that has a fault of its own, and no such remedy.
+    """
+    if found.share >= 1 or any(fault.kind == "cache" for fault in found.faults):
         return ()
-    detail = f"{int(100 * share)}% of the passages can be found by meaning, the others by words"
-    return (Fault("vectors", (), f"{detail}; {remedy}"),)
+    share = f"{int(100 * found.share)}% of the passages can be found by meaning"
+    return (Fault("vectors", (), f"{share}, the others by words; {remedy}"),)
 
 
 async def _retrieve(

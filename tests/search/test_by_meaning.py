@@ -21,7 +21,9 @@ from rearank_agent.search.fill import fill
 from rearank_agent.search.find import find, share_fault
 from rearank_agent.search.fuse import BEST_BY_WORDS, MIN_COSINE, fused, words_weight
 from rearank_agent.search.library import Library
+from rearank_agent.search.result import SearchResult
 from rearank_agent.search.tokens import names_identifier, query_tokens, text_tokens
+from rearank_agent.types import Fault
 
 PETS = {
     "cat.txt": "The kitten sleeps on the sofa all afternoon.",
@@ -182,6 +184,7 @@ import sys
 from pathlib import Path
 from rearank_agent.search.fill import fill
 from rearank_agent.search.library import Library
+from rearank_agent.search.result import SearchResult
 library = Library([Path(sys.argv[1])], Path(sys.argv[2]))
 index, missing, _ = library.without_vectors()
 fill(library.vectors.passages, index, missing, lambda done, total: print(done, flush=True))
@@ -278,10 +281,13 @@ def test_vectors_have_their_share_of_the_places():
 
 
 def test_a_share_is_told_until_all_have_vectors_and_once_a_session():
-    assert share_fault(1, "x") == ()
-    assert share_fault(0.999, "x")[0].detail.startswith("99% of the passages")
+    none, most, all_ = (SearchResult((), share, 1, (), {}) for share in (0, 0.999, 1))
+    assert share_fault(all_, "x") == ()
+    assert share_fault(most, "x")[0].detail.startswith("99% of the passages")
+    assert share_fault(replace(none, faults=(Fault("cache", (), "full"),)), "x") == ()
     told, ranking = Told(), Reranker("lexical").rerank_sync("flea", ["a flea"])
     shown = [
-        told.fresh(replace(ranking, faults=share_fault(share, "x"))).faults for share in (0, 0.5)
+        told.fresh(replace(ranking, faults=share_fault(found, "x"))).faults
+        for found in (none, most)
     ]
-    assert shown == [share_fault(0, "x"), ()]
+    assert shown == [share_fault(none, "x"), ()]
