@@ -67,7 +67,8 @@ class Library:
         cache = cache or cache_folder()
         self._index_path = cache / "search" / f"{name}.npz"
         self.vectors = IndexVectors(cache) if by_meaning else None
-        self.background = self.vectors and Background(self.vectors.passages, self.without_vectors)
+        encodes = self.vectors.passages if self.vectors else None
+        self.background = Background(encodes, self.without_vectors) if encodes else None
         self._index: Index | None = None
         self._last_read: tuple[File, Extraction] | None = None
         self._lock = Lock()
@@ -108,9 +109,8 @@ class Library:
             )
         if within and not any(one.file in named and one.lines for one in index.files):
             raise InputError(f"{within!r:.80} holds no text that is searched{_why(faults)}")
-        start = perf_counter()
+        start, wanted = perf_counter(), index.mask(named.__contains__)
         bm25 = index.scores(query_tokens(query))
-        wanted = index.mask(named.__contains__)
         best = fused(bm25, cosines, wanted, depth)
         passages = tuple(self._passage(*index.at(at), float(bm25[at])) for at in best)
         seconds["search"] = perf_counter() - start
