@@ -28,7 +28,7 @@ from rearank_agent.policies.embedded.passages import PassageEncoder
 from rearank_agent.policies.embedded.policy import Embedded
 from rearank_agent.policies.embedded.similarity import PooledText, similarity
 from rearank_agent.policies.embedded.vector_store import VectorStore
-from rearank_agent.policies.lexical import bm25_index
+from rearank_agent.policies.lexical import bm25_index, bm25_scores
 from rearank_agent.search.fuse import fused, words_weight
 from rearank_agent.search.tokens import names_identifier, query_tokens, text_tokens
 
@@ -47,11 +47,7 @@ class Corpus:
 
     def scores(self, query: str) -> Vector:
         """[passages], BM25's."""
-        known = [token for token in query_tokens(query) if token in self.bm25.vocab_dict]
-        found: Vector = (
-            self.bm25.get_scores(known) if known else np.zeros(len(self.ids), np.float32)
-        )
-        return found
+        return bm25_scores(self.bm25, query_tokens(query))
 
 
 @dataclass(frozen=True)

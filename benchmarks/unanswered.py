@@ -43,8 +43,8 @@ class _Corpus:
 
     def best(self, query: str, depth: int) -> list[Passage]:
         """The first passages for a query."""
-        found = bm25_search(self._index, QueryTerms.of(query).tokens, depth, None)
-        return [self.passages[position] for position, _ in found]
+        found = bm25_search(self._index, QueryTerms.of(query).tokens, depth)
+        return [self.passages[position] for position in found]
 
 
 def main() -> None:

@@ -171,7 +171,7 @@ def bm25(collection: Collection, depth: int, language: str = "english") -> dict[
     lists = {}
     for query, terms in zip(collection.queries, queries, strict=True):
         out = frozenset(excluded.get(query, ()))
-        found = [ids[position] for position, _ in bm25_search(index, terms, depth + len(out))]
+        found = [ids[position] for position in bm25_search(index, terms, depth + len(out))]
         lists[query] = [passage for passage in found if passage not in out][:depth]
     return lists
 

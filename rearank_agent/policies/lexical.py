@@ -16,7 +16,7 @@ from rearank_agent.policies.protocol import best_first, instruction_fault
 from rearank_agent.text import QueryTerms, Tokenizer, content_tokens, words
 from rearank_agent.types import Passage, Reply, Task, Usage, Window
 
-__all__ = ["Lexical", "bm25_index", "bm25_search"]
+__all__ = ["Lexical", "bm25_index", "bm25_scores", "bm25_search", "highest"]
 
 
 def bm25_index(texts: list[list[str]]) -> bm25s.BM25:
@@ -26,27 +26,35 @@ def bm25_index(texts: list[list[str]]) -> bm25s.BM25:
     return index
 
 
-def bm25_search(
-    index: bm25s.BM25, tokens: Sequence[str], depth: int, allowed: NDArray[np.bool_] | None = None
-) -> list[tuple[int, float]]:
-    """Positions and BM25 scores, best first, equal ones in order; only scores above 0.
-
-    Args:
-        index: of texts.
-        tokens: of a query.
-        depth: the maximum number of results.
-        allowed: for each text, whether it may be returned; None for all.
-    """
+def bm25_scores(index: bm25s.BM25, tokens: Sequence[str]) -> NDArray[np.float32]:
+    """[texts], the BM25 score of each for a query's tokens; 0 without one of them."""
     known = [token for token in tokens if token in index.vocab_dict]
     if not known:
-        return []
-    scores = index.get_scores(known)
-    hits = np.flatnonzero(scores > 0 if allowed is None else (scores > 0) & allowed)
+        return np.zeros(index.scores["num_docs"], np.float32)
+    found: NDArray[np.float32] = index.get_scores(known)
+    return found
+
+
+def bm25_search(index: bm25s.BM25, tokens: Sequence[str], depth: int) -> list[int]:
+    """The positions with the highest BM25 scores, equal ones in order; only scores above 0."""
+    scores = bm25_scores(index, tokens)
+    return highest(scores, scores > 0, depth)
+
+
+def highest(scores: NDArray[np.float32], allowed: NDArray[np.bool_], depth: int) -> list[int]:
+    """The allowed positions with the highest scores, best first, equal ones in order.
+
+    Args:
+        scores: [texts].
+        allowed: [texts], whether each may be returned.
+        depth: how many, at most.
+    """
+    hits = np.flatnonzero(allowed)
     if len(hits) > depth:  # sorting all of a large corpus takes longer than scoring it
         lowest = np.partition(scores[hits], len(hits) - depth)[len(hits) - depth]
         hits = hits[scores[hits] >= lowest]
-    first = hits[np.argsort(-scores[hits], kind="stable")[:depth]]
-    return [(int(position), float(scores[position])) for position in first]
+    best: list[int] = hits[np.argsort(-scores[hits], kind="stable")[:depth]].tolist()
+    return best
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,6 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from itertools import islice
 from threading import Event, Lock, Thread, get_native_id
 from typing import TYPE_CHECKING
 
@@ -50,7 +49,8 @@ def fill(
     made = 0
     with ThreadPoolExecutor(os.cpu_count() or 1, "rearank-fill") as pool:
         try:
-            for part in _parts(positions):
+            for start in range(0, len(positions), _AT_ONCE):
+                part = positions[start : start + _AT_ONCE]
                 list(pool.map(lambda at: passages.vectors(index.content(at)), part))
                 if faults := passages.keep():
                     return faults
@@ -61,12 +61,6 @@ def fill(
             pool.shutdown(cancel_futures=True)
             passages.keep()
     return ()
-
-
-def _parts(positions: Sequence[int]) -> Iterator[list[int]]:
-    rest = iter(positions)
-    while part := list(islice(rest, _AT_ONCE)):
-        yield part
 
 
 class Background:

@@ -94,7 +94,7 @@ async def _retrieve(
     limit: float | None,
     progress: Progress | None,
 ) -> SearchResult:
-    """BM25's passages, from the library's thread."""
+    """What the library finds, from its thread."""
     loop = asyncio.get_running_loop()
     done, last = (0, 0), 0.0
 

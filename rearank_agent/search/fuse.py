@@ -12,6 +12,8 @@ from itertools import islice
 import numpy as np
 from numpy.typing import NDArray
 
+from rearank_agent.policies.lexical import highest
+
 __all__ = ["fused", "words_weight"]
 
 Vector = NDArray[np.float32]
@@ -40,13 +42,13 @@ def fused(bm25: Vector, cosines: Vector, wanted: NDArray[np.bool_], depth: int) 
         wanted: [passages], whether a passage may be found.
         depth: how many, at most.
     """
-    by_words = _best_first(bm25, wanted & (bm25 > 0), depth)
+    by_words = highest(bm25, wanted & (bm25 > 0), depth)
     known = wanted & ~np.isnan(cosines)
     if not known.any():
         return by_words
     scaled = bm25 / max(float(bm25[wanted].max()), 1e-9)
     near = known & ((bm25 > 0) | (cosines >= MIN_COSINE))
-    both = _best_first(np.where(near, cosines, -2) + BM25_SHARE * scaled, near, depth)
+    both = highest(np.where(near, cosines, -2) + BM25_SHARE * scaled, near, depth)
     places = round(depth * known.sum() / wanted.sum())
     chosen = list(islice(_unique(by_words[:BEST_BY_WORDS], both[:places], by_words), depth))
     return _ordered(chosen, bm25, cosines) if chosen else []
@@ -60,16 +62,6 @@ def words_weight(share: float, names_identifier: bool) -> float:
         names_identifier: whether the query has one of several parts: then as if all had vectors.
     """
     return 1 + _GROWS * (1.0 if names_identifier else share)
-
-
-def _best_first(scores: Vector, allowed: NDArray[np.bool_], depth: int) -> list[int]:
-    """The allowed positions with the highest scores; equal ones in order."""
-    hits = np.flatnonzero(allowed)
-    if len(hits) > depth:  # sorting all of a large corpus takes longer than scoring it
-        lowest = np.partition(scores[hits], len(hits) - depth)[len(hits) - depth]
-        hits = hits[scores[hits] >= lowest]
-    best: list[int] = hits[np.argsort(-scores[hits], kind="stable")[:depth]].tolist()
-    return best
 
 
 def _unique(*lists: list[int]) -> Iterator[int]:

@@ -17,7 +17,7 @@ import bm25s
 import numpy as np
 from numpy.typing import NDArray
 
-from rearank_agent.policies.lexical import bm25_index
+from rearank_agent.policies.lexical import bm25_index, bm25_scores
 from rearank_agent.search.chunk import Chunk
 from rearank_agent.search.extract import Extraction
 from rearank_agent.search.folder import File
@@ -105,11 +105,9 @@ class Index:
 
     def scores(self, tokens: Sequence[str]) -> NDArray[np.float32]:
         """[chunks], their BM25 score for a query's tokens; 0 without one of them."""
-        known = [token for token in tokens if self.bm25 and token in self.bm25.vocab_dict]
-        if not (self.bm25 and known):
+        if self.bm25 is None:
             return np.zeros(len(self.lines), np.float32)
-        found: NDArray[np.float32] = self.bm25.get_scores(known)
-        return found
+        return bm25_scores(self.bm25, tokens)
 
     def mask(self, wanted: Callable[[File], bool]) -> NDArray[np.bool_]:
         """[chunks], whether each is of a wanted file."""

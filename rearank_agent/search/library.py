@@ -129,9 +129,9 @@ class Library:
             n = len(index.lines)
             return np.full(n, np.nan, np.float32), np.zeros(n, bool), ()
         faults = self.vectors.refresh(index)
-        missing = np.flatnonzero(~self.vectors.known).tolist()
+        missing = np.flatnonzero(~self.vectors.known)
         if not faults and 0 < len(missing) <= depth:
-            fill(self.vectors.passages, index, missing)
+            fill(self.vectors.passages, index, missing.tolist())
             faults = self.vectors.refresh(index)
         return self.vectors.cosines(query), self.vectors.known.copy(), faults
 

@@ -616,12 +616,17 @@ def test_numbers_in_votes_are_not_linked(run, stub, monkeypatch, tmp_path):
     )
 
 
-def test_a_blend_is_explained(run, tmp_path):
+def explained_host(run, tmp_path, blend):
+    """A ranking of fleas as JSON, the explanation of its passage `host`, and that one's score."""
     path = tmp_path / "r.json"
-    _, out, _ = run("rerank", "how long do fleas live", FLEAS, "--blend", "0.5", "--json")
+    _, out, _ = run("rerank", "how long do fleas live", FLEAS, "--blend", blend, "--json")
     path.write_text(out)
     _, explained, _ = run("explain", str(path), "host")
-    own = Ranking.from_json(out).steps[0].reply.scores[4]
+    return out, explained, Ranking.from_json(out).steps[0].reply.scores[4]
+
+
+def test_a_blend_is_explained(run, tmp_path):
+    out, explained, own = explained_host(run, tmp_path, "0.5")
     score = (
         rf"score {own:.4f} of 1; in the order -?\d\.\d{{4}}, of the policy's score {own:.4f} and, "
         r"with weight 0\.5, the rank"
@@ -636,11 +641,7 @@ def test_a_blend_is_explained(run, tmp_path):
 
 
 def test_a_score_that_is_not_blended_is_said_once(run, tmp_path):
-    path = tmp_path / "r.json"
-    _, out, _ = run("rerank", "how long do fleas live", FLEAS, "--blend", "0", "--json")
-    path.write_text(out)
-    _, explained, _ = run("explain", str(path), "host")
-    own = Ranking.from_json(out).steps[0].reply.scores[4]
+    _, explained, own = explained_host(run, tmp_path, "0")
     assert explained.split("\n")[1] == f"score {own:.4f} of 1, from the policy"
 
 
